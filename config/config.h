@@ -1,0 +1,204 @@
+// What an smtpd.conf means: typed, checked, defaults filled in, immutable.
+//
+// Made by ParseConfig() (config/parser.h) from text; nothing here opens a file
+// or asks the system.  Names and defaults are smtpd.conf(5)'s (reference part
+// 1, section 1) except where a comment says that they are ours.
+#ifndef HOLDFAST_CONFIG_CONFIG_H_
+#define HOLDFAST_CONFIG_CONFIG_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "config/table.h"
+
+namespace holdfast {
+
+struct SourcePosition {
+  std::string file;
+  int line = 0;
+};
+
+// `listen on ...`, one for each address after interfaces and names were
+// resolved by the parent (WHERE stays as written until then).
+struct Listener {
+  SourcePosition position;
+  bool socket = false;  // `listen on socket`: local submission
+  std::string where;    // interface, address or host name, as written
+  enum class Family : uint8_t { kAny, kInet4, kInet6 } family = Family::kAny;
+  uint16_t port = 25;
+  std::string hostname;  // empty: the server name
+  std::string tag;
+  bool mask_src = false;
+  bool no_dsn = false;
+};
+
+enum class ActionMethod : uint8_t {
+  kMbox,
+  kMaildir,
+  kRelay,
+  kLmtp,         // M5
+  kMda,          // M5
+  kExpandOnly,   // M5
+  kForwardOnly,  // M5
+};
+
+// `action NAME METHOD ...`
+struct Action {
+  SourcePosition position;
+  std::string name;
+  ActionMethod method = ActionMethod::kMbox;
+  std::optional<absl::Duration> ttl;  // unset: queue ttl
+
+  // Local methods.
+  std::string maildir_path;  // as written, may hold format specifiers; empty:
+                             // $HOME/Maildir
+  bool maildir_junk = false;
+  TableRef alias;     // null: none
+  TableRef virtual_;  // null: none
+  TableRef userbase;  // null: <getpwnam>
+  std::string user;   // deliver as; empty: the recipient
+
+  // relay.
+  TableRef host;         // relay URLs, used in turn; null: MX lookup
+  std::string helo;      // empty: the server name
+  TableRef helo_src;     // M4
+  TableRef src;          // source addresses, used in turn; null: unspecified
+  std::string mail_from; // replaces parts of the sender
+  bool backup = false;
+  std::string backup_mx;  // empty: the listener's server name
+
+  bool IsLocal() const { return method != ActionMethod::kRelay; }
+};
+
+// A criterion that compares with a table, or with nothing (`from any`).
+struct Criterion {
+  bool negated = false;
+  bool regex = false;
+  TableRef table;
+};
+
+// `match ... (action NAME | reject)`
+struct Rule {
+  SourcePosition position;
+
+  enum class From : uint8_t { kLocal, kAny, kSocket, kSrc, kRdns };
+  From from = From::kLocal;
+  bool from_negated = false;
+  Criterion from_table;  // kSrc, kRdns (null table: a name exists)
+
+  enum class For : uint8_t { kLocal, kAny, kDomain };
+  For for_ = For::kLocal;
+  bool for_negated = false;
+  Criterion for_table;  // kDomain
+
+  std::optional<Criterion> tag;
+  std::optional<Criterion> helo;
+  std::optional<Criterion> auth;  // null table: any user
+  std::optional<Criterion> tls;
+  std::optional<Criterion> mail_from;
+  std::optional<Criterion> rcpt_to;
+
+  bool reject = false;
+  std::string action;  // empty when reject
+};
+
+// `mta limit [for domain D] KEY N`.  Times in seconds.
+struct MtaLimits {
+  uint32_t max_conn_per_host = 20;       // reference: 10
+  uint32_t max_conn_per_route = 20;      // reference: 5
+  uint32_t max_conn_per_source = 100;
+  uint32_t max_conn_per_connector = 20;
+  uint32_t max_conn_per_relay = 100;
+  uint32_t max_conn_per_domain = 100;
+  uint32_t conn_delay_host = 0;
+  uint32_t conn_delay_route = 0;         // reference: 5
+  uint32_t conn_delay_source = 0;
+  uint32_t conn_delay_connector = 0;
+  uint32_t conn_delay_relay = 0;         // reference: 2
+  uint32_t conn_delay_domain = 0;
+  uint32_t reconn_delay_route = 0;       // reference: 3
+  uint32_t session_mail_max = 1000;      // reference: 100
+  uint32_t session_transaction_delay = 0;
+  uint32_t session_keepalive = 10;
+  uint32_t max_failures_per_session = 25;
+  uint32_t task_hiwat = 50;
+  uint32_t task_lowat = 30;
+  uint32_t task_release = 10;
+  enum class Family : uint8_t { kAny, kInet4, kInet6 } family = Family::kAny;
+
+  // `mta limit reference`: what OpenSMTPD has by default.
+  static MtaLimits Reference();
+};
+
+struct MdaLimits {
+  uint32_t max_session = 50;
+  uint32_t max_session_per_user = 7;
+  uint32_t task_hiwat = 50;
+  uint32_t task_lowat = 30;
+  uint32_t task_release = 10;
+};
+
+struct SchedulerLimits {
+  uint32_t max_inflight = 5000;
+  uint32_t max_evp_batch_size = 256;
+  uint32_t max_msg_batch_size = 1024;
+  uint32_t max_schedule = 10;
+};
+
+struct SmtpLimits {
+  uint32_t max_rcpt = 1000;
+  uint32_t max_mails = 100;
+};
+
+struct Config {
+  std::string server_name;  // given to the parser: mailname or host name
+
+  std::vector<Listener> listeners;  // without the implicit socket listener
+  Listener socket_listener;         // always there
+  std::map<std::string, Action> actions;
+  std::vector<Rule> rules;
+  std::map<std::string, std::shared_ptr<const Table>> tables;
+
+  absl::Duration queue_ttl = absl::Hours(96);
+  bool queue_compression = false;  // accepted; it is always on
+  std::vector<absl::Duration> bounce_warn = {absl::Hours(4)};
+  uint64_t max_message_size = 36700160;
+  SmtpLimits smtp_limits;
+  char sub_addr_delim = '+';
+  MtaLimits mta_limits;
+  std::map<std::string, MtaLimits> mta_domain_limits;  // `for domain`
+  uint32_t mta_max_deferred = 100;
+  MdaLimits mda_limits;
+  SchedulerLimits scheduler_limits;
+  std::string admd;  // empty: the server name
+
+  // Ours.
+  std::string spool;            // `spool "/path"`; empty: the system's places
+  uint64_t queue_size = 16ull << 30;  // `queue size 16G`: bound of the store
+  double queue_min_free = 0.05;  // `queue min-free 5%`: of the file system
+
+  // The limits for a relay whose domain (or smarthost name) is `domain`.
+  const MtaLimits& LimitsFor(absl::string_view domain) const;
+};
+
+// Where things are, from `spool`.  With an empty spool: /var/spool/smtpd,
+// /var/run/smtpd.sock, /var/run/smtpd.pid.  With spool "/x" all below /x.
+struct SpoolPaths {
+  std::string root;     // 0711
+  std::string store;    // the queue's database; 0700 _smtpq
+  std::string offline;  // 1733 root:_smtpq
+  std::string control_socket;  // smtpctl; 0666
+  std::string enqueue_socket;  // sendmail; 0666
+  std::string pid_file;
+};
+SpoolPaths PathsBelow(absl::string_view spool);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_CONFIG_CONFIG_H_

@@ -1,0 +1,43 @@
+// smtpd.conf(5) as text to a Config.
+#ifndef HOLDFAST_CONFIG_PARSER_H_
+#define HOLDFAST_CONFIG_PARSER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "config/config.h"
+
+namespace holdfast {
+
+struct ParseOptions {
+  std::string path;  // of the file; as it stands in messages
+  std::string server_name;
+  std::vector<std::string> local_addresses;  // of this machine's interfaces:
+                                             // "192.0.2.1", "2001:db8::1"
+  std::vector<std::string> definitions;      // of -D: "name=value"
+};
+
+// Gives a file's contents; the error text is the system's ("No such file or
+// directory").  The parser opens nothing itself.
+using FileReader =
+    std::function<absl::StatusOr<std::string>(const std::string& path)>;
+
+struct ParseResult {
+  // Null if there are errors.
+  std::shared_ptr<const Config> config;
+  // Complete lines for stderr, without the newline, in order: errors
+  // ("FILE:LINE: MESSAGE", or unpositioned ones as the reference has them) and
+  // warnings.
+  std::vector<std::string> messages;
+};
+
+ParseResult ParseConfig(const ParseOptions& options, const FileReader& read);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_CONFIG_PARSER_H_

@@ -1,0 +1,106 @@
+// One recipient of one message and the state of its delivery.  RFC 5321 calls
+// the sender with all recipients "the envelope"; here, as in the reference, an
+// envelope has exactly one recipient.
+#ifndef HOLDFAST_PROTOCOL_ENVELOPE_H_
+#define HOLDFAST_PROTOCOL_ENVELOPE_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "protocol/ids.h"
+#include "protocol/mail_address.h"
+
+namespace holdfast {
+
+// Who takes the envelope further.
+enum class DeliveryKind : uint8_t {
+  kMda = 1,  // delivery on this host
+  kMta = 2,  // relay to another host
+};
+
+// What a sender asked to be told (RFC 3461 section 4.1).  Bits.
+enum DsnNotify : uint8_t {
+  kNotifySuccess = 1,
+  kNotifyFailure = 2,
+  kNotifyDelay = 4,
+  kNotifyNever = 8,
+};
+
+enum class DsnReturn : uint8_t { kUnset = 0, kFull = 1, kHeaders = 2 };
+
+enum EnvelopeFlag : uint32_t {
+  kFlagAuthenticated = 1,  // session was authenticated, or the local socket
+  kFlagBounce = 2,         // the message is a report of ours
+  kFlagInternal = 4,       // made by an alias, a forward or by us
+  kFlagSuspended = 8,      // an operator paused it
+  kFlagHeld = 16,          // its action is gone, or an operator holds it
+  kFlagInDoubt = 32,       // an attempt ended without an answer; see DESIGN P3
+};
+
+// An enhanced status code (RFC 3463) as envelopes keep it: class 2, 4 or 5 (0:
+// none yet) and the two digits of "class.x.y" as x * 10 + y.
+struct EnhancedStatus {
+  uint8_t klass = 0;
+  uint8_t code = 0;
+
+  template <class Archive>
+  void Fields(Archive& a) {
+    a(klass, code);
+  }
+};
+
+struct Envelope {
+  EnvelopeId id{};
+  DeliveryKind kind = DeliveryKind::kMta;
+  std::string action;    // name of the action ("dispatcher")
+  std::string tag;       // of the listener
+  std::string smtpname;  // name the listener goes by; Reporting-MTA of reports
+  std::string helo;      // what the client said
+  std::string hostname;  // reverse name of the client
+  std::string username;  // authenticated as; empty: not
+  std::string sockaddr;  // "local", "192.0.2.1" or "[2001:db8::1]"
+  MailAddress sender;
+  MailAddress rcpt;  // as accepted in RCPT TO
+  MailAddress dest;  // after expansion
+  absl::Time created;
+  absl::Time expires;
+  absl::Time last_try = absl::UnixEpoch();
+  absl::Time last_bounce = absl::UnixEpoch();  // created + delay last warned of
+  uint32_t retry = 0;                          // temporary failures so far
+  uint32_t flags = 0;                          // EnvelopeFlag
+  int8_t priority = 0;                         // MT-PRIORITY; higher goes first
+
+  uint8_t dsn_notify = 0;  // DsnNotify
+  DsnReturn dsn_ret = DsnReturn::kUnset;
+  std::string dsn_envid;  // as the client encoded it (xtext)
+  std::string dsn_orcpt;  // "rfc822;xtext"
+
+  EnhancedStatus status;   // of the last attempt
+  std::string error_line;  // of the last attempt
+
+  std::string mda_user;        // whose mailbox (kMda)
+  std::string mda_subaddress;  // what stood behind the '+' (kMda)
+  std::string mda_exec;        // "|command" or "/file" from an alias (kMda)
+
+  // What, with kind and action, names the destination: the recipient's domain
+  // in lower case (kMta) or the user (kMda).
+  std::string routing_key;
+
+  template <class Archive>
+  void Fields(Archive& a) {
+    a(id, kind, action, tag, smtpname, helo, hostname, username, sockaddr);
+    a(sender, rcpt, dest, created, expires, last_try, last_bounce);
+    a(retry, flags, priority, dsn_notify, dsn_ret, dsn_envid, dsn_orcpt);
+    a(status, error_line, mda_user, mda_subaddress, mda_exec, routing_key);
+  }
+};
+
+// The reference's text form: `smtpctl show envelope`, one "field: value" a
+// line, empty fields left out (part 2, section 1.2).
+std::string EnvelopeToText(const Envelope& envelope);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_PROTOCOL_ENVELOPE_H_

@@ -1,0 +1,70 @@
+#include "protocol/envelope.h"
+
+#include <gtest/gtest.h>
+
+namespace holdfast {
+namespace {
+
+// The example of the reference (part 2, section 1.2), with the ttl filled in.
+TEST(EnvelopeTest, PrintsTheReferencesForm) {
+  Envelope e;
+  e.id = EnvelopeId{0x8d1fc6650ae2cde2};
+  e.kind = DeliveryKind::kMta;
+  e.action = "relay";
+  e.smtpname = "mx.example.org";
+  e.helo = "client.test";
+  e.hostname = "localhost";
+  e.error_line = "450 4.2.1 Try later";
+  e.sockaddr = "127.0.0.1";
+  e.sender = {"alice", "mx.example.org"};
+  e.rcpt = e.dest = {"temp", "example.net"};
+  e.created = absl::FromUnixSeconds(1795324048);
+  e.expires = e.created + absl::Hours(96);
+  e.last_bounce = absl::FromUnixSeconds(1795324049);
+  e.retry = 1;
+  e.dsn_notify = kNotifyFailure | kNotifyDelay;
+  e.dsn_ret = DsnReturn::kFull;
+  e.dsn_envid = "QQ314159";
+  e.dsn_orcpt = "rfc822;temp@example.net";
+  e.status = {4, 0};
+  EXPECT_EQ(EnvelopeToText(e),
+            "version: 3\n"
+            "dispatcher: relay\n"
+            "type: mta\n"
+            "smtpname: mx.example.org\n"
+            "helo: client.test\n"
+            "hostname: localhost\n"
+            "errorline: 450 4.2.1 Try later\n"
+            "sockaddr: 127.0.0.1\n"
+            "sender: alice@mx.example.org\n"
+            "rcpt: temp@example.net\n"
+            "dest: temp@example.net\n"
+            "ctime: 1795324048\n"
+            "last-try: 0\n"
+            "last-bounce: 1795324049\n"
+            "ttl: 345600\n"
+            "retry: 1\n"
+            "dsn-notify: 6\n"
+            "dsn-ret: FULL\n"
+            "dsn-envid: QQ314159\n"
+            "dsn-orcpt: rfc822;temp@example.net\n"
+            "esc-class: 4\n"
+            "esc-code: 0\n");
+}
+
+TEST(EnvelopeTest, PrintsTheNullSenderAndLocalFields) {
+  Envelope e;
+  e.kind = DeliveryKind::kMda;
+  e.mda_user = "bob";
+  e.mda_subaddress = "lists";
+  e.flags = kFlagAuthenticated | kFlagBounce | kFlagInternal | kFlagHeld;
+  const std::string text = EnvelopeToText(e);
+  EXPECT_NE(text.find("sender: @\n"), std::string::npos);
+  EXPECT_NE(text.find("flags: authenticated bounce internal\n"),
+            std::string::npos);
+  EXPECT_NE(text.find("mda-subaddress: lists\nmda-user: bob\n"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace holdfast

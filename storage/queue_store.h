@@ -1,0 +1,193 @@
+// The queue on disk.  All knowledge of LMDB is in storage/; this is its door.
+//
+// Writing: Submit() from any thread; one commit thread gathers what waits into
+// one transaction, syncs it, and calls the batches' callbacks, in order of
+// submission, on the commit thread (the owner posts them to its loop).  Chunks
+// and freed bodies together take at most 1 MiB of a transaction, round robin
+// over sessions.
+//
+// Reading: a QueueView is one short read transaction on the calling thread.
+// View() opens one; it must be dropped within the turn.
+#ifndef HOLDFAST_STORAGE_QUEUE_STORE_H_
+#define HOLDFAST_STORAGE_QUEUE_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "protocol/body_info.h"
+#include "protocol/envelope.h"
+#include "protocol/ids.h"
+#include "storage/queue_batch.h"
+
+namespace holdfast {
+
+struct StoreOptions {
+  std::string path;  // the folder; made, 0700, if missing
+  uint64_t size_limit = 16ull << 30;  // `queue size`
+  double min_free = 0.05;             // `queue min-free`, of the file system
+  uint64_t reserve_bytes = 16 << 20;
+  bool read_only = false;  // offline tools: shares owner.lock
+  // What is told as warnings ("warn: ..."): damage, missing features.
+  absl::AnyInvocable<void(absl::string_view)> on_warning;
+};
+
+struct DestinationRow {
+  DestinationId id{};
+  DeliveryKind kind = DeliveryKind::kMta;
+  std::string action;
+  std::string routing_key;
+  uint64_t envelopes = 0;   // rows of its lane
+  absl::Time next_due;      // earliest due time in its lane
+  absl::Time postponed_until = absl::InfinitePast();
+  absl::Time first_failure = absl::InfinitePast();
+  uint32_t failures = 0;
+  std::string error;
+};
+
+struct LanePosition {
+  int8_t priority = 127;  // highest first
+  absl::Time due = absl::InfinitePast();
+  EnvelopeId envelope{};
+};
+
+struct MessageRow {
+  MessageId id{};
+  uint64_t serial = 0;
+  BodyInfo body;
+  uint32_t live = 0;  // envelopes and pending reports that hold the body
+  absl::Time created;
+};
+
+struct DeadlineRow {
+  absl::Time when;
+  EnvelopeId envelope{};
+};
+
+struct PendingReport {
+  ReportKey key;
+  Envelope envelope;  // with status and error_line of the failure
+  absl::Time added;
+};
+
+struct ClaimRow {
+  WorkerId worker{};
+  BatchId batch{};
+  std::vector<EnvelopeId> envelopes;
+};
+
+struct DoubtRow {
+  EnvelopeId envelope{};
+  absl::Time when;
+  DeliveryKind kind = DeliveryKind::kMta;
+  std::string sender, dest;
+};
+
+// Promise P2: accepted = sum of the endings + queued, at every commit.
+struct Ledger {
+  uint64_t accepted = 0;
+  uint64_t delivered = 0, reported = 0, removed = 0, discarded = 0, silent = 0;
+  uint64_t queued = 0;  // rows of `envelopes`, set aside ones included
+};
+
+struct StoreStats {
+  uint64_t messages = 0, envelopes = 0, reports = 0, incoming = 0, garbage = 0,
+           claims = 0, destinations = 0, aside = 0;
+  uint64_t used_bytes = 0, free_bytes = 0, size_limit = 0;
+  uint64_t commits = 0, last_group = 0;
+  bool accepting = true;  // room above the reserve
+};
+
+// A read transaction.  Used on the thread that opened it; what it gives are
+// copies.  A record that is damaged is kDataLoss; the store sets it aside.
+class QueueView {
+ public:
+  virtual ~QueueView() = default;
+
+  // Destinations with something due at or before `until`, earliest first,
+  // behind (`after_due`, `after`): pages of at most `limit`.
+  virtual std::vector<std::pair<absl::Time, DestinationId>> Agenda(
+      absl::Time after_due, DestinationId after, absl::Time until,
+      size_t limit) const = 0;
+  virtual absl::StatusOr<DestinationRow> Destination(DestinationId id) const = 0;
+  // Rows of a lane strictly behind `after`, due at or before `until`, highest
+  // priority first, then by time.
+  virtual std::vector<LanePosition> Lane(DestinationId id, LanePosition after,
+                                         absl::Time until,
+                                         size_t limit) const = 0;
+  virtual absl::StatusOr<Envelope> FindEnvelope(EnvelopeId id) const = 0;
+  virtual absl::StatusOr<MessageRow> FindMessage(MessageId id) const = 0;
+  // Chunks [first, first + count) one after the other.
+  virtual absl::StatusOr<std::vector<std::string>> BodyChunks(
+      MessageId id, uint32_t first, uint32_t count) const = 0;
+  // When an envelope is due: from its lane row; nullopt if not in a lane (held).
+  virtual std::optional<absl::Time> DueOf(const Envelope& envelope) const = 0;
+  // Whether a claim holds it.
+  virtual bool IsClaimed(EnvelopeId id) const = 0;
+
+  virtual std::vector<DeadlineRow> Deadlines(absl::Time until,
+                                             size_t limit) const = 0;
+  virtual std::optional<absl::Time> FirstDeadline() const = 0;
+  // Behind `after`, in order of (message, envelope, kind).
+  virtual std::vector<PendingReport> Reports(ReportKey after,
+                                             size_t limit) const = 0;
+  virtual std::vector<ClaimRow> Claims() const = 0;
+  virtual std::vector<DoubtRow> Doubts(size_t limit) const = 0;
+  // Envelopes in order of id, behind `after`.
+  virtual std::vector<Envelope> Envelopes(EnvelopeId after,
+                                          size_t limit) const = 0;
+  virtual std::vector<DestinationRow> Destinations(DestinationId after,
+                                                   size_t limit) const = 0;
+  virtual Ledger ReadLedger() const = 0;
+  virtual StoreStats Stats() const = 0;
+};
+
+class QueueStore {
+ public:
+  using Done = absl::AnyInvocable<void(BatchResult)>;
+
+  // Opens the store, makes it if there is none, recovers: releases nothing by
+  // itself (claims of earlier starts are listed by Claims()), cleans bodies of
+  // earlier starts that were never accepted in the background.  kUnavailable
+  // with the holder's process id if another process has it locked.
+  static absl::StatusOr<std::unique_ptr<QueueStore>> Open(StoreOptions options);
+
+  virtual ~QueueStore() = default;
+
+  // `done` runs on the commit thread.
+  virtual void Submit(QueueBatch batch, Done done) = 0;
+  virtual absl::StatusOr<std::unique_ptr<QueueView>> View() = 0;
+  // Runs `read` on the store's reader thread, in order: for reads that may have
+  // to wait for the disk.  Safe from any thread.
+  virtual void ReadLater(
+      absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) = 0;
+  // Waits until all that was submitted before is committed; for shutting down.
+  virtual void Drain() = 0;
+
+  // This machine's store (made at creation), as 16 hex digits for file names.
+  virtual const std::string& uuid() const = 0;
+  // Counts starts of `queue` on this store.
+  virtual uint64_t start_number() const = 0;
+};
+
+// All invariants of storage/FORMAT.md, checked on one snapshot.  `problem` is
+// called with one line for each finding; `progress` (may be null) with the
+// number of rows seen.  The status is about being able to check at all.
+struct CheckSummary {
+  uint64_t messages = 0, envelopes = 0, chunks = 0, problems = 0;
+};
+absl::StatusOr<CheckSummary> CheckQueue(
+    QueueStore* store, absl::FunctionRef<void(absl::string_view)> problem,
+    absl::AnyInvocable<void(uint64_t)> progress);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_STORAGE_QUEUE_STORE_H_
