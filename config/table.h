@@ -6,12 +6,18 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+
+namespace re2 {
+class RE2;
+}  // namespace re2
 
 namespace holdfast {
 
@@ -54,12 +60,12 @@ class Table {
   bool is_static() const { return backend_ == "static"; }
 
   // Adds an entry; the key is lowercased; a later one replaces an earlier.
+  // Regular expressions are also kept as they were written, since lower case
+  // would change `\S`.
   void Add(absl::string_view key, absl::string_view value);
 
   // Entries in byte-wise order of their keys; list elements have no value.
-  const std::map<std::string, std::string>& entries() const {
-    return entries_;
-  }
+  const std::map<std::string, std::string>& entries() const { return entries_; }
 
   // Static tables only.  Whether, and with which value, the service's
   // comparison finds `key` (lowercased first; at most 1023 bytes, longer:
@@ -77,7 +83,21 @@ class Table {
   Kind kind_;
   std::string backend_;
   std::string path_;
+  using Entry = std::map<std::string, std::string>::value_type;
+
+  // The first entry (in order of keys) that the comparison finds, or null.
+  const Entry* Find(TableService service, const std::string& key,
+                    char delimiter) const;
+  const Entry* FindDomain(const std::string& key) const;
+  const Entry* FindRegex(const std::string& key) const;
+  bool PatternMatches(const std::string& pattern, const std::string& key) const;
+
   std::map<std::string, std::string> entries_;
+  std::set<std::string> wildcards_;  // keys with a star
+  // Keys that were not written in lower case: all their spellings.
+  std::map<std::string, std::set<std::string>> spellings_;
+  // Patterns already compiled, by their text.
+  mutable std::map<std::string, std::shared_ptr<const re2::RE2>> compiled_;
   mutable std::string fetched_;  // key last given by Fetch()
 };
 
@@ -89,9 +109,15 @@ absl::StatusOr<std::shared_ptr<Table>> ParseTableFile(absl::string_view name,
                                                       absl::string_view path,
                                                       absl::string_view text);
 
-// The comparisons, each on its own.
+// The comparisons, each on its own (reference part 1, section 2.4).
+//
+// A star in `pattern` skips to the first occurrence of the character behind it
+// and does not come back; case does not matter.
 bool DomainMatches(absl::string_view pattern, absl::string_view domain);
+// `entry` is an address or a network: "192.0.2.1", "10/8", "192.168",
+// "2001:db8::/32", "[2001:db8::/32]", with or without "IPv6:".
 bool NetaddrMatches(absl::string_view entry, absl::string_view address);
+// `entry` is "user", "@domain", "user@domain" or "@" (everything).
 bool MailaddrMatches(absl::string_view entry, absl::string_view address,
                      char delimiter);
 

@@ -1,0 +1,99 @@
+// The text of `file:` tables (table(5); reference part 1, section 2.2).
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "config/table.h"
+
+namespace holdfast {
+namespace {
+
+// A line taken apart.
+struct Line {
+  absl::string_view key;
+  bool separated = false;  // something that separates stood behind the key
+  absl::string_view value;
+};
+
+void SkipBlanks(absl::string_view* text) {
+  while (!text->empty() && (text->front() == ' ' || text->front() == '\t')) {
+    text->remove_prefix(1);
+  }
+}
+
+// Nothing if the bracket that the line begins with is never closed.
+std::optional<Line> Split(absl::string_view text) {
+  size_t end;
+  if (text.front() == '[') {
+    end = text.find(']');
+    if (end == absl::string_view::npos) return std::nullopt;
+    ++end;
+  } else {
+    end = text.find_first_of(" \t:");
+  }
+  Line line;
+  line.key = text.substr(0, end);
+  if (end == absl::string_view::npos || end >= text.size()) return line;
+  line.separated = true;
+  line.value = text.substr(end + 1);
+  SkipBlanks(&line.value);
+  // "key : value" means what it says; the reference takes the colon for part
+  // of the value.
+  if (line.value.size() > 1 && line.value[0] == ':' &&
+      absl::ascii_isblank(static_cast<unsigned char>(line.value[1]))) {
+    line.value.remove_prefix(1);
+    SkipBlanks(&line.value);
+  }
+  return line;
+}
+
+bool SaysList(absl::string_view comment) {
+  comment.remove_prefix(1);
+  return absl::StripAsciiWhitespace(comment) == "@list";
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<Table>> ParseTableFile(absl::string_view name,
+                                                      absl::string_view path,
+                                                      absl::string_view text) {
+  struct Entry {
+    absl::string_view key;
+    absl::string_view value;
+  };
+  enum class Kind { kUnknown, kList, kMap } kind = Kind::kUnknown;
+  std::vector<Entry> entries;
+  int number = 0;
+  for (absl::string_view raw : absl::StrSplit(text, '\n')) {
+    ++number;
+    raw = absl::StripAsciiWhitespace(raw);
+    if (raw.empty()) continue;
+    if (raw.front() == '#') {
+      if (kind == Kind::kUnknown && SaysList(raw)) kind = Kind::kList;
+      continue;
+    }
+    if (kind == Kind::kList) {
+      entries.push_back({raw, ""});
+      continue;
+    }
+    const std::optional<Line> line = Split(raw);
+    if (line && kind == Kind::kUnknown) {
+      kind = line->separated ? Kind::kMap : Kind::kList;
+    }
+    if (line && kind == Kind::kList) {
+      entries.push_back({raw, ""});
+    } else if (line && !line->value.empty()) {
+      entries.push_back({line->key, line->value});
+    } else {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("%s:%d invalid map entry", path, number));
+    }
+  }
+  auto table = std::make_shared<Table>(
+      std::string(name),
+      kind == Kind::kList ? Table::Kind::kList : Table::Kind::kMap, "static",
+      std::string(path));
+  for (const Entry& entry : entries) table->Add(entry.key, entry.value);
+  return table;
+}
+
+}  // namespace holdfast
