@@ -1,0 +1,318 @@
+#include "server/loop/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace holdfast {
+namespace {
+
+// One read buffer for all streams of a thread: what is read is consumed, or
+// copied by who wants to keep it, before the next read.
+constexpr size_t kReadBytes = 256 << 10;
+thread_local std::unique_ptr<char[]> read_buffer;
+
+absl::Status SystemError(int error) {
+  return absl::UnavailableError(strerror(error));
+}
+
+class FdStream : public Stream {
+ public:
+  FdStream(EventLoop* loop, int fd) : loop_(loop), fd_(fd) {}
+  ~FdStream() override {
+    watch_.reset();
+    close(fd_);
+  }
+
+  void SetCallbacks(Callbacks callbacks) override {
+    callbacks_ = std::move(callbacks);
+  }
+  void PauseReading() override {
+    reading_ = false;
+    UpdateWatch();
+  }
+  void ResumeReading() override {
+    reading_ = true;
+    UpdateWatch();
+  }
+
+  void Write(absl::string_view bytes) override {
+    if (ended_ || bytes.empty()) return;
+    if (pending_.empty()) {
+      const ssize_t n = send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n > 0) bytes.remove_prefix(static_cast<size_t>(n));
+      if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        FailLater(errno);
+        return;
+      }
+      if (bytes.empty()) return;
+    }
+    pending_.append(bytes.data(), bytes.size());
+    UpdateWatch();
+  }
+
+  size_t backlog() const override { return pending_.size() - sent_; }
+
+  void Shutdown() override {
+    if (ended_) return;
+    shutting_down_ = true;
+    if (pending_.empty()) shutdown(fd_, SHUT_WR);
+  }
+
+ private:
+  void UpdateWatch() {
+    if (ended_) return;
+    const bool writing = !pending_.empty();
+    if (watch_ == nullptr) {
+      if (!reading_ && !writing) return;
+      watch_ = loop_->WatchDescriptor(
+          fd_, [this] { OnReadable(); }, [this] { OnWritable(); });
+    }
+    watch_->Want(reading_, writing);
+  }
+
+  void OnReadable() {
+    if (read_buffer == nullptr) read_buffer.reset(new char[kReadBytes]);
+    const ssize_t n = recv(fd_, read_buffer.get(), kReadBytes, 0);
+    if (n > 0) {
+      callbacks_.on_bytes(
+          absl::string_view(read_buffer.get(), static_cast<size_t>(n)));
+      return;  // the callback may have destroyed the stream
+    }
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    End(n == 0 ? absl::OkStatus() : SystemError(errno));
+  }
+
+  void OnWritable() {
+    const ssize_t n = send(fd_, pending_.data() + sent_, pending_.size() - sent_,
+                           MSG_NOSIGNAL);
+    if (n < 0) {
+      if (errno != EAGAIN && errno != EINTR) End(SystemError(errno));
+      return;
+    }
+    sent_ += static_cast<size_t>(n);
+    if (sent_ < pending_.size()) {
+      // Give back what was sent of a long backlog, but not at every step.
+      if (sent_ > (1 << 20)) {
+        pending_.erase(0, sent_);
+        sent_ = 0;
+      }
+      return;
+    }
+    std::string().swap(pending_);
+    sent_ = 0;
+    UpdateWatch();
+    if (shutting_down_) shutdown(fd_, SHUT_WR);
+    if (callbacks_.on_drained) callbacks_.on_drained();
+  }
+
+  // A write failed inside a call of the owner: tell it in a later turn.
+  void FailLater(int error) {
+    ended_ = true;
+    watch_.reset();
+    failure_ = loop_->RunAfter(absl::ZeroDuration(), [this, error] {
+      if (callbacks_.on_closed) callbacks_.on_closed(SystemError(error));
+    });
+  }
+
+  void End(absl::Status status) {
+    ended_ = true;
+    watch_->Want(false, false);
+    if (callbacks_.on_closed) callbacks_.on_closed(std::move(status));
+  }
+
+  EventLoop* loop_;
+  int fd_;
+  Callbacks callbacks_;
+  std::unique_ptr<EventLoop::Watch> watch_;
+  EventLoop::Timer failure_;
+  std::string pending_;
+  size_t sent_ = 0;  // of pending_
+  bool reading_ = false;
+  bool shutting_down_ = false;
+  bool ended_ = false;
+};
+
+class Connecting : public EventLoop::Registration {
+ public:
+  using Done =
+      absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<Stream>>)>;
+
+  Connecting(EventLoop* loop, const sockaddr* address, socklen_t length,
+             const sockaddr* source, socklen_t source_length,
+             absl::Duration timeout, Done done)
+      : loop_(loop), done_(std::move(done)) {
+    const int error = Begin(address, length, source, source_length);
+    if (error != EINPROGRESS) {
+      FinishLater(error);
+      return;
+    }
+    timer_ = loop_->RunAfter(timeout, [this] {
+      Finish(absl::DeadlineExceededError("Connection timeout"));
+    });
+    watch_ = loop_->WatchDescriptor(
+        fd_, [] {}, [this] { OnWritable(); });
+    watch_->Want(false, true);
+  }
+  ~Connecting() override {
+    watch_.reset();
+    if (fd_ >= 0) close(fd_);
+  }
+
+ private:
+  // 0: connected; EINPROGRESS: under way; else what went wrong.
+  int Begin(const sockaddr* address, socklen_t length, const sockaddr* source,
+            socklen_t source_length) {
+    fd_ = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                 0);
+    if (fd_ < 0) return errno;
+    if (address->sa_family != AF_UNIX) {
+      const int on = 1;
+      setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      if (source != nullptr && bind(fd_, source, source_length) < 0)
+        return errno;
+    }
+    return connect(fd_, address, length) == 0 ? 0 : errno;
+  }
+
+  void OnWritable() {
+    int error = 0;
+    socklen_t size = sizeof error;
+    getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+    Finish(error);
+  }
+  void FinishLater(int error) {
+    timer_ = loop_->RunAfter(absl::ZeroDuration(),
+                             [this, error] { Finish(error); });
+  }
+  void Finish(int error) {
+    if (error != 0) return Finish(SystemError(error));
+    watch_.reset();
+    Finish(MakeStream(loop_, std::exchange(fd_, -1)));
+  }
+  void Finish(absl::StatusOr<std::unique_ptr<Stream>> result) {
+    watch_.reset();
+    Done done = std::move(done_);
+    done(std::move(result));  // may destroy us
+  }
+
+  EventLoop* loop_;
+  Done done_;
+  int fd_ = -1;
+  EventLoop::Timer timer_;
+  std::unique_ptr<EventLoop::Watch> watch_;
+};
+
+class FdAcceptor : public Acceptor {
+ public:
+  FdAcceptor(EventLoop* loop, int fd, absl::AnyInvocable<void(int)> on_accept,
+             Task on_exhausted)
+      : loop_(loop),
+        fd_(fd),
+        on_accept_(std::move(on_accept)),
+        on_exhausted_(std::move(on_exhausted)),
+        reserve_(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
+        watch_(loop->WatchDescriptor(
+            fd, [this] { OnReadable(); }, [] {})) {
+    watch_->Want(true, false);
+  }
+  ~FdAcceptor() override {
+    if (destroyed_ != nullptr) *destroyed_ = true;
+    if (reserve_ >= 0) close(reserve_);
+  }
+
+  void Pause() override {
+    paused_ = true;
+    watch_->Want(false, false);
+  }
+  void Resume() override {
+    paused_ = false;
+    if (resting_ == nullptr) watch_->Want(true, false);
+  }
+
+ private:
+  // Accepts in a loop, but lets others run after a while.
+  static constexpr int kMostInARow = 64;
+
+  void OnReadable() {
+    bool destroyed = false;
+    destroyed_ = &destroyed;
+    for (int i = 0; i < kMostInARow && !paused_; ++i) {
+      const int fd =
+          accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      if (fd >= 0) {
+        on_accept_(fd);
+        if (destroyed) return;
+        continue;
+      }
+      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+          errno == ENOBUFS)
+        Rest();
+      // ECONNABORTED and the like concern one connection that is gone.
+      if (errno != ECONNABORTED && errno != EINTR) break;
+    }
+    if (!destroyed) destroyed_ = nullptr;
+  }
+
+  // Out of descriptors: gives up the reserve to turn one client away, then
+  // waits, so that a full backlog doesn't spin the loop.
+  void Rest() {
+    if (reserve_ >= 0) {
+      close(reserve_);
+      const int fd = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC);
+      if (fd >= 0) close(fd);
+      reserve_ = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    }
+    watch_->Want(false, false);
+    resting_ = loop_->RunAfter(absl::Seconds(1), [this] {
+      resting_ = nullptr;
+      if (reserve_ < 0) reserve_ = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (!paused_) watch_->Want(true, false);
+    });
+    if (on_exhausted_) on_exhausted_();
+    errno = EAGAIN;
+  }
+
+  EventLoop* loop_;
+  int fd_;
+  absl::AnyInvocable<void(int)> on_accept_;
+  Task on_exhausted_;
+  int reserve_;
+  bool paused_ = false;
+  EventLoop::Timer resting_;  // set while out of descriptors
+  bool* destroyed_ = nullptr;
+  std::unique_ptr<EventLoop::Watch> watch_;
+};
+
+}  // namespace
+
+std::unique_ptr<Stream> MakeStream(EventLoop* loop, int fd) {
+  const int on = 1;
+  // Fails harmlessly on a Unix socket.
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return std::make_unique<FdStream>(loop, fd);
+}
+
+PendingConnect Connect(
+    EventLoop* loop, const sockaddr* address, socklen_t length,
+    const sockaddr* source, socklen_t source_length, absl::Duration timeout,
+    absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<Stream>>)> done) {
+  return std::make_unique<Connecting>(loop, address, length, source,
+                                      source_length, timeout, std::move(done));
+}
+
+std::unique_ptr<Acceptor> MakeAcceptor(EventLoop* loop, int listening_fd,
+                                       absl::AnyInvocable<void(int)> on_accept,
+                                       Task on_exhausted) {
+  return std::make_unique<FdAcceptor>(loop, listening_fd, std::move(on_accept),
+                                      std::move(on_exhausted));
+}
+
+}  // namespace holdfast
