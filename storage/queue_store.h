@@ -118,6 +118,11 @@ class QueueView {
       absl::Time after_due, DestinationId after, absl::Time until,
       size_t limit) const = 0;
   virtual absl::StatusOr<DestinationRow> Destination(DestinationId id) const = 0;
+  // The destination this envelope belongs to; kNotFound if it has no row.
+  virtual absl::StatusOr<DestinationRow> DestinationOf(
+      const Envelope& envelope) const {
+    return absl::UnimplementedError(ToString(envelope.id));
+  }
   // Rows of a lane strictly behind `after`, due at or before `until`, highest
   // priority first, then by time.
   virtual std::vector<LanePosition> Lane(DestinationId id, LanePosition after,
