@@ -1,8 +1,8 @@
 // A door: a typed channel between two rooms (processes) of smtpd.
 //
 // Over a Unix stream socket pair go frames: 4 bytes length (little endian, of
-// what follows), 2 bytes type, then the fields of one struct (protocol/wire.h).
-// Descriptors may ride on a frame.  Frames written during a turn of the loop
+// what follows), 2 bytes type, 1 byte number of descriptors that ride on the
+// frame, then the fields of one struct (protocol/wire.h).  Frames written during a turn of the loop
 // leave together at its end, in one system call.
 //
 // Rules that keep doors from blocking each other (DESIGN section 2): answers

@@ -152,9 +152,12 @@ struct AgentRequest {
   uint64_t request = 0;
   std::string user;    // the agent runs as
   bool mbox = false;   // with the group of the mail folder
+  std::string action;  // whose userbase knows the users
+  // Whose home the answer is to carry; empty: nobody's.
+  std::string mailbox_user;
   template <class A>
   void Fields(A& a) {
-    a(request, user, mbox);
+    a(request, user, mbox, action, mailbox_user);
   }
 };
 struct AgentReady {
@@ -164,9 +167,10 @@ struct AgentReady {
   bool permanent = false;  // no such user: the delivery fails for good
   std::string error;
   uint64_t agent = 0;  // its number, for AgentEnded
+  std::string home;    // of AgentRequest::mailbox_user
   template <class A>
   void Fields(A& a) {
-    a(request, ok, permanent, error, agent);
+    a(request, ok, permanent, error, agent, home);
   }
 };
 // parent -> deliver: this agent has ended; what it has not answered is in
@@ -178,6 +182,16 @@ struct AgentEnded {
   template <class A>
   void Fields(A& a) {
     a(agent, how);
+  }
+};
+// deliver -> parent: this agent does not answer any more; kill it.  AgentEnded
+// follows.
+struct AgentKill {
+  static constexpr uint16_t kType = 12;
+  uint64_t agent = 0;
+  template <class A>
+  void Fields(A& a) {
+    a(agent);
   }
 };
 

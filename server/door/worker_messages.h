@@ -311,9 +311,11 @@ struct AgentResults {
     bool ok = false;
     bool permanent = false;
     std::string text;  // of the error
+    // Not ok, but the file may be there: the next attempt has to look for it.
+    bool in_doubt = false;
     template <class A>
     void Fields(A& a) {
-      a(envelope, ok, permanent, text);
+      a(envelope, ok, permanent, text, in_doubt);
     }
   };
   std::vector<One> results;

@@ -53,6 +53,9 @@ class EventLoop {
   // turn: where output gathered over a turn is flushed.  A task deferred by a
   // deferred task runs in the same phase.
   virtual void AtTurnEnd(Task task) = 0;
+  // Runs `task` at every turn's end, after those of AtTurnEnd(), as long as the
+  // loop lives.
+  virtual void OnEveryTurnEnd(Task task) = 0;
 
   // Runs `task` in a coming turn.  Safe from any thread.
   virtual void Post(Task task) = 0;

@@ -1,12 +1,11 @@
 #include "server/loop/event_loop.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <thread>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "server/loop/fake_event_loop.h"
 
@@ -23,7 +22,8 @@ TEST(UvEventLoopTest, RunsTimersInOrderOfTime) {
     loop->Stop();
   });
   auto a = loop->RunAfter(absl::Milliseconds(1), [&] { ran.push_back(1); });
-  auto dropped = loop->RunAfter(absl::Milliseconds(1), [&] { ran.push_back(9); });
+  auto dropped =
+      loop->RunAfter(absl::Milliseconds(1), [&] { ran.push_back(9); });
   dropped.reset();
   loop->Run();
   EXPECT_THAT(ran, ElementsAre(1, 2));
@@ -80,16 +80,16 @@ TEST(FakeEventLoopTest, AdvanceRunsWhatComesDueAtItsTime) {
   const absl::Time start = loop.Now();
   std::vector<absl::Duration> ran;
   EventLoop::Timer again;
-  auto late = loop.RunAfter(absl::Hours(2),
-                            [&] { ran.push_back(loop.Now() - start); });
+  auto late =
+      loop.RunAfter(absl::Hours(2), [&] { ran.push_back(loop.Now() - start); });
   auto early = loop.RunAfter(absl::Hours(1), [&] {
     ran.push_back(loop.Now() - start);
     again = loop.RunAfter(absl::Minutes(30),
                           [&] { ran.push_back(loop.Now() - start); });
   });
   loop.Advance(absl::Hours(3));
-  EXPECT_THAT(ran, ElementsAre(absl::Hours(1), absl::Minutes(90),
-                               absl::Hours(2)));
+  EXPECT_THAT(ran,
+              ElementsAre(absl::Hours(1), absl::Minutes(90), absl::Hours(2)));
   EXPECT_EQ(loop.Now(), start + absl::Hours(3));
 }
 

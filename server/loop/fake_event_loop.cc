@@ -43,8 +43,8 @@ class FakeEventLoop::FakeWatch : public EventLoop::Watch {
     if (loop_ != nullptr) loop_->watches_.erase(id_);
   }
   void Want(bool readable, bool writable) override {
-    events_ = static_cast<short>((readable ? POLLIN : 0) |
-                                 (writable ? POLLOUT : 0));
+    events_ =
+        static_cast<short>((readable ? POLLIN : 0) | (writable ? POLLOUT : 0));
   }
   int fd() const { return fd_; }
   short events() const { return events_; }
@@ -127,6 +127,7 @@ bool FakeEventLoop::RunOnce() {
     task();
     ran = true;
   }
+  for (Task& task : every_turn_end_) task();
   return ran;
 }
 

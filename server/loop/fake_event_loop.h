@@ -22,6 +22,9 @@ class FakeEventLoop : public EventLoop {
   absl::Duration Elapsed() const override { return elapsed_; }
   Timer RunAfter(absl::Duration delay, Task task) override;
   void AtTurnEnd(Task task) override;
+  void OnEveryTurnEnd(Task task) override {
+    every_turn_end_.push_back(std::move(task));
+  }
   void Post(Task task) override;
   // Descriptors are polled by RunReady(); real pipes and sockets work.
   std::unique_ptr<Watch> WatchDescriptor(int fd, Task on_readable,
@@ -50,6 +53,7 @@ class FakeEventLoop : public EventLoop {
   std::map<std::pair<absl::Duration, uint64_t>, FakeTimer*> timers_;
   std::map<uint64_t, FakeWatch*> watches_;
   std::deque<Task> turn_end_;
+  std::deque<Task> every_turn_end_;
   std::mutex mutex_;
   std::deque<Task> posted_;
 };

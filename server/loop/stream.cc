@@ -91,8 +91,8 @@ class FdStream : public Stream {
   }
 
   void OnWritable() {
-    const ssize_t n = send(fd_, pending_.data() + sent_, pending_.size() - sent_,
-                           MSG_NOSIGNAL);
+    const ssize_t n = send(fd_, pending_.data() + sent_,
+                           pending_.size() - sent_, MSG_NOSIGNAL);
     if (n < 0) {
       if (errno != EAGAIN && errno != EINTR) End(SystemError(errno));
       return;
@@ -189,8 +189,8 @@ class Connecting : public EventLoop::Registration {
     Finish(error);
   }
   void FinishLater(int error) {
-    timer_ = loop_->RunAfter(absl::ZeroDuration(),
-                             [this, error] { Finish(error); });
+    timer_ =
+        loop_->RunAfter(absl::ZeroDuration(), [this, error] { Finish(error); });
   }
   void Finish(int error) {
     if (error != 0) return Finish(SystemError(error));
@@ -273,7 +273,8 @@ class FdAcceptor : public Acceptor {
     watch_->Want(false, false);
     resting_ = loop_->RunAfter(absl::Seconds(1), [this] {
       resting_ = nullptr;
-      if (reserve_ < 0) reserve_ = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+      if (reserve_ < 0)
+        reserve_ = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
       if (!paused_) watch_->Want(true, false);
     });
     if (on_exhausted_) on_exhausted_();

@@ -24,8 +24,8 @@ class Stream {
     // Bytes came.  The view is valid during the call only (all streams of a
     // loop share one read buffer).
     absl::AnyInvocable<void(absl::string_view)> on_bytes;
-    // The end: kOk, the peer closed its side; else what went wrong (kUnavailable
-    // with the system's text).  Called once, nothing after it.
+    // The end: kOk, the peer closed its side; else what went wrong
+    // (kUnavailable with the system's text).  Called once, nothing after it.
     absl::AnyInvocable<void(absl::Status)> on_closed;
     // What was written has all been handed to the kernel (called when the
     // backlog falls to zero after it wasn't).  Optional.
@@ -75,8 +75,8 @@ class Acceptor {
 // When descriptors run out, accepting pauses for a second, using a reserve
 // descriptor so that it never spins; `on_exhausted` (may be null) is told.
 [[nodiscard]] std::unique_ptr<Acceptor> MakeAcceptor(
-    EventLoop* loop, int listening_fd, absl::AnyInvocable<void(int fd)> on_accept,
-    Task on_exhausted);
+    EventLoop* loop, int listening_fd,
+    absl::AnyInvocable<void(int fd)> on_accept, Task on_exhausted);
 
 }  // namespace holdfast
 

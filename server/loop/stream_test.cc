@@ -1,13 +1,12 @@
 #include "server/loop/stream.h"
 
 #include <arpa/inet.h>
+#include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <optional>
-
-#include <gtest/gtest.h>
 
 namespace holdfast {
 namespace {
@@ -35,16 +34,15 @@ TEST_F(StreamTest, CarriesMoreThanTheKernelTakesAtOnce) {
   std::string got;
   std::optional<absl::Status> closed;
   bool drained = false;
-  a->SetCallbacks({[](absl::string_view) {}, [](absl::Status) {},
-                   [&] { drained = true; }});
-  b->SetCallbacks({[&](absl::string_view bytes) {
-                     got.append(bytes.data(), bytes.size());
-                   },
-                   [&](absl::Status status) {
-                     closed = status;
-                     loop_->Stop();
-                   },
-                   nullptr});
+  a->SetCallbacks(
+      {[](absl::string_view) {}, [](absl::Status) {}, [&] { drained = true; }});
+  b->SetCallbacks(
+      {[&](absl::string_view bytes) { got.append(bytes.data(), bytes.size()); },
+       [&](absl::Status status) {
+         closed = status;
+         loop_->Stop();
+       },
+       nullptr});
   a->Write(sent);
   EXPECT_GT(a->backlog(), 0u);
   a->Shutdown();

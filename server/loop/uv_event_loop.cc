@@ -18,9 +18,8 @@ namespace {
 template <class T>
 void CloseAndDelete(T* cell) {
   cell->handle.data = nullptr;  // callbacks still on their way find nobody
-  uv_close(reinterpret_cast<uv_handle_t*>(&cell->handle), [](uv_handle_t* h) {
-    delete reinterpret_cast<T*>(h);
-  });
+  uv_close(reinterpret_cast<uv_handle_t*>(&cell->handle),
+           [](uv_handle_t* h) { delete reinterpret_cast<T*>(h); });
 }
 
 // Each cell has its handle first, so that a handle's address is the cell's.
@@ -41,8 +40,8 @@ class UvTimer : public EventLoop::Registration {
     uv_timer_init(loop, &cell_->handle);
     cell_->handle.data = this;
     // Rounded up: never earlier than asked.
-    const int64_t ms = absl::ToInt64Milliseconds(
-        absl::Ceil(std::max(delay, absl::ZeroDuration()), absl::Milliseconds(1)));
+    const int64_t ms = absl::ToInt64Milliseconds(absl::Ceil(
+        std::max(delay, absl::ZeroDuration()), absl::Milliseconds(1)));
     uv_timer_start(&cell_->handle, &OnTimer, static_cast<uint64_t>(ms), 0);
   }
   ~UvTimer() override { CloseAndDelete(cell_); }
@@ -151,6 +150,7 @@ class UvEventLoop : public EventLoop {
 
   ~UvEventLoop() override {
     turn_end_.clear();
+    every_turn_end_.clear();
     posted_.clear();
     uv_close(reinterpret_cast<uv_handle_t*>(&check_), nullptr);
     uv_close(reinterpret_cast<uv_handle_t*>(&prepare_), nullptr);
@@ -175,6 +175,9 @@ class UvEventLoop : public EventLoop {
     return std::make_unique<UvTimer>(&loop_, delay, std::move(task));
   }
   void AtTurnEnd(Task task) override { turn_end_.push_back(std::move(task)); }
+  void OnEveryTurnEnd(Task task) override {
+    every_turn_end_.push_back(std::move(task));
+  }
 
   void Post(Task task) override {
     bool first;
@@ -213,6 +216,7 @@ class UvEventLoop : public EventLoop {
       tasks.swap(turn_end_);
       for (Task& task : tasks) task();
     }
+    for (Task& task : every_turn_end_) task();
     now_is_old_ = true;
   }
 
@@ -230,6 +234,7 @@ class UvEventLoop : public EventLoop {
   uv_prepare_t prepare_;
   uv_async_t async_;
   std::deque<Task> turn_end_;
+  std::deque<Task> every_turn_end_;
   std::mutex mutex_;
   std::deque<Task> posted_;  // guarded by mutex_
   mutable absl::Time now_;

@@ -1,0 +1,195 @@
+#include "server/room/room.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "config/parser.h"
+#include "server/log/log.h"
+#include "server/loop/event_loop.h"
+
+namespace holdfast {
+namespace {
+
+absl::Status SystemError(absl::string_view what, int error) {
+  return absl::InternalError(absl::StrCat(what, ": ", strerror(error)));
+}
+
+// Gives the parser the files that came with Start, and no others.
+FileReader ReaderOf(const Start& start) {
+  return [&start](const std::string& path) -> absl::StatusOr<std::string> {
+    for (const Start::File& file : start.files) {
+      if (file.path != path) continue;
+      if (file.missing) return absl::NotFoundError(file.error);
+      return file.contents;
+    }
+    return absl::NotFoundError(strerror(ENOENT));
+  };
+}
+
+class RoomProcess {
+ public:
+  RoomProcess(Room room, RoomFactory make)
+      : room_(room),
+        make_(std::move(make)),
+        loop_(MakeUvEventLoop()),
+        parent_(MakeDoor(loop_.get(), OwnedFd(kParentDoorFd))) {
+    InstallLogFlush(loop_.get());
+    parent_->SetCallbacks([this](Frame& frame) { OnFrame(frame); },
+                          [this](absl::Status) { Exit(1); });
+  }
+
+  int Run() {
+    loop_->Run();
+    // In order: the room first, then what it was given.
+    handler_.reset();
+    parent_.reset();
+    FlushLog();
+    return status_;
+  }
+
+ private:
+  void OnFrame(Frame& frame) {
+    if (handler_ == nullptr) {
+      if (!Dispatch<Start>(frame, [&](Start& start) {
+            Begin(std::move(start), std::move(frame.fds));
+          }))
+        Refuse("something else than Start");
+      return;
+    }
+    const bool known = Dispatch<NewDoor, SetVerbose, StopRoom>(
+        frame, [&](auto& message) { On(message, frame); });
+    if (!known && !handler_->OnParentFrame(frame))
+      Refuse(absl::StrCat("message ", frame.type));
+  }
+
+  void Begin(Start start, std::vector<OwnedFd> fds) {
+    start_ = std::move(start);
+    OpenLog(start_.syslog ? LogSink::kSyslog : LogSink::kStderr,
+            start_.verbose);
+    const absl::Status secured = Secure();
+    if (!secured.ok())
+      Fatal(absl::StrCat(RoomName(room_), ": ", secured.message()));
+    ParseOptions options;
+    options.path = start_.config_path;
+    options.server_name = start_.server_name;
+    options.local_addresses = start_.local_addresses;
+    options.definitions = start_.definitions;
+    ParseResult parsed = ParseConfig(options, ReaderOf(start_));
+    if (parsed.config == nullptr) {
+      for (const std::string& line : parsed.messages) LogWarn("%s", line);
+      Fatal(absl::StrCat(RoomName(room_), ": no configuration"));
+    }
+    RoomContext context{
+        .loop = loop_.get(),
+        .parent = parent_.get(),
+        .start = &start_,
+        .config = std::move(parsed.config),
+        .fds = std::move(fds),
+        .random = random_,
+        .exit = [this](int status) { Exit(status); },
+    };
+    absl::StatusOr<std::unique_ptr<RoomHandler>> made =
+        make_(std::move(context));
+    if (!made.ok())
+      Fatal(absl::StrCat(RoomName(room_), ": ", made.status().message()));
+    handler_ = std::move(*made);
+    parent_->Send(Ready{});
+  }
+
+  absl::Status Secure() {
+    if (start_.privileged) {
+      const absl::Status dropped = DropPrivileges(start_.user, start_.chroot);
+      if (!dropped.ok()) return dropped;
+    }
+    // Nothing this process starts can gain privileges, and nobody of the same
+    // user may look into its memory.
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+      return SystemError("no_new_privs", errno);
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+      return SystemError("not dumpable", errno);
+    return absl::OkStatus();
+  }
+
+  void On(NewDoor& to, Frame& frame) {
+    if (frame.fds.size() != 1) return Refuse("a door without a descriptor");
+    handler_->OnDoor(to, MakeDoor(loop_.get(), std::move(frame.fds[0])));
+  }
+  void On(SetVerbose& message, Frame&) { SetLogVerbose(message.verbose); }
+  void On(StopRoom& message, Frame&) {
+    handler_->OnStop(absl::Seconds(message.seconds));
+  }
+
+  void Refuse(absl::string_view what) {
+    Fatal(absl::StrCat(RoomName(room_), ": unexpected from parent: ", what));
+  }
+
+  void Exit(int status) {
+    status_ = status;
+    loop_->Stop();
+  }
+
+  Room room_;
+  RoomFactory make_;
+  absl::BitGen random_;
+  std::unique_ptr<EventLoop> loop_;
+  std::unique_ptr<Door> parent_;
+  Start start_;
+  std::unique_ptr<RoomHandler> handler_;
+  int status_ = 0;
+};
+
+}  // namespace
+
+int RunRoom(Room room, RoomFactory make) {
+  // The parent decides when to end; a terminal's Ctrl-C goes to all of us.
+  signal(SIGINT, SIG_IGN);
+  signal(SIGTERM, SIG_IGN);
+  signal(SIGHUP, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);
+  if (fcntl(kParentDoorFd, F_SETFD, FD_CLOEXEC) < 0) {
+    absl::FPrintF(stderr, "smtpd-%s is started by smtpd, not by hand\n",
+                  RoomName(room));
+    return 1;
+  }
+  const int flags = fcntl(kParentDoorFd, F_GETFL);
+  fcntl(kParentDoorFd, F_SETFL, flags | O_NONBLOCK);
+  prctl(PR_SET_NAME, absl::StrCat("smtpd-", RoomName(room)).c_str());
+  RoomProcess process(room, std::move(make));
+  return process.Run();
+}
+
+absl::Status DropPrivileges(const std::string& user, const std::string& root) {
+  errno = 0;
+  const passwd* pw = getpwnam(user.c_str());
+  if (pw == nullptr)
+    return absl::NotFoundError(absl::StrCat("unknown user ", user));
+  const uid_t uid = pw->pw_uid;
+  const gid_t gid = pw->pw_gid;
+  if (!root.empty()) {
+    if (chroot(root.c_str()) < 0) return SystemError(root, errno);
+    if (chdir("/") < 0) return SystemError(root, errno);
+  }
+  if (setgroups(1, &gid) < 0) return SystemError("setgroups", errno);
+  if (setresgid(gid, gid, gid) < 0) return SystemError("setresgid", errno);
+  if (setresuid(uid, uid, uid) < 0) return SystemError("setresuid", errno);
+  if (getuid() != uid || geteuid() != uid || getgid() != gid ||
+      (uid != 0 && setuid(0) == 0))
+    return absl::InternalError("privileges were not dropped");
+  return absl::OkStatus();
+}
+
+}  // namespace holdfast
