@@ -20,6 +20,7 @@
 #include "config/parser.h"
 #include "server/log/log.h"
 #include "server/loop/event_loop.h"
+#include "server/sandbox/sandbox.h"
 
 namespace holdfast {
 namespace {
@@ -93,6 +94,7 @@ class RoomProcess {
       for (const std::string& line : parsed.messages) LogWarn("%s", line);
       Fatal(absl::StrCat(RoomName(room_), ": no configuration"));
     }
+    Confine(*parsed.config);
     RoomContext context{
         .loop = loop_.get(),
         .parent = parent_.get(),
@@ -122,6 +124,17 @@ class RoomProcess {
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
       return SystemError("not dumpable", errno);
     return absl::OkStatus();
+  }
+
+  // Before the room exists: nothing from outside has been looked at yet.
+  void Confine(const Config& config) {
+    const absl::StatusOr<std::vector<std::string>> missing =
+        EnterSandbox(RulesOf(room_, PathsBelow(config.spool).store));
+    if (!missing.ok())
+      Fatal(absl::StrCat(RoomName(room_), ": ", missing.status().message()));
+    for (const std::string& feature : *missing)
+      LogWarn("warn: %s: this kernel has no %s: less protection",
+              RoomName(room_), feature);
   }
 
   void On(NewDoor& to, Frame& frame) {

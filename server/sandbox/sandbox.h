@@ -1,0 +1,36 @@
+// What a room gives up for good before it looks at anything from outside
+// (promise P7): files by Landlock, system calls by seccomp.
+#ifndef HOLDFAST_SERVER_SANDBOX_SANDBOX_H_
+#define HOLDFAST_SERVER_SANDBOX_SANDBOX_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/door/room.h"
+
+namespace holdfast {
+
+// What a room may still do.  Descriptors it already has are not concerned.
+struct SandboxRules {
+  // Folders below which files may be read, written, made and removed; a folder
+  // that isn't there is left out.
+  std::vector<std::string> writable;
+  // Folders below which files may be read.
+  std::vector<std::string> readable;
+  // Whether it may make Internet sockets.
+  bool internet = false;
+};
+
+// The rules of a room; `store` is the queue's folder.
+SandboxRules RulesOf(Room room, const std::string& store);
+
+// Applies to this thread and to all it starts from now on; cannot be undone.
+// no_new_privs must be set.  Gives the names of what the kernel lacks
+// ("Landlock", "seccomp"): less protection, not a reason to stop.
+absl::StatusOr<std::vector<std::string>> EnterSandbox(
+    const SandboxRules& rules);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_SANDBOX_SANDBOX_H_
