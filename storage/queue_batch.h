@@ -52,11 +52,19 @@ struct AcceptMessage {
   // routing_key).
   std::vector<Envelope> envelopes;
   // Pending reports that this message, which is a report, settles: their rows
-  // go in the same transaction.
+  // go in the same transaction.  One that is not there (any more) makes the
+  // operation kFailedPrecondition: that report was made already.
   std::vector<ReportKey> settles;
+  // When the deadlines table is to speak first of each envelope, parallel to
+  // `envelopes`: the earlier of its first warning and its expiry.  Empty: the
+  // expiry of each.
+  std::vector<absl::Time> first_deadlines;
 };
 
-// A piece of a body in progress.  The first one makes the `incoming` row.
+// A piece of a body in progress: index 0, 1, ... in order, of at most
+// kMaxChunkBytes (storage/body_codec.h).  The first one makes the `incoming`
+// row.  Batches that touch a message some of whose chunks still wait are
+// applied after them.
 struct StoreChunk {
   MessageId message{};
   uint64_t session = 0;  // whose; for the clean-up and for listings
@@ -98,6 +106,8 @@ struct EnvelopeOutcome {
                           // to the list of doubts; else the flag is cleared
 };
 
+// Outcomes of envelopes that are not in this claim (any more) are ignored: a
+// worker may report twice.
 struct RecordOutcomes {
   WorkerId worker{};
   BatchId batch{};
@@ -141,11 +151,13 @@ struct ActOnEnvelope {
   bool report = false;
   EnhancedStatus status;
   std::string error_line;
-  // kWarn and kExpire: when the deadlines table is to speak next of it.
+  // kWarn and kExpire: when the deadlines table is to speak next of it.  On a
+  // claimed envelope this is set (unless infinite) although the act fails, so
+  // that the table does not name it again at once.
   absl::Time next_deadline = absl::InfiniteFuture();
 };
 
-// Pending reports that will not be sent.
+// Pending reports that will not be sent; missing ones are ignored.
 struct DropReports {
   std::vector<ReportKey> reports;
 };

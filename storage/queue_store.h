@@ -22,6 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "protocol/body_info.h"
 #include "protocol/envelope.h"
@@ -37,7 +38,11 @@ struct StoreOptions {
   uint64_t reserve_bytes = 16 << 20;
   bool read_only = false;  // offline tools: shares owner.lock
   // What is told as warnings ("warn: ..."): damage, missing features.
+  // Called on any thread of the store, one call at a time.
   absl::AnyInvocable<void(absl::string_view)> on_warning;
+  // What time it is, for what the store notes itself (last_try, doubts, when a
+  // report was added).  Called on the commit thread.
+  absl::AnyInvocable<absl::Time()> clock = [] { return absl::Now(); };
 };
 
 struct DestinationRow {
@@ -99,6 +104,7 @@ struct Ledger {
 };
 
 struct StoreStats {
+  // `claims` counts the envelopes in claims.
   uint64_t messages = 0, envelopes = 0, reports = 0, incoming = 0, garbage = 0,
            claims = 0, destinations = 0, aside = 0;
   uint64_t used_bytes = 0, free_bytes = 0, size_limit = 0;
