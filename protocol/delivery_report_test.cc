@@ -1,0 +1,196 @@
+#include "protocol/delivery_report.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace holdfast {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+DeliveryReport Failed() {
+  DeliveryReport report;
+  report.smtpname = "mx.example.org";
+  report.to = {"alice", "example.com"};
+  report.date = absl::FromUnixSeconds(1795324049);
+  report.arrival = absl::FromUnixSeconds(1795324040);
+  report.boundary = 1234567890123456789u;
+  report.recipients.push_back({{"bob", "example.net"},
+                               "",
+                               {5, 11},
+                               "550 5.1.1 No such user",
+                               absl::UnixEpoch()});
+  return report;
+}
+
+TEST(DeliveryReport, Failed) {
+  EXPECT_EQ(ReportHead(Failed()) + "Subject: hello\n" + ReportTail(Failed()),
+            R"(Subject: Delivery status notification: failed
+From: Mailer Daemon <MAILER-DAEMON@mx.example.org>
+To: alice@example.com
+Date: Sun, 22 Nov 2026 05:07:29 +0000 (UTC)
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status;
+	boundary="1234567890123456789/mx.example.org"
+
+This is a MIME-encapsulated message.
+
+--1234567890123456789/mx.example.org
+Content-Description: Notification
+Content-Type: text/plain; charset=us-ascii
+
+    Hi!
+
+    This is the MAILER-DAEMON, please DO NOT REPLY to this email.
+
+    An error has occurred while attempting to deliver a message for
+    the following list of recipients:
+
+bob@example.net: 550 5.1.1 No such user
+
+    Below is a copy of the original message:
+
+--1234567890123456789/mx.example.org
+Content-Description: Delivery Report
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.example.org
+Arrival-Date: Sun, 22 Nov 2026 05:07:20 +0000 (UTC)
+
+Final-Recipient: rfc822; bob@example.net
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 No such user
+
+--1234567890123456789/mx.example.org
+Content-Description: Message headers
+Content-Type: text/rfc822-headers
+
+Subject: hello
+
+--1234567890123456789/mx.example.org--
+)");
+}
+
+TEST(DeliveryReport, DelayedSaysTheRealTimes) {
+  DeliveryReport report = Failed();
+  report.action = ReportAction::kDelayed;
+  report.delay = absl::Hours(4);
+  report.ttl = absl::Hours(96);
+  report.dsn_envid = "QQ+2B314";
+  report.recipients[0].dsn_orcpt = "rfc822;Bob+40example.net";
+  report.recipients[0].status = {4, 0};
+  report.recipients[0].error_line = "Network error on destination MXs";
+  report.recipients[0].expires = absl::FromUnixSeconds(1795324040 + 345600);
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, HasSubstr(R"(
+    A message is delayed for more than 4 hours for the following
+    list of recipients:
+
+bob@example.net: Network error on destination MXs
+
+    Please note that this is only a temporary failure report.
+    The message is kept in the queue for up to 4 days.
+    You DO NOT NEED to re-send the message to these recipients.
+
+    Below is a copy of the original message:
+
+--)"));
+  EXPECT_THAT(head, HasSubstr(R"(
+Original-Envelope-Id: QQ+314
+Reporting-MTA: dns; mx.example.org
+Arrival-Date: Sun, 22 Nov 2026 05:07:20 +0000 (UTC)
+
+Original-Recipient: rfc822; Bob@example.net
+Final-Recipient: rfc822; bob@example.net
+Action: delayed
+Status: 4.0.0
+Diagnostic-Code: x-holdfast; Network error on destination MXs
+Will-Retry-Until: Thu, 26 Nov 2026 05:07:20 +0000 (UTC)
+
+)"));
+}
+
+TEST(DeliveryReport, SuccessHasAnEmptyLineBehindTheAddress) {
+  DeliveryReport report = Failed();
+  report.action = ReportAction::kDelivered;
+  report.recipients[0].status = {2, 0};
+  report.recipients[0].error_line = "";
+  EXPECT_THAT(ReportHead(report), HasSubstr(R"(
+    Your message was successfully delivered to these recipients.
+
+bob@example.net: 
+
+    Below)"));
+  EXPECT_THAT(ReportHead(report), HasSubstr("Action: delivered\nStatus: "
+                                            "2.0.0\n\n--"));
+  report.action = ReportAction::kRelayed;
+  EXPECT_THAT(ReportHead(report),
+              HasSubstr("    Your message was relayed to these recipients.\n"));
+}
+
+TEST(DeliveryReport, TheStatusAgreesWithTheAction) {
+  DeliveryReport report = Failed();
+  report.recipients[0].status = {4, 47};
+  EXPECT_THAT(ReportHead(report), HasSubstr("\nStatus: 5.4.7\n"));
+  report.recipients[0].status = {0, 200};
+  EXPECT_THAT(ReportHead(report), HasSubstr("\nStatus: 5.0.0\n"));
+}
+
+TEST(DeliveryReport, FullIsAMessage) {
+  DeliveryReport report = Failed();
+  report.full = true;
+  report.eight_bit = true;
+  report.message_id = "0011223344556677@mx.example.org";
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, HasSubstr("Content-Description: Original message\n"
+                              "Content-Type: message/rfc822\n"
+                              "Content-Transfer-Encoding: 8bit\n\n"));
+  EXPECT_THAT(
+      head, HasSubstr("mx.example.org\"\n"
+                      "Content-Transfer-Encoding: 8bit\n"
+                      "Message-ID: <0011223344556677@mx.example.org>\n\nThis"));
+}
+
+TEST(DeliveryReport, RepliesAreForPeople) {
+  DeliveryReport report = Failed();
+  report.recipients[0].error_line = "550-5.1.1 No such user";
+  EXPECT_THAT(ReportHead(report),
+              HasSubstr("bob@example.net: 550 5.1.1 No such user\n"));
+  report.recipients[0].error_line = "110 Loop detected";
+  EXPECT_THAT(ReportHead(report), HasSubstr("bob@example.net: Loop detected"));
+}
+
+TEST(DeliveryReport, NothingFromOutsideMakesALine) {
+  DeliveryReport report = Failed();
+  report.to = {"a\r\nBcc: c", "example.com"};
+  report.smtpname = "mx\nX-Bad: 1";
+  report.dsn_envid = "x+0D+0AX-Bad: 1";
+  report.recipients[0].dest.user = "b\nX-Bad: 1";
+  report.recipients[0].dsn_orcpt = "rfc822;x+0AX-Bad: 1";
+  report.recipients[0].error_line =
+      "550 \xff\x1b[31m\r\nX-Bad: 1" + std::string(5000, 'x');
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, Not(HasSubstr("\nX-Bad")));
+  EXPECT_THAT(head, Not(HasSubstr("\nBcc")));
+  EXPECT_THAT(head, Not(HasSubstr("\r")));
+  EXPECT_THAT(head, HasSubstr("550 ??[31m??X-Bad: 1xxx"));
+  EXPECT_LT(head.size(), 6000u);
+  EXPECT_THAT(head, HasSubstr("xxx...\n"));
+}
+
+TEST(DeliveryReport, ABoundaryIsAtMost70Long) {
+  DeliveryReport report = Failed();
+  report.smtpname = std::string(200, 'a') + ".org";
+  EXPECT_EQ(ReportTail(report).size(), 3 + 70 + 3u);
+}
+
+TEST(Xtext, Decodes) {
+  EXPECT_EQ(DecodeXtext("a+2Bb+"), "a+b+");
+  EXPECT_EQ(DecodeXtext("+GG+4"), "+GG+4");
+}
+
+}  // namespace
+}  // namespace holdfast
