@@ -88,8 +88,8 @@ class SocketDoor : public FramingDoor {
 
   void SetCallbacks(absl::AnyInvocable<void(Frame&)> on_frame,
                     absl::AnyInvocable<void(absl::Status)> on_closed) override {
-    on_frame_ = std::move(on_frame);
-    on_closed_ = std::move(on_closed);
+    callbacks_ = std::make_shared<Callbacks>(
+        Callbacks{std::move(on_frame), std::move(on_closed)});
     if (!reading_) ResumeReading();
   }
   size_t backlog() const override { return out_.size() - sent_; }
@@ -114,6 +114,10 @@ class SocketDoor : public FramingDoor {
 
  private:
   enum class State { kOpen, kClosed };
+  struct Callbacks {
+    absl::AnyInvocable<void(Frame&)> on_frame;
+    absl::AnyInvocable<void(absl::Status)> on_closed;
+  };
   struct Waiting {
     size_t below;
     Task task;
@@ -261,6 +265,7 @@ class SocketDoor : public FramingDoor {
     delivering_ = true;
     bool destroyed = false;
     destroyed_ = &destroyed;
+    const std::shared_ptr<Callbacks> callbacks = callbacks_;
     size_t at = 0;
     absl::Status broken;
     while (reading_ && state_ == State::kOpen &&
@@ -288,7 +293,7 @@ class SocketDoor : public FramingDoor {
         received_fds_.pop_front();
       }
       at += 4 + length;
-      on_frame_(frame);
+      callbacks->on_frame(frame);
       if (destroyed) return;
     }
     in_.erase(0, at);
@@ -305,13 +310,15 @@ class SocketDoor : public FramingDoor {
     watch_->Want(false, false);
     state_ = State::kClosed;
     Discard();
-    if (on_closed_) on_closed_(std::move(status));  // may destroy us
+    const std::shared_ptr<Callbacks> callbacks = callbacks_;
+    if (callbacks != nullptr && callbacks->on_closed)
+      callbacks->on_closed(std::move(status));  // may destroy us
   }
 
   EventLoop* loop_;
   OwnedFd fd_;
-  absl::AnyInvocable<void(Frame&)> on_frame_;
-  absl::AnyInvocable<void(absl::Status)> on_closed_;
+  // Shared with a callback that runs, which may destroy the door.
+  std::shared_ptr<Callbacks> callbacks_;
   State state_ = State::kOpen;
   bool reading_ = false;
   bool delivering_ = false;

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 
+#include <memory>
 #include <vector>
 
 namespace holdfast {
@@ -35,8 +36,8 @@ class FakeEventLoop::FakeWatch : public EventLoop::Watch {
       : loop_(loop),
         id_(loop->sequence_++),
         fd_(fd),
-        on_readable_(std::move(on_readable)),
-        on_writable_(std::move(on_writable)) {
+        on_readable_(std::make_shared<Task>(std::move(on_readable))),
+        on_writable_(std::make_shared<Task>(std::move(on_writable))) {
     loop_->watches_[id_] = this;
   }
   ~FakeWatch() override {
@@ -48,8 +49,9 @@ class FakeEventLoop::FakeWatch : public EventLoop::Watch {
   }
   int fd() const { return fd_; }
   short events() const { return events_; }
-  void Readable() { on_readable_(); }
-  void Writable() { on_writable_(); }
+  // Copies, for a task may drop the watch while it runs.
+  std::shared_ptr<Task> on_readable() const { return on_readable_; }
+  std::shared_ptr<Task> on_writable() const { return on_writable_; }
   void Forget() { loop_ = nullptr; }
 
  private:
@@ -57,8 +59,8 @@ class FakeEventLoop::FakeWatch : public EventLoop::Watch {
   uint64_t id_;
   int fd_;
   short events_ = 0;
-  Task on_readable_;
-  Task on_writable_;
+  std::shared_ptr<Task> on_readable_;
+  std::shared_ptr<Task> on_writable_;
 };
 
 FakeEventLoop::FakeEventLoop(absl::Time start) : now_(start) {}
@@ -118,7 +120,10 @@ bool FakeEventLoop::RunOnce() {
       pollfd p = {it->second->fd(), event, 0};
       if (poll(&p, 1, 0) <= 0 || p.revents == 0) continue;
       ran = true;
-      event == POLLIN ? it->second->Readable() : it->second->Writable();
+      const std::shared_ptr<Task> task = event == POLLIN
+                                             ? it->second->on_readable()
+                                             : it->second->on_writable();
+      (*task)();
     }
   }
   while (!turn_end_.empty()) {

@@ -32,7 +32,7 @@ class FdStream : public Stream {
   }
 
   void SetCallbacks(Callbacks callbacks) override {
-    callbacks_ = std::move(callbacks);
+    callbacks_ = std::make_shared<Callbacks>(std::move(callbacks));
   }
   void PauseReading() override {
     reading_ = false;
@@ -82,7 +82,8 @@ class FdStream : public Stream {
     if (read_buffer == nullptr) read_buffer.reset(new char[kReadBytes]);
     const ssize_t n = recv(fd_, read_buffer.get(), kReadBytes, 0);
     if (n > 0) {
-      callbacks_.on_bytes(
+      const std::shared_ptr<Callbacks> callbacks = callbacks_;
+      callbacks->on_bytes(
           absl::string_view(read_buffer.get(), static_cast<size_t>(n)));
       return;  // the callback may have destroyed the stream
     }
@@ -110,7 +111,8 @@ class FdStream : public Stream {
     sent_ = 0;
     UpdateWatch();
     if (shutting_down_) shutdown(fd_, SHUT_WR);
-    if (callbacks_.on_drained) callbacks_.on_drained();
+    const std::shared_ptr<Callbacks> callbacks = callbacks_;
+    if (callbacks->on_drained) callbacks->on_drained();
   }
 
   // A write failed inside a call of the owner: tell it in a later turn.
@@ -118,19 +120,25 @@ class FdStream : public Stream {
     ended_ = true;
     watch_.reset();
     failure_ = loop_->RunAfter(absl::ZeroDuration(), [this, error] {
-      if (callbacks_.on_closed) callbacks_.on_closed(SystemError(error));
+      TellClosed(SystemError(error));
     });
   }
 
   void End(absl::Status status) {
     ended_ = true;
     watch_->Want(false, false);
-    if (callbacks_.on_closed) callbacks_.on_closed(std::move(status));
+    TellClosed(std::move(status));
+  }
+
+  void TellClosed(absl::Status status) {
+    const std::shared_ptr<Callbacks> callbacks = callbacks_;
+    if (callbacks->on_closed) callbacks->on_closed(std::move(status));
   }
 
   EventLoop* loop_;
   int fd_;
-  Callbacks callbacks_;
+  // Shared with a callback that runs, which may destroy the stream.
+  std::shared_ptr<Callbacks> callbacks_ = std::make_shared<Callbacks>();
   std::unique_ptr<EventLoop::Watch> watch_;
   EventLoop::Timer failure_;
   std::string pending_;
@@ -216,7 +224,8 @@ class FdAcceptor : public Acceptor {
              Task on_exhausted)
       : loop_(loop),
         fd_(fd),
-        on_accept_(std::move(on_accept)),
+        on_accept_(std::make_shared<absl::AnyInvocable<void(int)>>(
+            std::move(on_accept))),
         on_exhausted_(std::move(on_exhausted)),
         reserve_(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
         watch_(loop->WatchDescriptor(
@@ -244,11 +253,12 @@ class FdAcceptor : public Acceptor {
   void OnReadable() {
     bool destroyed = false;
     destroyed_ = &destroyed;
+    const std::shared_ptr<absl::AnyInvocable<void(int)>> on_accept = on_accept_;
     for (int i = 0; i < kMostInARow && !paused_; ++i) {
       const int fd =
           accept4(fd_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
-        on_accept_(fd);
+        (*on_accept)(fd);
         if (destroyed) return;
         continue;
       }
@@ -283,7 +293,7 @@ class FdAcceptor : public Acceptor {
 
   EventLoop* loop_;
   int fd_;
-  absl::AnyInvocable<void(int)> on_accept_;
+  std::shared_ptr<absl::AnyInvocable<void(int)>> on_accept_;
   Task on_exhausted_;
   int reserve_;
   bool paused_ = false;

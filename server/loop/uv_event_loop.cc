@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -61,7 +62,7 @@ class UvTimer : public EventLoop::Registration {
 class UvSignal : public EventLoop::Registration {
  public:
   UvSignal(uv_loop_t* loop, int signal, Task task)
-      : cell_(new SignalCell), task_(std::move(task)) {
+      : cell_(new SignalCell), task_(std::make_shared<Task>(std::move(task))) {
     uv_signal_init(loop, &cell_->handle);
     cell_->handle.data = this;
     uv_signal_start(&cell_->handle, &OnSignal, signal);
@@ -71,24 +72,26 @@ class UvSignal : public EventLoop::Registration {
  private:
   static void OnSignal(uv_signal_t* handle, int) {
     auto* self = static_cast<UvSignal*>(handle->data);
-    if (self != nullptr) self->task_();
+    if (self == nullptr) return;
+    const std::shared_ptr<Task> task = self->task_;
+    (*task)();
   }
 
   SignalCell* cell_;
-  Task task_;
+  std::shared_ptr<Task> task_;
 };
 
 class UvWatch : public EventLoop::Watch {
  public:
   UvWatch(uv_loop_t* loop, int fd, Task on_readable, Task on_writable)
       : cell_(new PollCell),
-        on_readable_(std::move(on_readable)),
-        on_writable_(std::move(on_writable)) {
+        tasks_(std::make_shared<Tasks>(
+            Tasks{std::move(on_readable), std::move(on_writable)})) {
     uv_poll_init(loop, &cell_->handle, fd);
     cell_->handle.data = this;
   }
   ~UvWatch() override {
-    if (destroyed_ != nullptr) *destroyed_ = true;
+    tasks_->dropped = true;
     CloseAndDelete(cell_);
   }
 
@@ -105,25 +108,30 @@ class UvWatch : public EventLoop::Watch {
   }
 
  private:
+  // Shared with a callback that runs: it may drop the watch, and must not be
+  // destroyed under itself.
+  struct Tasks {
+    Task on_readable;
+    Task on_writable;
+    bool dropped = false;
+  };
+
   static void OnPoll(uv_poll_t* handle, int status, int events) {
     auto* self = static_cast<UvWatch*>(handle->data);
     if (self == nullptr) return;
     // An error or a hang-up: let whoever is interested read or write it.
     if (status < 0) events = self->wanted_;
-    bool destroyed = false;
-    self->destroyed_ = &destroyed;
+    const std::shared_ptr<Tasks> tasks = self->tasks_;
     if ((events & UV_READABLE) && (self->wanted_ & UV_READABLE))
-      self->on_readable_();
-    if (!destroyed && (events & UV_WRITABLE) && (self->wanted_ & UV_WRITABLE))
-      self->on_writable_();
-    if (!destroyed) self->destroyed_ = nullptr;
+      tasks->on_readable();
+    if (!tasks->dropped && (events & UV_WRITABLE) &&
+        (self->wanted_ & UV_WRITABLE))
+      tasks->on_writable();
   }
 
   PollCell* cell_;
-  Task on_readable_;
-  Task on_writable_;
+  std::shared_ptr<Tasks> tasks_;
   int wanted_ = 0;
-  bool* destroyed_ = nullptr;  // tells OnPoll that a callback dropped us
 };
 
 class UvEventLoop : public EventLoop {
