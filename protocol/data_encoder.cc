@@ -1,0 +1,51 @@
+#include "protocol/data_encoder.h"
+
+#include <cstring>
+
+namespace holdfast {
+
+void DataEncoder::Append(absl::string_view text, std::string* out) {
+  // Room for the CRs of lines of 40 bytes, so that it rarely grows again.
+  out->reserve(out->size() + text.size() + text.size() / 40 + 16);
+  while (!text.empty()) {
+    if (pending_cr_) {
+      pending_cr_ = false;
+      if (text.front() != '\n') AppendLines(" ", out);
+    }
+    const void* cr = std::memchr(text.data(), '\r', text.size());
+    if (cr == nullptr) return AppendLines(text, out);
+    const size_t at =
+        static_cast<size_t>(static_cast<const char*>(cr) - text.data());
+    AppendLines(text.substr(0, at), out);
+    text.remove_prefix(at + 1);
+    pending_cr_ = true;
+  }
+}
+
+void DataEncoder::AppendLines(absl::string_view text, std::string* out) {
+  while (!text.empty()) {
+    if (line_start_ && text.front() == '.') out->push_back('.');
+    const void* lf = std::memchr(text.data(), '\n', text.size());
+    if (lf == nullptr) {
+      out->append(text.data(), text.size());
+      line_start_ = false;
+      return;
+    }
+    const size_t n =
+        static_cast<size_t>(static_cast<const char*>(lf) - text.data());
+    out->append(text.data(), n);
+    out->append("\r\n", 2);
+    line_start_ = true;
+    text.remove_prefix(n + 1);
+  }
+}
+
+void DataEncoder::Finish(std::string* out) {
+  if (pending_cr_) AppendLines(" ", out);
+  pending_cr_ = false;
+  if (!line_start_) out->append("\r\n", 2);
+  out->append(".\r\n", 3);
+  line_start_ = true;
+}
+
+}  // namespace holdfast

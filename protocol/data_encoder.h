@@ -1,0 +1,30 @@
+// A message as it goes over the wire behind DATA (RFC 5321 section 4.5.2).
+#ifndef HOLDFAST_PROTOCOL_DATA_ENCODER_H_
+#define HOLDFAST_PROTOCOL_DATA_ENCODER_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace holdfast {
+
+// Turns text whose lines end with LF, given in pieces cut anywhere, into lines
+// that end with CRLF, with dots at their beginning doubled.  Nothing that a
+// stored body holds can end the data early: no CR and no LF is written but in
+// CRLF.  A CR before LF belongs to the line end; any other becomes a space.
+class DataEncoder {
+ public:
+  void Append(absl::string_view text, std::string* out);
+  // Completes a last line that has no LF and writes the final dot.
+  void Finish(std::string* out);
+
+ private:
+  void AppendLines(absl::string_view text, std::string* out);
+
+  bool line_start_ = true;
+  bool pending_cr_ = false;  // the last byte was a CR; what follows decides
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_PROTOCOL_DATA_ENCODER_H_

@@ -1,0 +1,77 @@
+#include "protocol/scripted_smtp_server.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+
+namespace holdfast {
+
+std::string ScriptedSmtpServer::Open() {
+  Say("banner", "220 ready");
+  return std::exchange(out_, {});
+}
+
+std::string ScriptedSmtpServer::Receive(absl::string_view bytes) {
+  in_.append(bytes.data(), bytes.size());
+  size_t end;
+  while (!closed_ && (end = in_.find("\r\n")) != std::string::npos) {
+    const std::string line = in_.substr(0, end);
+    in_.erase(0, end + 2);
+    if (data_)
+      DataLine(line);
+    else
+      Command(line);
+  }
+  return std::exchange(out_, {});
+}
+
+void ScriptedSmtpServer::Say(const std::string& kind, const std::string& yes) {
+  last_said_ = yes;
+  auto it = answers.find(kind);
+  if (it != answers.end() && !it->second.empty()) {
+    last_said_ = it->second.front();
+    it->second.pop_front();
+  }
+  if (last_said_ == kSilence) silent_ = true;
+  if (last_said_ == kClose) closed_ = true;
+  if (silent_ || closed_) return;
+  out_ += last_said_ + "\r\n";
+}
+
+void ScriptedSmtpServer::Command(const std::string& line) {
+  commands_.push_back(line);
+  const std::string verb = line.substr(0, 4);
+  std::string yes = "250 2.0.0 ok";
+  if (verb == "EHLO" || verb == "LHLO") {
+    yes = extensions.empty() ? "250 me" : "250-me";
+    for (size_t i = 0; i < extensions.size(); ++i)
+      yes +=
+          (i + 1 < extensions.size() ? "\r\n250-" : "\r\n250 ") + extensions[i];
+  }
+  if (verb == "RCPT" && message_.sender.empty()) yes = "503 no";
+  if (verb == "DATA") yes = message_.recipients.empty() ? "503 no" : "354 go";
+  if (verb == "QUIT") yes = "221 bye";
+  const std::string path = line.substr(0, line.find('>') + 1);
+  Say(answers.count(path) > 0 ? path : verb, yes);
+  const bool accepted = absl::StartsWith(last_said_, "2");
+  if (verb == "MAIL" && accepted) message_ = {line, {}, ""};
+  if (verb == "RSET") message_ = {};
+  if (verb == "RCPT" && accepted) message_.recipients.push_back(line);
+  if (verb == "DATA" && absl::StartsWith(last_said_, "3")) data_ = true;
+  if (verb == "QUIT") closed_ = true;
+}
+
+void ScriptedSmtpServer::DataLine(const std::string& line) {
+  if (line != ".") {
+    message_.text += line + "\r\n";
+    if (!early_answer.empty()) out_ += std::exchange(early_answer, {}) + "\r\n";
+    return;
+  }
+  data_ = false;
+  commands_.push_back(".");
+  Say("dot", "250 2.0.0 queued");
+  Message done = std::exchange(message_, {});
+  if (absl::StartsWith(last_said_, "2")) messages_.push_back(std::move(done));
+}
+
+}  // namespace holdfast

@@ -1,0 +1,331 @@
+#include "protocol/smtp_client_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace holdfast {
+namespace {
+
+constexpr char kTooMuchData[] = "Remote host sent too much data";
+constexpr char kTooManyErrors[] =
+    "Too many consecutive errors, closing connection";
+constexpr int kClosing = 421;  // RFC 5321 section 3.8: may answer anything
+
+// First digit 2: done; 5: never; everything else: not now.
+SmtpResult ResultOf(const SmtpReply& reply) {
+  SmtpResult result;
+  result.kind = reply.klass() == 2   ? SmtpResult::Kind::kOk
+                : reply.klass() == 5 ? SmtpResult::Kind::kPermFail
+                                     : SmtpResult::Kind::kTempFail;
+  result.status = reply.Enhanced();
+  if (reply.klass() == 3) result.status = {4, 0};
+  result.text = reply.text;
+  return result;
+}
+
+SmtpResult Temporary(absl::string_view text) {
+  return {SmtpResult::Kind::kTempFail, {4, 0}, std::string(text)};
+}
+
+}  // namespace
+
+SmtpClientSession::SmtpClientSession(Options options, Events* events)
+    : options_(std::move(options)), events_(events) {
+  expected_.push_back({Command::kConnect});
+  live_ = 1;
+}
+
+void SmtpClientSession::OutputTaken() {
+  out_.clear();
+  live_ = expected_.size();
+}
+
+void SmtpClientSession::Receive(absl::string_view bytes) {
+  while (!bytes.empty() && state_ != State::kOver) {
+    SmtpReply reply;
+    const absl::StatusOr<bool> whole = parser_.Parse(&bytes, &reply);
+    if (!whole.ok()) return End(std::string(whole.status().message()));
+    if (*whole) OnReply(reply);
+  }
+}
+
+void SmtpClientSession::ConnectionLost(absl::string_view text) {
+  if (state_ != State::kOver) End(std::string(text));
+}
+
+// ---- what is sent
+
+void SmtpClientSession::Send(Command command, size_t recipient) {
+  switch (command) {
+    case Command::kEhlo:
+      absl::StrAppend(&out_, options_.lmtp ? "LHLO " : "EHLO ", options_.helo,
+                      "\r\n");
+      break;
+    case Command::kHelo:
+      absl::StrAppend(&out_, "HELO ", options_.helo, "\r\n");
+      break;
+    case Command::kRset:
+      out_.append("RSET\r\n");
+      break;
+    case Command::kMail:
+      AppendMailCommand(transaction_, extensions_, &out_);
+      break;
+    case Command::kRcpt:
+      AppendRcptCommand(transaction_.recipients[recipient], extensions_, &out_);
+      break;
+    case Command::kData:
+      out_.append("DATA\r\n");
+      break;
+    case Command::kQuit:
+      out_.append("QUIT\r\n");
+      break;
+    case Command::kConnect:
+    case Command::kFinal:
+      break;  // no commands
+  }
+  expected_.push_back({command, recipient});
+}
+
+// The command behind `done` in a transaction, when one goes at a time.
+void SmtpClientSession::SendNext(Command done, size_t recipient) {
+  if (done == Command::kRset) return Send(Command::kMail);
+  const size_t next = NextUndecided(done == Command::kMail ? 0 : recipient + 1);
+  if (next < standings_.size()) return Send(Command::kRcpt, next);
+  if (accepted_ > 0) return Send(Command::kData);
+  needs_rset_ = true;
+  TransactionDone();
+}
+
+size_t SmtpClientSession::NextUndecided(size_t from) const {
+  while (from < standings_.size() && standings_[from] != Standing::kUndecided)
+    ++from;
+  return from;
+}
+
+bool SmtpClientSession::Begin(SmtpTransaction transaction) {
+  transaction_ = std::move(transaction);
+  standings_.assign(transaction_.recipients.size(), Standing::kUndecided);
+  accepted_ = 0;
+  mail_answered_ = false;
+  encoder_ = DataEncoder();
+  if (RefusedLocally()) return false;
+  state_ = State::kEnvelope;
+  const bool rset = std::exchange(needs_rset_, false);
+  if (rset) Send(Command::kRset);
+  if (rset && !extensions_.pipelining) return true;
+  Send(Command::kMail);
+  if (!extensions_.pipelining) return true;
+  for (size_t i = NextUndecided(0); i < standings_.size();
+       i = NextUndecided(i + 1))
+    Send(Command::kRcpt, i);
+  Send(Command::kData);
+  return true;
+}
+
+// Gives results to those that can't be sent at all.  True: to all of them.
+bool SmtpClientSession::RefusedLocally() {
+  const SmtpResult::Kind never = SmtpResult::Kind::kPermFail;
+  if (extensions_.max_size > 0 &&
+      transaction_.wire_bytes > extensions_.max_size)
+    DecideRest({never, {5, 34}, "message too large for peer"});
+  if (!IsSafePath(transaction_.sender))
+    DecideRest({never, {5, 17}, "Invalid sender address"});
+  for (size_t i = 0; i < standings_.size(); ++i) {
+    const std::string& path = transaction_.recipients[i].path;
+    if (standings_[i] == Standing::kUndecided &&
+        (path.empty() || !IsSafePath(path)))
+      Decide(i, {never, {5, 13}, "Invalid recipient address"});
+  }
+  return NextUndecided(0) == standings_.size();
+}
+
+void SmtpClientSession::AppendBody(absl::string_view text) {
+  if (state_ == State::kBody) encoder_.Append(text, &out_);
+}
+
+void SmtpClientSession::FinishBody() {
+  if (state_ != State::kBody) return;
+  encoder_.Finish(&out_);
+  state_ = State::kFinal;
+}
+
+void SmtpClientSession::Quit() {
+  state_ = State::kQuit;
+  Send(Command::kQuit);
+}
+
+// ---- what is answered
+
+void SmtpClientSession::OnReply(const SmtpReply& reply) {
+  if (live_ == 0) return OnUnasked(reply);
+  const Expected to = expected_.front();
+  expected_.pop_front();
+  --live_;
+  Answered(to, reply);
+  if (reply.code == kClosing && state_ != State::kOver)
+    End(state_ == State::kQuit ? "" : reply.text);
+}
+
+void SmtpClientSession::OnUnasked(const SmtpReply& reply) {
+  End(reply.code == kClosing ? reply.text : kTooMuchData);
+}
+
+void SmtpClientSession::Answered(const Expected& to, const SmtpReply& reply) {
+  switch (to.command) {
+    case Command::kConnect:
+    case Command::kEhlo:
+    case Command::kHelo:
+      return OnGreeting(to.command, reply);
+    case Command::kRset:
+      // Whatever it says: if it failed, so will MAIL.
+      if (!extensions_.pipelining && reply.code != kClosing)
+        SendNext(Command::kRset, 0);
+      return;
+    case Command::kMail:
+      return OnMail(reply);
+    case Command::kRcpt:
+      return OnRcpt(to.recipient, reply);
+    case Command::kData:
+      return OnData(reply);
+    case Command::kFinal:
+      return OnFinal(to, reply);
+    case Command::kQuit:
+      return End("");
+  }
+}
+
+void SmtpClientSession::OnGreeting(Command command, const SmtpReply& reply) {
+  if (state_ == State::kQuit) return;  // its owner has changed his mind
+  const bool ok = reply.klass() == 2;
+  if (command == Command::kConnect) {
+    if (!ok) return End(absl::StrCat("BANNER rejected: ", reply.text));
+    return Send(Command::kEhlo);
+  }
+  if (ok) {
+    if (command == Command::kEhlo) extensions_ = ParseEhloReply(reply);
+    return GoReady();
+  }
+  if (command == Command::kHelo)
+    return End(absl::StrCat("HELO rejected: ", reply.text));
+  if (options_.lmtp) return End(absl::StrCat("LHLO rejected: ", reply.text));
+  if (reply.code == kClosing)
+    return End(absl::StrCat("EHLO rejected: ", reply.text));
+  Send(Command::kHelo);
+}
+
+void SmtpClientSession::OnMail(const SmtpReply& reply) {
+  if (reply.code == kClosing && served_) return;  // OnReply() ends it
+  mail_answered_ = true;
+  if (reply.klass() != 2) {
+    SmtpResult result = ResultOf(reply);
+    DecideRest(result);
+    needs_rset_ = true;
+  }
+  if (extensions_.pipelining) return;
+  if (reply.klass() != 2) return TransactionDone();
+  SendNext(Command::kMail, 0);
+}
+
+void SmtpClientSession::OnRcpt(size_t recipient, const SmtpReply& reply) {
+  if (standings_[recipient] == Standing::kDone) return;  // MAIL was refused
+  if (reply.klass() == 2) {
+    standings_[recipient] = Standing::kAccepted;
+    ++accepted_;
+    refused_ = 0;
+  } else {
+    Decide(recipient, ResultOf(reply));
+    ++refused_;
+  }
+  if (extensions_.pipelining || reply.code == kClosing) return;
+  if (refused_ >= options_.max_refused) {
+    DecideRest(Temporary(kTooManyErrors));
+    return TransactionDone();
+  }
+  SendNext(Command::kRcpt, recipient);
+}
+
+void SmtpClientSession::OnData(const SmtpReply& reply) {
+  const bool go_ahead = reply.klass() == 3;
+  if (accepted_ == 0) {
+    // RFC 2920 section 3.1: the server waits for a message that nobody gets.
+    needs_rset_ = !go_ahead;
+    if (!go_ahead) return TransactionDone();
+    // In LMTP nobody's message gets no reply (RFC 2033 section 4.2).
+    if (options_.lmtp) return End(absl::StrCat("Bad response: ", reply.text));
+    state_ = State::kBody;
+    FinishBody();
+    expected_.push_back({Command::kFinal});
+    return;
+  }
+  // Whether a server that says 2xx here waits for a message or for commands
+  // can't be known; it must not get one for the other.
+  if (reply.klass() == 2)
+    return End(absl::StrCat("Bad response: ", reply.text));
+  if (!go_ahead) {
+    SmtpResult result = ResultOf(reply);
+    DecideRest(result);
+    needs_rset_ = true;
+    return TransactionDone();
+  }
+  state_ = State::kBody;
+  for (size_t i = 0; i < standings_.size(); ++i) {
+    if (standings_[i] != Standing::kAccepted) continue;
+    expected_.push_back({Command::kFinal, i});
+    if (!options_.lmtp) break;  // one reply for all
+  }
+  // A server may refuse before it has seen the end.
+  live_ = expected_.size();
+  events_->OnBodyWanted();
+}
+
+void SmtpClientSession::OnFinal(const Expected& to, const SmtpReply& reply) {
+  const SmtpResult result = ResultOf(reply);
+  if (state_ == State::kBody) {
+    if (result.kind == SmtpResult::Kind::kOk) return End(kTooMuchData);
+    // The rest of the message can't be taken back: the session is of no use.
+    DecideRest(result);
+    return End(result.text);
+  }
+  if (!options_.lmtp || accepted_ == 0)
+    DecideRest(result);
+  else if (standings_[to.recipient] != Standing::kDone)
+    Decide(to.recipient, result);
+  if (expected_.empty()) TransactionDone();
+}
+
+// ---- ends
+
+void SmtpClientSession::TransactionDone() {
+  served_ = true;
+  if (refused_ >= options_.max_refused) return Quit();
+  GoReady();
+}
+
+void SmtpClientSession::GoReady() {
+  state_ = State::kReady;
+  events_->OnReady();
+}
+
+void SmtpClientSession::End(const std::string& error) {
+  const bool quitting = state_ == State::kQuit;
+  SmtpResult result = Temporary(error);
+  if (served_ && !mail_answered_) result.kind = SmtpResult::Kind::kNotTried;
+  state_ = State::kOver;
+  DecideRest(result);
+  events_->OnEnd(quitting ? "" : error);
+}
+
+void SmtpClientSession::Decide(size_t recipient, const SmtpResult& result) {
+  standings_[recipient] = Standing::kDone;
+  events_->OnResult(recipient, result);
+}
+
+void SmtpClientSession::DecideRest(const SmtpResult& result) {
+  for (size_t i = 0; i < standings_.size(); ++i)
+    if (standings_[i] != Standing::kDone) Decide(i, result);
+  accepted_ = 0;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,171 @@
+// An SMTP or LMTP session as a client leads it (RFC 5321, 2033, 2920;
+// reference part 2, section 3.9).  Pure: bytes come in by Receive(), bytes to
+// send gather in output(), what happened is told to an Events.
+//
+//   greeting -> ready -> envelope -> body -> final -> ready -> ... -> quit
+//
+// Where the server offers PIPELINING, RSET, MAIL, all RCPT and DATA go
+// together; else one at a time.  Replies are matched with commands by order
+// only, and one that comes before its command was sent ends the session.
+//
+// The owner keeps the time: when the server is silent for too long it calls
+// ConnectionLost("Connection timeout").
+#ifndef HOLDFAST_PROTOCOL_SMTP_CLIENT_SESSION_H_
+#define HOLDFAST_PROTOCOL_SMTP_CLIENT_SESSION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "protocol/data_encoder.h"
+#include "protocol/envelope.h"
+#include "protocol/smtp_client_commands.h"
+#include "protocol/smtp_client_reply.h"
+
+namespace holdfast {
+
+// What became of one recipient.
+struct SmtpResult {
+  enum class Kind : uint8_t {
+    kOk,
+    kTempFail,
+    kPermFail,
+    // The server ended a session that had served before, at the beginning of a
+    // transaction: it wanted no more of this session, not to refuse the mail.
+    kNotTried,
+  } kind = Kind::kTempFail;
+  EnhancedStatus status;
+  std::string text;
+};
+
+class SmtpClientSession {
+ public:
+  // Told during calls of the session.  From OnReady() and OnBodyWanted() the
+  // owner may call Begin(), AppendBody(), FinishBody() and Quit(); the session
+  // must not be destroyed from any of them.
+  class Events {
+   public:
+    virtual ~Events() = default;
+    // A transaction may begin: after the greeting and after each transaction.
+    virtual void OnReady() = 0;
+    // Once for each recipient of a transaction.
+    virtual void OnResult(size_t recipient, const SmtpResult& result) = 0;
+    // The server waits for the message: AppendBody(), then FinishBody().
+    virtual void OnBodyWanted() = 0;
+    // The session is over; the connection is to be closed.  `error` is empty
+    // after QUIT, else one of the reference's texts.
+    virtual void OnEnd(const std::string& error) = 0;
+  };
+
+  struct Options {
+    std::string helo;
+    bool lmtp = false;
+    // So many refused RCPTs in a row end the session.
+    uint32_t max_refused = 25;
+  };
+
+  SmtpClientSession(Options options, Events* events);
+
+  // Bytes to be sent.  The owner sends them all, then says OutputTaken().
+  absl::string_view output() const { return out_; }
+  void OutputTaken();
+
+  void Receive(absl::string_view bytes);
+  // The connection ended, or its owner gave it up: recipients without a result
+  // fail for now with `text`.  After this, as after OnEnd(), nothing is called.
+  void ConnectionLost(absl::string_view text);
+
+  // Begins a transaction; only when ready.  False: all recipients had their
+  // result at once (the message is too large for the server, ...), nothing is
+  // sent and the session is still ready.
+  [[nodiscard]] bool Begin(SmtpTransaction transaction);
+  // The message, with LF line ends, in pieces; after OnBodyWanted().
+  void AppendBody(absl::string_view text);
+  // The final dot.  From here on the server may have the message.
+  void FinishBody();
+  // Only when ready, or while the greeting goes on.
+  void Quit();
+
+  bool ready() const { return state_ == State::kReady; }
+  // From OnBodyWanted() to FinishBody().
+  bool in_body() const { return state_ == State::kBody; }
+  // The final dot is out, the answer is not in.
+  bool in_final() const { return state_ == State::kFinal; }
+  bool over() const { return state_ == State::kOver; }
+  const SmtpExtensions& extensions() const { return extensions_; }
+
+ private:
+  enum class State : uint8_t {
+    kGreeting,
+    kReady,
+    kEnvelope,
+    kBody,
+    kFinal,
+    kQuit,
+    kOver,
+  };
+  enum class Command : uint8_t {
+    kConnect,  // answered by the banner
+    kEhlo,
+    kHelo,
+    kRset,
+    kMail,
+    kRcpt,
+    kData,
+    kFinal,
+    kQuit,
+  };
+  struct Expected {
+    Command command;
+    size_t recipient = 0;  // kRcpt; kFinal in LMTP
+  };
+  // Of a recipient in the present transaction.
+  enum class Standing : uint8_t { kUndecided, kAccepted, kDone };
+
+  void Send(Command command, size_t recipient = 0);
+  void SendNext(Command done, size_t recipient);
+  size_t NextUndecided(size_t from) const;
+  void OnReply(const SmtpReply& reply);
+  void Answered(const Expected& to, const SmtpReply& reply);
+  void OnGreeting(Command command, const SmtpReply& reply);
+  void OnMail(const SmtpReply& reply);
+  void OnRcpt(size_t recipient, const SmtpReply& reply);
+  void OnData(const SmtpReply& reply);
+  void OnFinal(const Expected& to, const SmtpReply& reply);
+  void OnUnasked(const SmtpReply& reply);
+  bool RefusedLocally();
+  void GoReady();
+  void TransactionDone();
+  void End(const std::string& error);
+  void Decide(size_t recipient, const SmtpResult& result);
+  void DecideRest(const SmtpResult& result);
+
+  const Options options_;
+  Events* const events_;
+  State state_ = State::kGreeting;
+  SmtpReplyParser parser_;
+  SmtpExtensions extensions_;
+  std::string out_;
+  // Commands without a reply, in order; the first live_ of them were sent.
+  std::deque<Expected> expected_;
+  size_t live_ = 0;
+
+  // The present transaction.
+  SmtpTransaction transaction_;
+  std::vector<Standing> standings_;
+  size_t accepted_ = 0;  // recipients that are kAccepted
+  bool mail_answered_ = false;
+  DataEncoder encoder_;
+
+  // Of the session.
+  bool served_ = false;      // a transaction has ended before
+  bool needs_rset_ = false;  // the last one was not completed by a dot
+  uint32_t refused_ = 0;     // RCPTs in a row
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_PROTOCOL_SMTP_CLIENT_SESSION_H_
