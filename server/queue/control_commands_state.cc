@@ -1,0 +1,151 @@
+// show status, show stats, show ledger; pause and resume mda, mta, smtp; log.
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "protocol/mail_date.h"
+#include "server/log/log.h"
+#include "server/queue/control_command.h"
+#include "server/queue/control_read.h"
+#include "storage/ledger_text.h"
+
+namespace holdfast {
+namespace {
+
+std::shared_ptr<ControlCommand> Succeeded(ControlOutput* output, bool ok) {
+  ControlDone done;
+  done.ok = ok;
+  return MakeAnswer(output, ok ? "command succeeded\n" : "command failed\n",
+                    done);
+}
+
+std::string StatusText(QueueServices* services) {
+  auto word = [](bool paused) { return paused ? "paused" : "running"; };
+  return absl::StrCat("MDA ", word(services->IsPaused(DeliveryKind::kMda)),
+                      "\nMTA ", word(services->IsPaused(DeliveryKind::kMta)),
+                      "\nSMTP ", word(services->IsSmtpPaused()), "\n");
+}
+
+// The reference's keys (part 2, section 5.5), then ours of the store.  A key
+// that is missing means 0.
+std::string StatsText(const QueueCounters& c, const StoreStats& s,
+                      absl::Time now) {
+  const std::map<std::string, uint64_t> values = {
+      {"queue.bounce", c.bounces},
+      {"scheduler.delivery.loop", c.loop},
+      {"scheduler.delivery.ok", c.ok},
+      {"scheduler.delivery.permfail", c.permfail},
+      {"scheduler.delivery.tempfail", c.tempfail},
+      {"scheduler.envelope", s.envelopes},
+      {"scheduler.envelope.expired", c.expired},
+      {"scheduler.envelope.incoming", s.incoming},
+      {"scheduler.envelope.inflight", c.inflight_now},
+      {"scheduler.envelope.removed", c.removed},
+      {"scheduler.envelope.updated", c.updated},
+      {"smtp.session", c.sessions_now},
+      {"smtp.session.inet4", c.sessions_inet4},
+      {"smtp.session.inet6", c.sessions_inet6},
+      {"smtp.session.local", c.sessions_local},
+      {"store.aside", s.aside},
+      {"store.claims", s.claims},
+      {"store.commits", s.commits},
+      {"store.destinations", s.destinations},
+      {"store.free_bytes", s.free_bytes},
+      {"store.garbage", s.garbage},
+      {"store.last_group", s.last_group},
+      {"store.messages", s.messages},
+      {"store.reports", s.reports},
+      {"store.size_limit", s.size_limit},
+      {"store.used_bytes", s.used_bytes},
+  };
+  std::string text;
+  for (const auto& [key, value] : values)
+    if (value != 0) absl::StrAppend(&text, key, "=", value, "\n");
+  const absl::Duration up = now - c.started;
+  absl::StrAppend(&text, "uptime=", absl::ToInt64Seconds(up),
+                  "\nuptime.human=", FormatShortDuration(up), "\n");
+  return text;
+}
+
+// Shows something of the store's counters.
+class ShowCounters : public ControlCommand,
+                     public std::enable_shared_from_this<ShowCounters> {
+ public:
+  ShowCounters(QueueServices* services, ControlOutput* output, bool ledger)
+      : services_(services), output_(output), ledger_(ledger) {}
+
+  void OnCredit() override {
+    if (ended_) return output_->Done(done_);
+    ended_ = true;
+    using Both = std::pair<Ledger, StoreStats>;
+    ReadForCommand(
+        services_, weak_from_this(),
+        [](const QueueView& view) {
+          return Both(view.ReadLedger(), view.Stats());
+        },
+        [](ShowCounters& self, absl::StatusOr<Both> read) {
+          if (!read.ok()) {
+            self.done_.ok = false;
+            self.done_.error = std::string(read.status().message());
+            return self.output_->Done(self.done_);
+          }
+          self.output_->Text(
+              self.ledger_ ? LedgerText(read->first)
+                           : StatsText(self.services_->Counters(), read->second,
+                                       self.services_->loop()->Now()));
+        });
+  }
+
+ private:
+  QueueServices* const services_;
+  ControlOutput* const output_;
+  const bool ledger_;
+  ControlDone done_;
+  bool ended_ = false;
+};
+
+// pause|resume mda|mta|smtp; null if it is something else.
+std::shared_ptr<ControlCommand> SwitchDelivery(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output) {
+  const bool pause = words[0] == "pause";
+  if (!pause && words[0] != "resume") return nullptr;
+  const std::string& what = words[1];
+  bool changed = false;
+  if (what == "smtp") {
+    changed = services->SetSmtpPaused(pause);
+  } else if (what == "mda" || what == "mta") {
+    changed = services->SetPaused(
+        what == "mda" ? DeliveryKind::kMda : DeliveryKind::kMta, pause);
+  } else {
+    return nullptr;
+  }
+  if (changed) LogInfo("info: %s %s", what, pause ? "paused" : "resumed");
+  return Succeeded(output, changed);
+}
+
+}  // namespace
+
+std::shared_ptr<ControlCommand> MakeStateCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output) {
+  if (words.size() != 2) return nullptr;
+  if (words[0] == "show") {
+    if (words[1] == "status")
+      return MakeAnswer(output, StatusText(services), {});
+    if (words[1] == "stats" || words[1] == "ledger")
+      return std::make_shared<ShowCounters>(services, output,
+                                            words[1] == "ledger");
+    return nullptr;
+  }
+  if (words[0] == "log" && (words[1] == "brief" || words[1] == "verbose")) {
+    services->SetVerboseEverywhere(words[1] == "verbose");
+    return Succeeded(output, true);
+  }
+  return SwitchDelivery(words, services, output);
+}
+
+}  // namespace holdfast

@@ -1,0 +1,575 @@
+#include "server/queue/fake_queue_store.h"
+
+#include <algorithm>
+#include <iterator>
+#include <optional>
+#include <variant>
+
+#include "absl/status/status.h"
+
+namespace holdfast {
+namespace {
+
+// Applies operations to a FakeDisk.
+class Writer {
+ public:
+  Writer(FakeDisk* disk, bool no_room, BatchResult* result, absl::Time now)
+      : d_(*disk), no_room_(no_room), result_(*result), now_(now) {}
+
+  OperationResult operator()(const AcceptMessage& op) {
+    if (no_room_) return Failed(absl::ResourceExhaustedError("no room"));
+    for (const ReportKey& key : op.settles) {
+      if (!d_.reports.count({key.envelope, key.kind})) {
+        return Failed(absl::FailedPreconditionError("report was made"));
+      }
+    }
+    FakeDisk::Message& m = d_.messages[op.message];
+    m.row.id = op.message;
+    m.row.body = op.body;
+    m.row.created = op.created;
+    m.row.live = static_cast<uint32_t>(op.envelopes.size());
+    const auto incoming = d_.incoming.find(op.message);
+    if (incoming != d_.incoming.end()) {
+      m.chunks = std::move(incoming->second);
+      d_.incoming.erase(incoming);
+    } else {
+      m.chunks = {op.stored};
+    }
+    for (size_t i = 0; i < op.envelopes.size(); ++i) {
+      const Envelope& e = op.envelopes[i];
+      d_.envelopes[e.id] = e;
+      InsertLane(e, e.created);
+      d_.deadlines[e.id] =
+          i < op.first_deadlines.size() ? op.first_deadlines[i] : e.expires;
+      ++d_.ledger.accepted;
+      ++d_.ledger.queued;
+    }
+    for (const ReportKey& key : op.settles) DropReport(key);
+    return {};
+  }
+
+  OperationResult operator()(const StoreChunk& op) {
+    if (no_room_) return Failed(absl::ResourceExhaustedError("no room"));
+    std::vector<std::string>& chunks = d_.incoming[op.message];
+    if (chunks.size() <= op.index) chunks.resize(op.index + 1);
+    chunks[op.index] = op.bytes;
+    return {};
+  }
+
+  OperationResult operator()(const DropIncoming& op) {
+    d_.incoming.erase(op.message);
+    return {};
+  }
+
+  OperationResult operator()(const ClaimEnvelopes& op) {
+    for (EnvelopeId id : op.envelopes) {
+      if (!d_.due.count(id) || d_.claimed.count(id)) {
+        return Failed(absl::FailedPreconditionError("gone or claimed"));
+      }
+    }
+    for (EnvelopeId id : op.envelopes) {
+      d_.claims[{op.worker, op.batch}].insert(id);
+      d_.claimed[id] = {op.worker, op.batch};
+      DestinationOf(d_.envelopes[id]).unclaimed.erase({d_.due[id], id});
+    }
+    return {};
+  }
+
+  OperationResult operator()(const RecordOutcomes& op) {
+    OperationResult r;
+    for (const EnvelopeOutcome& o : op.outcomes) {
+      const auto claim = d_.claimed.find(o.envelope);
+      if (claim == d_.claimed.end() ||
+          claim->second != FakeDisk::ClaimId(op.worker, op.batch)) {
+        continue;  // a worker may report twice
+      }
+      Record(o);
+      const auto e = d_.envelopes.find(o.envelope);
+      r.envelopes.push_back(e == d_.envelopes.end() ? ended_ : e->second);
+    }
+    return r;
+  }
+
+  OperationResult operator()(const ReleaseClaim& op) {
+    OperationResult r;
+    const auto it = d_.claims.find({op.worker, op.batch});
+    if (it == d_.claims.end()) return Failed(absl::NotFoundError("no claim"));
+    const std::set<EnvelopeId> ids = it->second;
+    for (EnvelopeId id : ids) {
+      Unclaim(id);
+      Envelope& e = d_.envelopes[id];
+      if (op.in_doubt) {
+        e.flags |= kFlagInDoubt;
+        d_.in_doubt.insert(id);
+      }
+      if (op.in_doubt && op.hold) {
+        e.flags |= kFlagHeld;
+        EraseLane(e);
+      }
+      r.envelopes.push_back(e);
+    }
+    return r;
+  }
+
+  OperationResult operator()(const PostponeDestination& op) {
+    const auto it = d_.destinations.find(op.destination);
+    if (it == d_.destinations.end()) return Failed(absl::NotFoundError("none"));
+    DestinationRow& row = it->second.row;
+    row.postponed_until = op.until;
+    row.first_failure = op.first_failure;
+    row.failures = op.failures;
+    row.error = op.error;
+    if (!it->second.unclaimed.empty()) Changed(it->second);
+    return {};
+  }
+
+  OperationResult operator()(const ActOnEnvelope& op) {
+    const auto it = d_.envelopes.find(op.envelope);
+    if (it == d_.envelopes.end()) return Failed(absl::NotFoundError("gone"));
+    if (d_.claimed.count(op.envelope)) {
+      if (op.next_deadline != absl::InfiniteFuture()) {
+        d_.deadlines[op.envelope] = op.next_deadline;
+      }
+      return Failed(absl::FailedPreconditionError("claimed"));
+    }
+    Act(op, &it->second);
+    OperationResult r;
+    const auto after = d_.envelopes.find(op.envelope);
+    r.envelopes.push_back(after == d_.envelopes.end() ? ended_ : after->second);
+    return r;
+  }
+
+  OperationResult operator()(const DropReports& op) {
+    for (const ReportKey& key : op.reports) DropReport(key);
+    return {};
+  }
+
+  OperationResult operator()(const LeaseIds& op) {
+    OperationResult r;
+    r.first_id = MessageId(d_.last_message + 1);
+    d_.last_message += op.count;
+    return r;
+  }
+
+ private:
+  using Act_ = ActOnEnvelope::Act;
+
+  static OperationResult Failed(absl::Status status) {
+    OperationResult r;
+    r.status = std::move(status);
+    return r;
+  }
+
+  FakeDisk::Destination& DestinationOf(const Envelope& e) {
+    DestinationId& id = d_.destination_ids[{e.kind, e.action, e.routing_key}];
+    if (id == DestinationId(0)) id = DestinationId(++d_.last_destination);
+    FakeDisk::Destination& destination = d_.destinations[id];
+    destination.row.id = id;
+    destination.row.kind = e.kind;
+    destination.row.action = e.action;
+    destination.row.routing_key = e.routing_key;
+    return destination;
+  }
+
+  void Changed(const FakeDisk::Destination& destination) {
+    LaneChange change;
+    change.destination = destination.row.id;
+    change.kind = destination.row.kind;
+    change.due = std::max(destination.unclaimed.begin()->first,
+                          destination.row.postponed_until);
+    result_.lanes.push_back(change);
+  }
+
+  void InsertLane(const Envelope& e, absl::Time due) {
+    FakeDisk::Destination& destination = DestinationOf(e);
+    destination.lane.insert({-e.priority, due, e.id});
+    destination.unclaimed.insert({due, e.id});
+    d_.due[e.id] = due;
+    Changed(destination);
+  }
+
+  void EraseLane(const Envelope& e) {
+    const auto due = d_.due.find(e.id);
+    if (due == d_.due.end()) return;
+    FakeDisk::Destination& destination = DestinationOf(e);
+    destination.lane.erase({-e.priority, due->second, e.id});
+    destination.unclaimed.erase({due->second, e.id});
+    d_.due.erase(due);
+    if (!destination.lane.empty()) return;
+    const DestinationId id = destination.row.id;
+    d_.destination_ids.erase({e.kind, e.action, e.routing_key});
+    d_.destinations.erase(id);
+  }
+
+  void Unclaim(EnvelopeId id) {
+    const auto it = d_.claimed.find(id);
+    const auto claim = d_.claims.find(it->second);
+    claim->second.erase(id);
+    if (claim->second.empty()) d_.claims.erase(claim);
+    d_.claimed.erase(it);
+    FakeDisk::Destination& destination = DestinationOf(d_.envelopes[id]);
+    destination.unclaimed.insert({d_.due[id], id});
+    Changed(destination);
+  }
+
+  void End(EnvelopeId id, Ending ending, bool report, ReportKind kind) {
+    ended_ = d_.envelopes[id];
+    EraseLane(ended_);
+    d_.envelopes.erase(id);
+    d_.deadlines.erase(id);
+    --d_.ledger.queued;
+    switch (ending) {
+      case Ending::kDelivered:
+        ++d_.ledger.delivered;
+        break;
+      case Ending::kReported:
+        ++d_.ledger.reported;
+        break;
+      case Ending::kRemoved:
+        ++d_.ledger.removed;
+        break;
+      case Ending::kDiscarded:
+        ++d_.ledger.discarded;
+        break;
+      case Ending::kSilent:
+        ++d_.ledger.silent;
+        break;
+    }
+    if (report) AddReport(ended_, kind);
+    Unhold(MessageOf(id));
+  }
+
+  void AddReport(const Envelope& e, ReportKind kind) {
+    d_.reports[{e.id, kind}] = {e, now_};
+    ++d_.messages[MessageOf(e.id)].row.live;
+    result_.reports_added = true;
+  }
+
+  void DropReport(const ReportKey& key) {
+    if (d_.reports.erase({key.envelope, key.kind}) > 0) {
+      Unhold(MessageOf(key.envelope));
+    }
+  }
+
+  void Unhold(MessageId id) {
+    if (--d_.messages[id].row.live == 0) d_.messages.erase(id);
+  }
+
+  void Record(const EnvelopeOutcome& o) {
+    Unclaim(o.envelope);
+    Envelope& e = d_.envelopes[o.envelope];
+    e.flags &= ~kFlagInDoubt;
+    if (o.in_doubt) {
+      e.flags |= kFlagInDoubt;
+      d_.in_doubt.insert(e.id);
+    }
+    switch (o.result) {
+      case EnvelopeOutcome::Result::kEnded:
+        e.status = o.status;
+        e.error_line = o.error_line;
+        return End(o.envelope, o.ending, o.report, o.report_kind);
+      case EnvelopeOutcome::Result::kRetry:
+        if (o.count_retry) ++e.retry;
+        e.status = o.status;
+        e.error_line = o.error_line;
+        e.last_try = now_;
+        return Retime(e, o.due);
+      case EnvelopeOutcome::Result::kReturn:
+        return;
+      case EnvelopeOutcome::Result::kHold:
+        e.flags |= kFlagHeld;
+        return EraseLane(e);
+    }
+  }
+
+  void Retime(const Envelope& e, absl::Time due) {
+    EraseLane(e);
+    InsertLane(e, due);
+  }
+
+  void Act(const ActOnEnvelope& op, Envelope* e) {
+    switch (op.act) {
+      case Act_::kSchedule:
+        e->flags &= ~kFlagHeld;
+        return Retime(*e, op.due);
+      case Act_::kRemove:
+        return End(e->id, Ending::kRemoved, false, ReportKind::kFailed);
+      case Act_::kExpire:
+        e->status = op.status;
+        e->error_line = op.error_line;
+        return End(e->id, op.report ? Ending::kReported : Ending::kSilent,
+                   op.report, ReportKind::kFailed);
+      case Act_::kWarn:
+        if (op.report) AddReport(*e, ReportKind::kDelayed);
+        e->last_bounce = op.due;
+        d_.deadlines[e->id] = op.next_deadline;
+        return;
+      case Act_::kSuspend:
+        e->flags |= kFlagSuspended;
+        return EraseLane(*e);
+      case Act_::kHold:
+        e->flags |= kFlagHeld;
+        if (!op.error_line.empty()) e->error_line = op.error_line;
+        return EraseLane(*e);
+      case Act_::kResume:
+        e->flags &= ~kFlagSuspended;
+        return Retime(*e, now_);
+      case Act_::kRelease:
+        e->flags &= ~kFlagHeld;
+        return Retime(*e, now_);
+    }
+  }
+
+  FakeDisk& d_;
+  const bool no_room_;
+  BatchResult& result_;
+  const absl::Time now_;
+  Envelope ended_;
+};
+
+}  // namespace
+
+class FakeQueueView : public QueueView {
+ public:
+  explicit FakeQueueView(const FakeQueueStore* store)
+      : store_(*store), d_(*store->disk_) {}
+
+  std::vector<std::pair<absl::Time, DestinationId>> Agenda(
+      absl::Time after_due, DestinationId after, absl::Time until,
+      size_t limit) const override {
+    std::vector<std::pair<absl::Time, DestinationId>> all;
+    for (const auto& [id, destination] : d_.destinations) {
+      if (destination.unclaimed.empty()) continue;
+      const absl::Time due = std::max(destination.unclaimed.begin()->first,
+                                      destination.row.postponed_until);
+      const std::pair<absl::Time, DestinationId> row(due, id);
+      if (due <= until && row > std::make_pair(after_due, after)) {
+        all.push_back(row);
+      }
+    }
+    std::sort(all.begin(), all.end());
+    if (all.size() > limit) all.resize(limit);
+    return all;
+  }
+
+  absl::StatusOr<DestinationRow> Destination(DestinationId id) const override {
+    const auto it = d_.destinations.find(id);
+    if (it == d_.destinations.end()) return absl::NotFoundError("none");
+    DestinationRow row = it->second.row;
+    row.envelopes = it->second.lane.size();
+    row.next_due = it->second.unclaimed.empty()
+                       ? absl::InfiniteFuture()
+                       : it->second.unclaimed.begin()->first;
+    return row;
+  }
+
+  absl::StatusOr<DestinationRow> DestinationOf(
+      const Envelope& e) const override {
+    const auto it = d_.destination_ids.find({e.kind, e.action, e.routing_key});
+    if (it == d_.destination_ids.end()) return absl::NotFoundError("none");
+    return Destination(it->second);
+  }
+
+  std::vector<LanePosition> Lane(DestinationId id, LanePosition after,
+                                 absl::Time until,
+                                 size_t limit) const override {
+    std::vector<LanePosition> out;
+    const auto it = d_.destinations.find(id);
+    if (it == d_.destinations.end()) return out;
+    const auto& lane = it->second.lane;
+    for (auto row =
+             lane.upper_bound({-after.priority, after.due, after.envelope});
+         row != lane.end() && out.size() < limit; ++row) {
+      if (std::get<1>(*row) > until) continue;
+      out.push_back({static_cast<int8_t>(-std::get<0>(*row)), std::get<1>(*row),
+                     std::get<2>(*row)});
+    }
+    return out;
+  }
+
+  absl::StatusOr<Envelope> FindEnvelope(EnvelopeId id) const override {
+    const auto it = d_.envelopes.find(id);
+    if (it == d_.envelopes.end()) return absl::NotFoundError("gone");
+    return it->second;
+  }
+
+  absl::StatusOr<MessageRow> FindMessage(MessageId id) const override {
+    const auto it = d_.messages.find(id);
+    if (it == d_.messages.end()) return absl::NotFoundError("gone");
+    return it->second.row;
+  }
+
+  absl::StatusOr<std::vector<std::string>> BodyChunks(
+      MessageId id, uint32_t first, uint32_t count) const override {
+    if (store_.damaged_.count(id)) return absl::DataLossError("damaged");
+    const auto it = d_.messages.find(id);
+    if (it == d_.messages.end()) return absl::NotFoundError("gone");
+    const std::vector<std::string>& chunks = it->second.chunks;
+    if (first > chunks.size() || count > chunks.size() - first) {
+      return absl::OutOfRangeError("no such chunk");
+    }
+    return std::vector<std::string>(chunks.begin() + first,
+                                    chunks.begin() + first + count);
+  }
+
+  std::optional<absl::Time> DueOf(const Envelope& e) const override {
+    const auto it = d_.due.find(e.id);
+    if (it == d_.due.end()) return std::nullopt;
+    return it->second;
+  }
+
+  bool IsClaimed(EnvelopeId id) const override {
+    return d_.claimed.count(id) > 0;
+  }
+
+  std::vector<DeadlineRow> Deadlines(absl::Time until,
+                                     size_t limit) const override {
+    std::vector<DeadlineRow> rows;
+    for (const auto& [id, when] : d_.deadlines) {
+      if (when <= until) rows.push_back({when, id});
+    }
+    std::sort(rows.begin(), rows.end(),
+              [](const DeadlineRow& a, const DeadlineRow& b) {
+                return std::make_pair(a.when, a.envelope) <
+                       std::make_pair(b.when, b.envelope);
+              });
+    if (rows.size() > limit) rows.resize(limit);
+    return rows;
+  }
+
+  std::optional<absl::Time> FirstDeadline() const override {
+    const std::vector<DeadlineRow> rows = Deadlines(absl::InfiniteFuture(), 1);
+    if (rows.empty()) return std::nullopt;
+    return rows[0].when;
+  }
+
+  std::vector<PendingReport> Reports(ReportKey after,
+                                     size_t limit) const override {
+    std::vector<PendingReport> out;
+    for (auto it = d_.reports.upper_bound({after.envelope, after.kind});
+         it != d_.reports.end() && out.size() < limit; ++it) {
+      PendingReport report;
+      report.key = {it->first.first, it->first.second};
+      report.envelope = it->second.envelope;
+      report.added = it->second.added;
+      out.push_back(report);
+    }
+    return out;
+  }
+
+  std::vector<ClaimRow> Claims() const override {
+    std::vector<ClaimRow> out;
+    for (const auto& [id, envelopes] : d_.claims) {
+      ClaimRow row;
+      row.worker = id.first;
+      row.batch = id.second;
+      row.envelopes.assign(envelopes.begin(), envelopes.end());
+      out.push_back(row);
+    }
+    return out;
+  }
+
+  std::vector<DoubtRow> Doubts(size_t limit) const override {
+    std::vector<DoubtRow> out;
+    for (EnvelopeId id : d_.in_doubt) {
+      if (out.size() == limit) break;
+      out.emplace_back().envelope = id;
+    }
+    return out;
+  }
+
+  std::vector<Envelope> Envelopes(EnvelopeId after,
+                                  size_t limit) const override {
+    std::vector<Envelope> out;
+    for (auto it = d_.envelopes.upper_bound(after);
+         it != d_.envelopes.end() && out.size() < limit; ++it) {
+      out.push_back(it->second);
+    }
+    return out;
+  }
+
+  std::vector<DestinationRow> Destinations(DestinationId after,
+                                           size_t limit) const override {
+    std::vector<DestinationRow> out;
+    for (auto it = d_.destinations.upper_bound(after);
+         it != d_.destinations.end() && out.size() < limit; ++it) {
+      out.push_back(*Destination(it->first));
+    }
+    return out;
+  }
+
+  Ledger ReadLedger() const override { return d_.ledger; }
+
+  StoreStats Stats() const override {
+    StoreStats s;
+    s.messages = d_.messages.size();
+    s.envelopes = d_.envelopes.size();
+    s.reports = d_.reports.size();
+    s.incoming = d_.incoming.size();
+    s.claims = d_.claims.size();
+    s.destinations = d_.destinations.size();
+    s.commits = store_.commits_;
+    s.accepting = !store_.no_room_;
+    return s;
+  }
+
+ private:
+  const FakeQueueStore& store_;
+  const FakeDisk& d_;
+};
+
+FakeQueueStore::FakeQueueStore(EventLoop* loop, FakeDisk* disk)
+    : loop_(loop), disk_(disk) {
+  ++disk_->starts;
+}
+
+void FakeQueueStore::Submit(QueueBatch batch, Done done) {
+  waiting_.emplace_back(std::move(batch), std::move(done));
+  if (!hold_) ScheduleCommit();
+}
+
+void FakeQueueStore::ScheduleCommit() {
+  if (scheduled_) return;
+  scheduled_ = true;
+  loop_->Post([this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.expired()) return;
+    scheduled_ = false;
+    if (!hold_) CommitNow();
+  });
+}
+
+void FakeQueueStore::CommitNow() {
+  std::deque<std::pair<QueueBatch, Done>> group;
+  group.swap(waiting_);
+  if (group.empty()) return;
+  ++commits_;
+  for (auto& [batch, done] : group) {
+    BatchResult result;
+    if (fail_sync_) {
+      result.status = absl::AbortedError("fdatasync: Input/output error");
+    } else {
+      Writer writer(disk_, no_room_, &result, loop_->Now());
+      for (const QueueOperation& op : batch) {
+        result.operations.push_back(std::visit(writer, op));
+      }
+    }
+    done(std::move(result));
+  }
+}
+
+absl::StatusOr<std::unique_ptr<QueueView>> FakeQueueStore::View() {
+  return std::unique_ptr<QueueView>(new FakeQueueView(this));
+}
+
+void FakeQueueStore::ReadLater(
+    absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) {
+  ++reads_;
+  loop_->Post([this, alive = std::weak_ptr<bool>(alive_),
+               read = std::move(read)]() mutable {
+    if (alive.expired()) return;
+    const FakeQueueView view(this);
+    read(&view);
+  });
+}
+
+}  // namespace holdfast

@@ -1,0 +1,107 @@
+// A QueueStore in memory, for tests: the semantics of storage/queue_batch.h
+// without a disk.  Commits and reads happen in turns of the loop it is given,
+// one after the other, so that a view is a snapshot.
+#ifndef HOLDFAST_SERVER_QUEUE_FAKE_QUEUE_STORE_H_
+#define HOLDFAST_SERVER_QUEUE_FAKE_QUEUE_STORE_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "server/loop/event_loop.h"
+#include "storage/queue_store.h"
+
+namespace holdfast {
+
+// Everything that would be on the disk; outlives a FakeQueueStore, as a disk
+// does.
+struct FakeDisk {
+  struct Destination {
+    DestinationRow row;
+    // (-priority, due, envelope)
+    std::set<std::tuple<int, absl::Time, EnvelopeId>> lane;
+    std::set<std::pair<absl::Time, EnvelopeId>> unclaimed;  // by due time
+  };
+  struct Message {
+    MessageRow row;
+    std::vector<std::string> chunks;
+  };
+  struct Report {
+    Envelope envelope;
+    absl::Time added;
+  };
+  using ReportId = std::pair<EnvelopeId, ReportKind>;
+  using ClaimId = std::pair<WorkerId, BatchId>;
+  using Route = std::tuple<DeliveryKind, std::string, std::string>;
+
+  std::map<MessageId, Message> messages;
+  std::map<EnvelopeId, Envelope> envelopes;
+  std::map<EnvelopeId, absl::Time> due;  // of those in a lane
+  std::map<EnvelopeId, absl::Time> deadlines;
+  std::map<DestinationId, Destination> destinations;
+  std::map<Route, DestinationId> destination_ids;
+  std::map<ClaimId, std::set<EnvelopeId>> claims;
+  std::map<EnvelopeId, ClaimId> claimed;
+  std::map<ReportId, Report> reports;
+  std::map<MessageId, std::vector<std::string>> incoming;
+  std::set<EnvelopeId> in_doubt;
+  Ledger ledger;
+  uint32_t last_message = 0x1000;
+  uint32_t last_destination = 0;
+  uint64_t starts = 0;
+};
+
+class FakeQueueStore : public QueueStore {
+ public:
+  // Both outlive it.
+  FakeQueueStore(EventLoop* loop, FakeDisk* disk);
+
+  void Submit(QueueBatch batch, Done done) override;
+  absl::StatusOr<std::unique_ptr<QueueView>> View() override;
+  void ReadLater(
+      absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) override;
+  void Drain() override { CommitNow(); }
+  const std::string& uuid() const override { return uuid_; }
+  uint64_t start_number() const override { return disk_->starts; }
+
+  // While held, batches wait for CommitNow() and reads still see the state
+  // before them.
+  void HoldCommits(bool hold) { hold_ = hold; }
+  void CommitNow();
+  // Acceptances and chunks find no room.
+  void SetNoRoom(bool no_room) { no_room_ = no_room; }
+  // The next commit's sync fails.
+  void FailNextSync() { fail_sync_ = true; }
+  // This body can't be read.
+  void Damage(MessageId message) { damaged_.insert(message); }
+
+  uint64_t reads() const { return reads_; }
+  uint64_t commits() const { return commits_; }
+
+ private:
+  friend class FakeQueueView;
+  void ScheduleCommit();
+
+  EventLoop* loop_;
+  FakeDisk* disk_;
+  std::string uuid_ = "00c0ffee00c0ffee";
+  std::deque<std::pair<QueueBatch, Done>> waiting_;
+  std::set<MessageId> damaged_;
+  bool hold_ = false;
+  bool no_room_ = false;
+  bool fail_sync_ = false;
+  bool scheduled_ = false;
+  uint64_t reads_ = 0;
+  uint64_t commits_ = 0;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_QUEUE_FAKE_QUEUE_STORE_H_

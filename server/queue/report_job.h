@@ -1,0 +1,111 @@
+// One report on its way: from pending rows to an accepted message.
+#ifndef HOLDFAST_SERVER_QUEUE_REPORT_JOB_H_
+#define HOLDFAST_SERVER_QUEUE_REPORT_JOB_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
+#include "protocol/delivery_report.h"
+#include "server/queue/queue_services.h"
+#include "server/queue/stored_body_reader.h"
+#include "storage/body_codec.h"
+#include "storage/queue_store.h"
+
+namespace holdfast {
+
+// What becomes one report: pending rows of one message that agree in all of
+// this.
+struct ReportGroup {
+  MessageId message{};
+  std::string smtpname;
+  ReportKind kind = ReportKind::kFailed;
+  absl::Duration delay = absl::ZeroDuration();  // kDelayed: the interval
+  DsnReturn ret = DsnReturn::kUnset;
+  std::vector<PendingReport> reports;  // at least one
+
+  // Equal for groups that are the same.
+  std::string Key() const;
+  std::vector<ReportKey> Keys() const;
+  const MailAddress& sender() const { return reports.front().envelope.sender; }
+};
+
+// Used on the loop's thread.  Asks where the sender's mail goes, streams the
+// original through, stores the report; the transaction that accepts it strikes
+// the pending rows.  Holds a piece of the original and a chunk of the report,
+// whatever their size.  Dropping it gives the report up (rows of a body in
+// progress are cleaned up at the next start).
+class ReportJob : public std::enable_shared_from_this<ReportJob> {
+ public:
+  enum class Result {
+    kSettled,
+    kRefused,  // 5xx: it will never be accepted
+    kLater,
+  };
+  // `line` as an SMTP server would answer.
+  using Done = absl::AnyInvocable<void(Result result, std::string line)>;
+
+  ReportJob(QueueServices* services, ReportGroup group, bool headers_only,
+            Done done);
+
+  // Once.  `done` runs in a later turn.
+  void Start();
+
+  const ReportGroup& group() const { return group_; }
+
+ private:
+  enum class Quote { kAll, kHeaders, kNothing };
+
+  void OnExpanded(ExpandAnswer answer);
+  void TakeId();
+  void Begin(MessageId id);
+  void ReadNext();
+  void OnPiece(absl::StatusOr<StoredBodyReader::Piece> piece);
+  // How much of `bytes` is quoted; sets `quoted_all_` behind the headers.
+  size_t Quotable(absl::string_view bytes);
+  void Write(absl::string_view raw);
+  // Stores what chunks are there, then goes on with `next`.
+  void StoreChunks(void (ReportJob::*next)());
+  void End();
+  void Accept();
+  void OnAccepted(const OperationResult& result, uint64_t size);
+  // The store refused: without the body next time, or later.
+  void OnStoreError(const absl::Status& status);
+  void DropBody();
+  void Restart(Quote quote);
+  void Finish(Result result, std::string line);
+
+  DeliveryReport Describe() const;
+  std::string Received() const;
+  std::vector<Envelope> MakeEnvelopes();
+  std::string ServerName() const;
+  void LogSession(const std::vector<Envelope>& envelopes, uint64_t size) const;
+
+  QueueServices* const services_;
+  const ReportGroup group_;
+  Quote quote_;
+  Done done_;
+  std::vector<ExpandedRecipient> recipients_;
+
+  // Of the present attempt.
+  MessageId id_{};
+  DeliveryReport report_;
+  std::optional<StoredBodyReader> reader_;
+  std::optional<BodyCompressor> compressor_;
+  std::optional<CompressedBody> compressed_;
+  std::vector<std::string> chunks_;  // compressed, to be stored
+  uint32_t stored_chunks_ = 0;
+  size_t quoted_ = 0;       // bytes of the original
+  bool line_empty_ = true;  // the quoted text stands at the start of a line
+  bool quoted_all_ = false;
+};
+
+// Most of the original's headers that a report without its body quotes.
+inline constexpr size_t kMaxQuotedHeaders = 128 << 10;
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_QUEUE_REPORT_JOB_H_
