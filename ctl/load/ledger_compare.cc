@@ -12,7 +12,9 @@ namespace {
 
 constexpr size_t kEnvelopeDigits = 16;
 constexpr size_t kMessageDigits = 8;
-constexpr size_t kRecipientColumn = 5;  // of `show queue`, from 0
+// Columns, from 0.
+constexpr size_t kQueueRecipient = 5;  // of `show queue`
+constexpr size_t kDoubtRecipient = 4;  // of `show doubt`
 
 bool IsEnvelopeId(absl::string_view word) {
   return word.size() == kEnvelopeDigits &&
@@ -83,22 +85,18 @@ void LedgerCompare::AddMaildir(const MaildirCopy& copy) {
 
 void LedgerCompare::AddQueueLine(absl::string_view line) {
   const std::vector<std::string> columns = absl::StrSplit(line, '|');
-  if (columns.size() <= kRecipientColumn || !IsEnvelopeId(columns[0])) return;
+  if (columns.size() <= kQueueRecipient || !IsEnvelopeId(columns[0])) return;
   queued_msgids_.push_back(
-      {columns[0].substr(0, kMessageDigits), Lower(columns[kRecipientColumn])});
+      {columns[0].substr(0, kMessageDigits), Lower(columns[kQueueRecipient])});
 }
 
 void LedgerCompare::AddDoubtLine(absl::string_view line) {
   const std::vector<std::string> columns = absl::StrSplit(line, '|');
-  const std::string recipient = columns.size() > kRecipientColumn
-                                    ? Lower(columns[kRecipientColumn])
-                                    : std::string();
-  for (const absl::string_view word : std::vector<absl::string_view>(
-           absl::StrSplit(line, absl::ByAnyChar("| \t")))) {
-    if (!IsEnvelopeId(word)) continue;
-    ++doubts_[{std::string(word.substr(0, kMessageDigits)), recipient}];
-    return;
-  }
+  if (!IsEnvelopeId(columns[0])) return;
+  if (!doubt_lines_.insert(std::string(line)).second) return;
+  ++doubts_[{columns[0].substr(0, kMessageDigits),
+             columns.size() > kDoubtRecipient ? Lower(columns[kDoubtRecipient])
+                                              : std::string()}];
 }
 
 int64_t LedgerCompare::Doubts(const Pair& pair,

@@ -43,8 +43,8 @@ class LedgerCompare {
   void AddMaildir(const MaildirCopy& copy);
   // A line of `smtpctl show queue`.
   void AddQueueLine(absl::string_view line);
-  // A line of `smtpctl show doubt`: any line with an envelope id; a recipient
-  // in the sixth column narrows it.
+  // A line of `smtpctl show doubt` (envelope, time, kind, sender, recipient; or
+  // an envelope alone).  The same line again is the same doubt.
   void AddDoubtLine(absl::string_view line);
 
   struct Result {
@@ -89,7 +89,8 @@ class LedgerCompare {
   std::map<std::string, std::string> msgids_by_id_;
   std::map<Pair, Copies> copies_;
   std::map<std::string, int64_t> maildir_envelopes_;
-  // msgid and recipient ("" for any) -> times listed
+  std::set<std::string> doubt_lines_;
+  // msgid and recipient ("" for any) -> times in doubt
   std::map<Pair, int64_t> doubts_;
   std::vector<Pair> queued_msgids_;  // msgid and recipient
   Finding damaged_;

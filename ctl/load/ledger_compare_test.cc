@@ -63,9 +63,10 @@ TEST(LedgerCompareTest, RepeatsAreFineOnlyAsOftenAsInDoubt) {
        Took("r-2", "00000002", {"a@x"}), Took("r-2", "00000002", {"a@x"}),
        Took("r-2", "00000002", {"a@x"}), Took("r-3", "00000003", {"a@x"}),
        Took("r-3", "00000003", {"a@x"})});
-  compare.AddDoubtLine("0000000100000001|inet4|mta||s@y|a@x|a@x");
-  compare.AddDoubtLine("0000000200000001 once");
-  compare.AddDoubtLine("0000000300000001|inet4|mta||s@y|other@x|other@x");
+  compare.AddDoubtLine("0000000100000001|1700000000|mta|s@y|a@x");
+  compare.AddDoubtLine("0000000200000001");
+  compare.AddDoubtLine("0000000200000001");  // listed again: the same
+  compare.AddDoubtLine("0000000300000001|1700000000|mta|s@y|other@x");
   const auto result = compare.Compare();
   EXPECT_EQ(result.repeated_doubt, 1);
   EXPECT_EQ(result.repeated.count, 2);
