@@ -1,5 +1,6 @@
 #include "server/loop/stream.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -66,6 +67,22 @@ class FdStream : public Stream {
     if (pending_.empty()) shutdown(fd_, SHUT_WR);
   }
 
+  std::string LocalAddress() const override {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    char text[INET6_ADDRSTRLEN] = "";
+    if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) < 0)
+      return "";
+    if (address.ss_family == AF_INET)
+      inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(&address)->sin_addr,
+                text, sizeof text);
+    if (address.ss_family == AF_INET6)
+      inet_ntop(AF_INET6,
+                &reinterpret_cast<sockaddr_in6*>(&address)->sin6_addr, text,
+                sizeof text);
+    return text;
+  }
+
  private:
   void UpdateWatch() {
     if (ended_) return;
@@ -95,7 +112,7 @@ class FdStream : public Stream {
     const ssize_t n = send(fd_, pending_.data() + sent_,
                            pending_.size() - sent_, MSG_NOSIGNAL);
     if (n < 0) {
-      if (errno != EAGAIN && errno != EINTR) End(SystemError(errno));
+      if (errno != EAGAIN && errno != EINTR) FailLater(errno);
       return;
     }
     sent_ += static_cast<size_t>(n);
@@ -115,12 +132,26 @@ class FdStream : public Stream {
     if (callbacks->on_drained) callbacks->on_drained();
   }
 
-  // A write failed inside a call of the owner: tell it in a later turn.
+  // A write failed, perhaps inside a call of the owner: tell it in a later
+  // turn, after the last words of the peer.  Who refuses a message and closes
+  // while it is still being sent has said why.
   void FailLater(int error) {
     ended_ = true;
     watch_.reset();
     failure_ = loop_->RunAfter(absl::ZeroDuration(), [this, error] {
-      TellClosed(SystemError(error));
+      const std::shared_ptr<Callbacks> callbacks = callbacks_;
+      ssize_t n = 0;
+      if (reading_) {
+        if (read_buffer == nullptr) read_buffer.reset(new char[kReadBytes]);
+        n = recv(fd_, read_buffer.get(), kReadBytes, 0);
+      }
+      // This replaces the very task that runs: nothing of it is used below.
+      failure_ = loop_->RunAfter(absl::ZeroDuration(), [this, e = error] {
+        TellClosed(SystemError(e));
+      });
+      if (n > 0)
+        callbacks->on_bytes(
+            absl::string_view(read_buffer.get(), static_cast<size_t>(n)));
     });
   }
 

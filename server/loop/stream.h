@@ -46,6 +46,9 @@ class Stream {
   virtual size_t backlog() const = 0;
   // Sends what is left, then closes the sending side.
   virtual void Shutdown() = 0;
+  // Our own address of the connection: "192.0.2.1", "2001:db8::1"; empty for
+  // a Unix socket.
+  virtual std::string LocalAddress() const { return ""; }
 };
 
 // Takes ownership of a connected, non-blocking socket.

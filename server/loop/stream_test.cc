@@ -96,6 +96,27 @@ TEST_F(StreamTest, WritingToAGoneReaderEndsWithAnError) {
   EXPECT_EQ(closed->message(), "Broken pipe");
 }
 
+TEST_F(StreamTest, TheLastWordsOfAPeerThatIsGoneAreHeard) {
+  int fds[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  ASSERT_EQ(send(fds[1], "554 no", 6, 0), 6);
+  close(fds[1]);
+  auto a = MakeStream(loop_.get(), fds[0]);
+  std::string heard;
+  a->SetCallbacks({[&](absl::string_view bytes) {
+                     heard.append(bytes.data(), bytes.size());
+                   },
+                   [&](absl::Status) {
+                     heard += " (closed)";
+                     loop_->Stop();
+                   },
+                   nullptr});
+  a->ResumeReading();
+  a->Write("x");  // fails
+  loop_->Run();
+  EXPECT_EQ(heard, "554 no (closed)");
+}
+
 TEST_F(StreamTest, ConnectsAcceptsAndReportsRefusal) {
   const int listening =
       socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -126,6 +147,7 @@ TEST_F(StreamTest, ConnectsAcceptsAndReportsRefusal) {
                            stop_when_both();
                          });
   loop_->Run();
+  EXPECT_EQ(client->LocalAddress(), "127.0.0.1");
   acceptor.reset();
   close(accepted);
   close(listening);
