@@ -269,7 +269,9 @@ struct AgentDelivery {
   enum class Method : uint8_t { kMaildir = 1, kMbox = 2 };
   EnvelopeId envelope{};
   Method method = Method::kMaildir;
-  std::string path;       // maildir: absolute folder; mbox: the file
+  // maildir: absolute folder, empty: ~/Maildir; mbox: unused, the agent knows
+  // the mail folder.
+  std::string path;
   std::string file_name;  // maildir: "<created>.<uuid>.<evpid>.<host>"
   std::string subaddress;
   std::string from;       // mbox: sender or MAILER-DAEMON
@@ -287,9 +289,11 @@ struct AgentText {
   static constexpr uint16_t kType = 13;
   std::string bytes;
   bool last = false;
+  // With `last`: the body can't be read to its end; the delivery fails.
+  bool cancelled = false;
   template <class A>
   void Fields(A& a) {
-    a(bytes, last);
+    a(bytes, last, cancelled);
   }
 };
 // deliver -> agent: the claim is durable and the batch is complete: sync,

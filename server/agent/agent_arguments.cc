@@ -1,0 +1,105 @@
+#include "server/agent/agent_arguments.h"
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+namespace holdfast {
+namespace {
+
+absl::StatusOr<uint32_t> Number(absl::string_view text) {
+  uint32_t n = 0;
+  // The last one means "no change" to the system calls.
+  if (!absl::SimpleAtoi(text, &n) || n == UINT32_MAX)
+    return absl::InvalidArgumentError(absl::StrCat("not an id: ", text));
+  return n;
+}
+
+absl::Status Set(absl::string_view name, absl::string_view value,
+                 AgentArguments* out) {
+  const std::string text(value);
+  if (name == "--user") {
+    out->user = text;
+  } else if (name == "--mail-dir") {
+    out->mail_dir = text;
+  } else if (name == "--mailbox-user") {
+    out->mailbox_user = text;
+  } else if (name == "--mailbox-home") {
+    out->mailbox_home = text;
+  } else if (name == "--home") {
+    if (!out->known) out->known.emplace();
+    out->known->home = text;
+  } else {
+    absl::StatusOr<uint32_t> id = Number(value);
+    if (!id.ok()) return id.status();
+    if (name == "--exec-uid") {
+      out->exec_uid = *id;
+      return absl::OkStatus();
+    }
+    if (!out->known) out->known.emplace();
+    if (name == "--uid") {
+      out->known->uid = *id;
+    } else if (name == "--gid") {
+      out->known->gid = *id;
+    } else {
+      return absl::InvalidArgumentError(absl::StrCat("unknown: ", name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<std::string> ToArguments(const AgentArguments& a) {
+  std::vector<std::string> out;
+  if (a.privileged) out.push_back("--privileged");
+  if (a.mbox) out.push_back("--mbox");
+  if (!a.user.empty()) out.push_back(absl::StrCat("--user=", a.user));
+  if (a.mail_dir != kDefaultMailDir)
+    out.push_back(absl::StrCat("--mail-dir=", a.mail_dir));
+  if (a.known) {
+    out.push_back(absl::StrCat("--uid=", a.known->uid));
+    out.push_back(absl::StrCat("--gid=", a.known->gid));
+    out.push_back(absl::StrCat("--home=", a.known->home));
+  }
+  if (!a.mailbox_user.empty())
+    out.push_back(absl::StrCat("--mailbox-user=", a.mailbox_user));
+  if (a.mailbox_home)
+    out.push_back(absl::StrCat("--mailbox-home=", *a.mailbox_home));
+  if (a.exec_uid) {
+    out.push_back(absl::StrCat("--exec-uid=", *a.exec_uid));
+    out.push_back("--");
+    out.insert(out.end(), a.exec.begin(), a.exec.end());
+  }
+  return out;
+}
+
+absl::StatusOr<AgentArguments> ParseAgentArguments(
+    const std::vector<std::string>& arguments) {
+  AgentArguments out;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const absl::string_view argument = arguments[i];
+    if (argument == "--") {
+      out.exec.assign(arguments.begin() + static_cast<ptrdiff_t>(i) + 1,
+                      arguments.end());
+      break;
+    }
+    if (argument == "--privileged") {
+      out.privileged = true;
+    } else if (argument == "--mbox") {
+      out.mbox = true;
+    } else {
+      const size_t equals = argument.find('=');
+      if (equals == absl::string_view::npos)
+        return absl::InvalidArgumentError(absl::StrCat("unknown: ", argument));
+      absl::Status set =
+          Set(argument.substr(0, equals), argument.substr(equals + 1), &out);
+      if (!set.ok()) return set;
+    }
+  }
+  if (out.exec_uid ? out.exec.empty() : out.user.empty())
+    return absl::InvalidArgumentError("nothing to do");
+  return out;
+}
+
+}  // namespace holdfast

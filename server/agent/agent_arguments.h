@@ -1,0 +1,49 @@
+// The command line between `parent` and smtpd-agent.
+#ifndef HOLDFAST_SERVER_AGENT_AGENT_ARGUMENTS_H_
+#define HOLDFAST_SERVER_AGENT_AGENT_ARGUMENTS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace holdfast {
+
+inline constexpr char kDefaultMailDir[] = "/var/mail";
+
+// The descriptor on which an agent tells `parent` how its beginning went: one
+// letter, then a text, then it closes it.
+inline constexpr int kAgentStatusFd = 4;
+inline constexpr char kAgentStarted = 'o';    // text: home of `mailbox_user`
+inline constexpr char kAgentPermanent = 'p';  // text: the error
+inline constexpr char kAgentTemporary = 't';
+
+struct AgentArguments {
+  // A user who is not in the system's user database (table userbase).
+  struct User {
+    uint32_t uid = 0, gid = 0;
+    std::string home;
+  };
+
+  bool privileged = false;    // change users
+  std::string user;           // to work as
+  std::optional<User> known;  // what `user` is; else the system is asked
+  bool mbox = false;
+  std::string mail_dir = kDefaultMailDir;
+  std::string mailbox_user;  // whose home is told; empty: nobody's
+  std::optional<std::string> mailbox_home;  // else the system is asked
+  // Not a delivery: become user `exec_uid` and run `exec`.
+  std::optional<uint32_t> exec_uid;
+  std::vector<std::string> exec;
+};
+
+// Pure, both.  Without the program's name.
+std::vector<std::string> ToArguments(const AgentArguments& arguments);
+absl::StatusOr<AgentArguments> ParseAgentArguments(
+    const std::vector<std::string>& arguments);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_AGENT_AGENT_ARGUMENTS_H_

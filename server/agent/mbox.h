@@ -1,0 +1,66 @@
+// Deliveries into a user's mbox in the system's mail folder.
+#ifndef HOLDFAST_SERVER_AGENT_MBOX_H_
+#define HOLDFAST_SERVER_AGENT_MBOX_H_
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/agent/delivery_group.h"
+#include "server/agent/mbox_format.h"
+#include "server/door/door.h"
+
+namespace holdfast {
+
+struct MboxOptions {
+  std::string mail_dir = "/var/mail";
+  uid_t owner = 0;  // whose mailbox it must be
+  // For the locks of others, both together.
+  absl::Duration lock_wait = absl::Seconds(60);
+};
+
+// All deliveries of a group go into one file under one lock and one sync.
+// They are kept in an unlinked temporary file until then, since nothing may be
+// seen in the mailbox before Commit().
+class MboxGroup : public DeliveryGroup {
+ public:
+  // Runs as the owner with the group of the mail folder.
+  explicit MboxGroup(MboxOptions options) : options_(std::move(options)) {}
+
+  void Begin(const AgentDelivery& delivery) override;
+  void Write(absl::string_view bytes) override;
+  void End() override;
+  void Cancel() override;
+  std::vector<AgentResults::One> Commit() override;
+
+ private:
+  struct Letter {
+    EnvelopeId envelope{};
+    std::string user;
+    off_t offset = 0;  // in spool_
+    off_t bytes = 0;
+    absl::Status status;
+  };
+
+  void Spool(const std::string& bytes);
+  // Appends the letters of `user`.
+  void Append(const std::string& user);
+  absl::StatusOr<OwnedFd> OpenMailbox(int dir, const std::string& user,
+                                      const std::string& shown);
+  absl::Status CopyLetter(const Letter& letter, int mailbox);
+
+  const MboxOptions options_;
+  OwnedFd spool_;
+  off_t spooled_ = 0;
+  std::unique_ptr<MboxEncoder> encoder_;
+  std::vector<Letter> letters_;
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_AGENT_MBOX_H_

@@ -1,0 +1,210 @@
+#include "server/deliver/agent_pool.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/random/distributions.h"
+
+namespace holdfast {
+
+void AgentPool::Schedule() {
+  if (match_ != nullptr) return;
+  match_ = loop_->RunAfter(absl::ZeroDuration(), [this] {
+    match_.reset();
+    Match();
+  });
+}
+
+void AgentPool::Acquire(const AgentKey& key, AgentUser* user) {
+  waiting_.push_back({key, user});
+  Schedule();
+}
+
+void AgentPool::Forget(AgentUser* user) {
+  waiting_.erase(
+      std::remove_if(waiting_.begin(), waiting_.end(),
+                     [user](const Waiting& w) { return w.user == user; }),
+      waiting_.end());
+}
+
+AgentPool::Agent* AgentPool::AgentOf(AgentUser* user) {
+  for (auto& [request, agent] : agents_) {
+    if (agent->user == user) return agent.get();
+  }
+  return nullptr;
+}
+
+SessionId AgentPool::SessionOf(const AgentKey& key) {
+  auto [it, added] = sessions_.try_emplace(key);
+  if (added) it->second = SessionId(absl::Uniform<uint64_t>(random_));
+  return it->second;
+}
+
+void AgentPool::DropSession(const AgentKey& key) {
+  for (const auto& [request, agent] : agents_) {
+    if (!(agent->key < key) && !(key < agent->key)) return;
+  }
+  sessions_.erase(key);
+}
+
+void AgentPool::Match() {
+  std::deque<Waiting> still;
+  // A key without a free agent stays so for all who wait behind the first.
+  std::set<AgentKey> without;
+  std::deque<Waiting> waiting = std::move(waiting_);
+  waiting_.clear();
+  for (Waiting& one : waiting) {
+    if (without.count(one.key) == 0 && Serve(one)) continue;
+    without.insert(one.key);
+    still.push_back(std::move(one));
+  }
+  // Those whom a callback made wait come behind.
+  still.insert(still.end(), waiting_.begin(), waiting_.end());
+  waiting_ = std::move(still);
+
+  // One agent on its way for each who waits, within the limits.
+  std::map<AgentKey, size_t> wanted;
+  for (const Waiting& one : waiting_) ++wanted[one.key];
+  for (const auto& [request, agent] : agents_) {
+    auto it = wanted.find(agent->key);
+    if (agent->number == 0 && it != wanted.end() && it->second > 0)
+      --it->second;
+  }
+  for (const auto& [key, count] : wanted) {
+    for (size_t i = 0; i < count && Ask(key); ++i) {
+    }
+  }
+}
+
+bool AgentPool::Serve(const Waiting& waiting) {
+  for (auto& [request, agent] : agents_) {
+    if (agent->number == 0 || agent->user != nullptr || agent->leaving)
+      continue;
+    if (agent->key < waiting.key || waiting.key < agent->key) continue;
+    Give(agent.get(), waiting.user);
+    return true;
+  }
+  return false;
+}
+
+bool AgentPool::Ask(const AgentKey& key) {
+  size_t same = 0;
+  for (const auto& [request, agent] : agents_) {
+    if (agent->key.run_as == key.run_as && !agent->leaving &&
+        !(agent->key < key) && !(key < agent->key))
+      ++same;
+  }
+  if (same >= std::min(max_per_user_, kMaxAgentsPerUser)) return false;
+  if (agents_.size() >= max_agents_ && !RetireIdle()) return false;
+  // Retired ones count until they have ended.
+  if (agents_.size() >= max_agents_) return false;
+  auto agent = std::make_unique<Agent>();
+  agent->key = key;
+  AgentRequest request;
+  request.request = next_request_++;
+  request.user = key.run_as;
+  request.mbox = key.mbox;
+  request.action = key.action;
+  request.mailbox_user = key.mailbox_user;
+  agents_.emplace(request.request, std::move(agent));
+  parent_->Send(request);
+  return true;
+}
+
+bool AgentPool::RetireIdle() {
+  for (auto& [request, agent] : agents_) {
+    if (agent->number == 0 || agent->user != nullptr || agent->leaving)
+      continue;
+    Retire(agent.get());
+    return true;
+  }
+  return false;
+}
+
+void AgentPool::Give(Agent* agent, AgentUser* user) {
+  agent->idle.reset();
+  agent->user = user;
+  user->OnAgent(agent->door.get(), agent->home, SessionOf(agent->key));
+}
+
+void AgentPool::Retire(Agent* agent) {
+  agent->leaving = true;
+  agent->idle.reset();
+  agent->door.reset();  // it ends when its door closes
+}
+
+void AgentPool::Release(AgentUser* user) {
+  Agent* agent = AgentOf(user);
+  if (agent == nullptr) return;
+  agent->user = nullptr;
+  if (!agent->leaving) {
+    agent->idle = loop_->RunAfter(kAgentIdle, [this, agent] { Retire(agent); });
+  }
+  Schedule();
+}
+
+void AgentPool::Abandon(AgentUser* user) {
+  if (Agent* agent = AgentOf(user)) Retire(agent);
+}
+
+void AgentPool::Kill(AgentUser* user) {
+  Agent* agent = AgentOf(user);
+  if (agent == nullptr) return;
+  AgentKill kill;
+  kill.agent = agent->number;
+  parent_->Send(kill);
+}
+
+void AgentPool::OnReady(const AgentReady& ready, OwnedFd fd) {
+  auto it = agents_.find(ready.request);
+  if (it == agents_.end() || it->second->number != 0) return;
+  if (!ready.ok || !fd || ready.agent == 0) {
+    const AgentKey key = it->second->key;
+    const SessionId session = SessionOf(key);
+    agents_.erase(it);
+    DropSession(key);
+    // Whoever waits for such an agent hears why there is none.
+    std::vector<AgentUser*> refused;
+    for (const Waiting& one : waiting_) {
+      if (!(one.key < key) && !(key < one.key)) refused.push_back(one.user);
+    }
+    for (AgentUser* user : refused) Forget(user);
+    for (AgentUser* user : refused)
+      user->OnRefused(ready.permanent, ready.error, session);
+    Schedule();
+    return;
+  }
+  Agent* agent = it->second.get();
+  agent->number = ready.agent;
+  agent->home = ready.home;
+  agent->door = MakeDoor(loop_, std::move(fd));
+  agent->door->SetCallbacks(
+      [this, agent](Frame& frame) {
+        if (agent->user != nullptr)
+          agent->user->OnAgentFrame(frame);
+        else
+          Retire(agent);  // it has nothing to say
+      },
+      // What that means is said by AgentEnded.
+      [agent](absl::Status) { agent->leaving = true; });
+  agent->idle = loop_->RunAfter(kAgentIdle, [this, agent] { Retire(agent); });
+  Schedule();
+}
+
+void AgentPool::OnEnded(const AgentEnded& ended) {
+  for (auto it = agents_.begin(); it != agents_.end(); ++it) {
+    if (it->second->number == 0 || it->second->number != ended.agent) continue;
+    std::unique_ptr<Agent> agent = std::move(it->second);
+    agents_.erase(it);
+    DropSession(agent->key);
+    AgentUser* user = agent->user;
+    agent.reset();
+    Schedule();
+    if (user != nullptr) user->OnEnded(ended.how);
+    return;
+  }
+}
+
+}  // namespace holdfast

@@ -1,0 +1,130 @@
+#include "server/deliver/expand_path.h"
+
+#include "gtest/gtest.h"
+
+namespace holdfast {
+namespace {
+
+PathValues Values() {
+  PathValues v;
+  v.sender = {"Ann+news", "Example.ORG"};
+  v.rcpt = {"bob+lists", "example.net"};
+  v.dest = {"bob", "example.org"};
+  v.username = "bob";
+  v.directory = "/home/bob";
+  return v;
+}
+
+std::string Expand(const std::string& format, PathValues values = Values()) {
+  absl::StatusOr<std::string> path = ExpandPath(format, values);
+  return path.ok() ? *path : "error";
+}
+
+TEST(ExpandPath, HomeOnlyAtTheBeginning) {
+  EXPECT_EQ(Expand("~/Maildir"), "/home/bob/Maildir");
+  EXPECT_EQ(Expand("/a/~/b"), "/a/~/b");
+  EXPECT_EQ(Expand("~"), "~");
+}
+
+TEST(ExpandPath, Names) {
+  EXPECT_EQ(Expand("/%{sender}"), "/Ann+news@Example.ORG");
+  EXPECT_EQ(Expand("/%{sender.user}/%{sender.domain}"),
+            "/Ann+news/Example.ORG");
+  EXPECT_EQ(Expand("/%{rcpt}/%{rcpt.user}/%{rcpt.domain}"),
+            "/bob+lists@example.net/bob+lists/example.net");
+  EXPECT_EQ(Expand("/%{DEST}/%{dest.user}/%{dest.domain}"),
+            "/bob@example.org/bob/example.org");
+  EXPECT_EQ(Expand("/%{user.username}"), "/bob");
+  EXPECT_EQ(Expand("%{user.directory}/x"), "/home/bob/x");
+  EXPECT_EQ(Expand("/%{mbox.from}"), "/Ann+news@Example.ORG");
+  EXPECT_EQ(Expand("/%{nothing}"), "error");
+  EXPECT_EQ(Expand("/%{rcpt.host}"), "error");
+  EXPECT_EQ(Expand("/%{}"), "error");
+}
+
+TEST(ExpandPath, NullSender) {
+  PathValues v = Values();
+  v.sender = {};
+  EXPECT_EQ(Expand("/a%{sender}b", v), "/ab");
+  EXPECT_EQ(Expand("/%{mbox.from}", v), "/MAILER-DAEMON");
+  EXPECT_EQ(Expand("/x%{sender[4:5]}", v), "/x");
+}
+
+TEST(ExpandPath, PercentSigns) {
+  EXPECT_EQ(Expand("/%%{rcpt}"), "/%{rcpt}");
+  EXPECT_EQ(Expand("/a%b"), "/a%b");
+  EXPECT_EQ(Expand("/a%"), "/a%");
+  EXPECT_EQ(Expand("/%{dest}/%{rcpt"), "/%{dest}/%{rcpt");
+}
+
+TEST(ExpandPath, Ranges) {
+  EXPECT_EQ(Expand("%{dest.domain[0:3]}"), "exam");
+  EXPECT_EQ(Expand("%{dest.domain[-3:]}"), "org");
+  EXPECT_EQ(Expand("%{dest.domain[0:-4]}"), "example");
+  EXPECT_EQ(Expand("%{dest.domain[2]}"), "a");
+  EXPECT_EQ(Expand("%{dest.domain[8:]}"), "org");
+  EXPECT_EQ(Expand("%{dest.domain[:2]}"), "exa");
+  EXPECT_EQ(Expand("%{dest.domain[8:99]}"), "org");
+  EXPECT_EQ(Expand("%{dest.domain[11:]}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[5:4]}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[-1]}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[-99:]}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[x]}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[1}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[1]:uppercase}"), "error");
+}
+
+TEST(ExpandPath, Modifiers) {
+  EXPECT_EQ(Expand("%{sender:lowercase}"), "ann+news@example.org");
+  EXPECT_EQ(Expand("%{sender:uppercase}"), "ANN+NEWS@EXAMPLE.ORG");
+  EXPECT_EQ(Expand("%{sender:strip}"), "Ann@Example.ORG");
+  EXPECT_EQ(Expand("%{rcpt.user:strip|uppercase}"), "BOB");
+  EXPECT_EQ(Expand("%{rcpt:shout}"), "error");
+  EXPECT_EQ(Expand("%{rcpt:}"), "error");
+}
+
+TEST(ExpandPath, ShellCharactersBecomeColons) {
+  PathValues v = Values();
+  v.rcpt.user = "!#$%&'*?`{|}~ok/;";
+  EXPECT_EQ(Expand("/%{rcpt.user}", v), "/:::::::::::::ok/;");
+  EXPECT_EQ(Expand("/%{rcpt.user:raw}", v), "/!#$%&'*?`{|}~ok/;");
+  v.directory = "/home/b$b";
+  EXPECT_EQ(Expand("~/x", v), "/home/b$b/x");
+}
+
+TEST(ExpandPath, AMessageNeverClimbs) {
+  PathValues v = Values();
+  v.rcpt.user = "..";
+  EXPECT_EQ(Expand("/mail/%{rcpt.user}/x", v), "error");
+  EXPECT_EQ(Expand("/mail/%{rcpt.user:raw}", v), "error");
+  EXPECT_EQ(Expand("/mail/a%{rcpt.user}", v), "/mail/a..");
+  v.rcpt.user = "a/../../b";
+  EXPECT_EQ(Expand("/mail/%{rcpt.user}", v), "error");
+  v.rcpt.user = ".";
+  EXPECT_EQ(Expand("/mail/.%{rcpt.user}/x", v), "error");
+  EXPECT_EQ(Expand("/mail/%{rcpt.user}%{rcpt.user}", v), "error");
+  // What the operator wrote is his to say.
+  EXPECT_EQ(Expand("/mail/../%{dest.user}", v), "/mail/../bob");
+  v.rcpt.user = std::string("a\0b", 3);
+  EXPECT_EQ(Expand("/mail/%{rcpt.user}", v), "error");
+}
+
+TEST(ExpandPath, Limits) {
+  EXPECT_EQ(Expand("/%{" + std::string(128, 'x') + "}"), "error");
+  PathValues v = Values();
+  v.rcpt.user = std::string(600, 'a');
+  EXPECT_EQ(Expand("/%{rcpt.user}/%{rcpt.user}", v), "error");
+  v.rcpt.user = std::string(1022, 'a');
+  EXPECT_EQ(Expand("/%{rcpt.user}", v).size(), 1023u);
+  EXPECT_EQ(Expand("/a%{rcpt.user}", v), "error");
+}
+
+TEST(NeedsDirectory, OnlyWhereItIsNamed) {
+  EXPECT_TRUE(NeedsDirectory("~/Maildir"));
+  EXPECT_TRUE(NeedsDirectory("%{USER.directory}/m"));
+  EXPECT_FALSE(NeedsDirectory("/var/vmail/%{dest.user}"));
+  EXPECT_FALSE(NeedsDirectory(""));
+}
+
+}  // namespace
+}  // namespace holdfast

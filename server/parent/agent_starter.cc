@@ -1,0 +1,228 @@
+#include "server/parent/agent_starter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "server/log/log.h"
+
+namespace holdfast {
+namespace {
+
+constexpr size_t kMaxNameBytes = 255;
+constexpr size_t kMaxStatusBytes = 4096;
+
+constexpr char kUserLookupFailed[] = "Permanent failure in user lookup";
+constexpr char kUserLookupLater[] = "Temporary failure in user lookup";
+
+bool IsName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxNameBytes &&
+         name.find('\0') == std::string::npos &&
+         name.find('/') == std::string::npos;
+}
+
+// "uid:gid:home" of a table userbase.
+absl::StatusOr<AgentArguments::User> FindInTable(const Table& userbase,
+                                                 const std::string& name) {
+  absl::StatusOr<std::optional<std::string>> value =
+      userbase.Lookup(TableService::kUserinfo, name);
+  if (!value.ok()) return absl::UnavailableError(kUserLookupLater);
+  if (!value->has_value()) return absl::NotFoundError(kUserLookupFailed);
+  const std::vector<std::string> parts =
+      absl::StrSplit(**value, absl::MaxSplits(':', 2));
+  AgentArguments::User user;
+  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &user.uid) ||
+      !absl::SimpleAtoi(parts[1], &user.gid) || user.uid == UINT32_MAX ||
+      user.gid == UINT32_MAX || parts[2].find('\0') != std::string::npos)
+    return absl::UnavailableError(kUserLookupLater);
+  user.home = parts[2];
+  return user;
+}
+
+}  // namespace
+
+absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
+                                            const Config& config) {
+  if (!IsName(request.user) ||
+      (!request.mailbox_user.empty() && !IsName(request.mailbox_user)))
+    return absl::InvalidArgumentError(kUserLookupFailed);
+  AgentArguments arguments;
+  arguments.user = request.user;
+  arguments.mbox = request.mbox;
+  arguments.mailbox_user = request.mailbox_user;
+  if (request.action.empty()) return arguments;
+
+  auto it = config.actions.find(request.action);
+  if (it == config.actions.end() || it->second.userbase == nullptr ||
+      !it->second.userbase->is_static())
+    return absl::UnavailableError(kUserLookupLater);
+  const Action& action = it->second;
+  // The `user` option names a user of the system, whatever the userbase is;
+  // and only that one.
+  if (action.user.empty()) {
+    absl::StatusOr<AgentArguments::User> user =
+        FindInTable(*action.userbase, request.user);
+    if (!user.ok()) return user.status();
+    arguments.known = *std::move(user);
+  } else if (action.user != request.user) {
+    return absl::InvalidArgumentError(kUserLookupFailed);
+  }
+  if (!request.mailbox_user.empty()) {
+    absl::StatusOr<AgentArguments::User> mailbox =
+        FindInTable(*action.userbase, request.mailbox_user);
+    if (!mailbox.ok()) return mailbox.status();
+    arguments.mailbox_home = mailbox->home;
+  }
+  return arguments;
+}
+
+void AgentStarter::Refuse(Door* door, uint64_t request, bool permanent,
+                          const std::string& error) {
+  AgentReady ready;
+  ready.request = request;
+  ready.permanent = permanent;
+  ready.error = error;
+  door->Send(ready);
+}
+
+void AgentStarter::OnRequest(WorkerId worker, Door* door,
+                             const AgentRequest& request) {
+  if (agents_.size() >= kMaxAgents)
+    return Refuse(door, request.request, false, "too many delivery agents");
+  absl::StatusOr<AgentArguments> arguments =
+      ArgumentsFor(request, *options_.config);
+  if (!arguments.ok()) {
+    return Refuse(door, request.request,
+                  !absl::IsUnavailable(arguments.status()),
+                  std::string(arguments.status().message()));
+  }
+  arguments->privileged = options_.privileged;
+  arguments->mail_dir = options_.mail_dir;
+  Launch(worker, door, request.request, *arguments);
+}
+
+void AgentStarter::Launch(WorkerId worker, Door* door, uint64_t request,
+                          const AgentArguments& arguments) {
+  auto [ours, theirs] = MakeDoorSockets();
+  int status[2] = {-1, -1};
+  if (!ours || !theirs || pipe2(status, O_CLOEXEC | O_NONBLOCK) != 0)
+    return Refuse(door, request, false, "no descriptors for an agent");
+  const uint64_t number = next_++;
+  auto agent = std::make_unique<Agent>();
+  agent->worker = worker;
+  agent->request = request;
+  agent->deliver = door;
+  agent->door = std::move(ours);
+  agent->status.Reset(status[0]);
+  ProgramStart program;
+  program.path = options_.program;
+  program.arguments = ToArguments(arguments);
+  program.fds.push_back(std::move(theirs));
+  program.fds.emplace_back(status[1]);
+  absl::StatusOr<pid_t> pid = processes_->Start(
+      std::move(program), [this, number](int how) { OnExit(number, how); });
+  if (!pid.ok()) {
+    LogWarn("warn: agent: %s", pid.status().message());
+    return Refuse(door, request, false, "no delivery agent");
+  }
+  agent->pid = *pid;
+  Agent* kept = agent.get();
+  agents_.emplace(number, std::move(agent));
+  kept->watch = loop_->WatchDescriptor(
+      kept->status.get(), [this, number, kept] { ReadStatus(number, kept); },
+      [] {});
+  kept->watch->Want(true, false);
+  kept->deadline = loop_->RunAfter(kAgentStartDeadline, [this, kept] {
+    LogWarn("warn: agent: no answer from the user database");
+    processes_->Kill(kept->pid, SIGKILL);
+  });
+}
+
+void AgentStarter::ReadStatus(uint64_t number, Agent* agent) {
+  char bytes[512];
+  ssize_t n;
+  while ((n = read(agent->status.get(), bytes, sizeof bytes)) > 0) {
+    const size_t room = kMaxStatusBytes - agent->said.size();
+    agent->said.append(bytes, std::min(room, static_cast<size_t>(n)));
+  }
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  agent->watch.reset();
+  agent->status.Reset();
+  // Nothing said: it has died, and OnExit() answers.
+  if (!agent->said.empty()) Answer(number, agent);
+}
+
+void AgentStarter::Answer(uint64_t number, Agent* agent) {
+  agent->deadline.reset();
+  agent->answered = true;
+  if (agent->deliver == nullptr) {
+    agent->door.Reset();  // nobody wants it: it ends
+    return;
+  }
+  const std::string text = agent->said.substr(1);
+  if (agent->said[0] != kAgentStarted) {
+    return Refuse(agent->deliver, agent->request,
+                  agent->said[0] == kAgentPermanent, text);
+  }
+  agent->announced = true;
+  AgentReady ready;
+  ready.request = agent->request;
+  ready.ok = true;
+  ready.agent = number;
+  ready.home = text;
+  std::vector<OwnedFd> fds;
+  fds.push_back(std::move(agent->door));
+  agent->deliver->Send(ready, std::move(fds));
+}
+
+void AgentStarter::OnKill(WorkerId worker, const AgentKill& kill) {
+  auto it = agents_.find(kill.agent);
+  if (it != agents_.end() && it->second->worker == worker)
+    processes_->Kill(it->second->pid, SIGKILL);
+}
+
+void AgentStarter::OnExit(uint64_t number, int wait_status) {
+  auto it = agents_.find(number);
+  if (it == agents_.end()) return;
+  // What it said last may not have been read yet.
+  if (it->second->watch != nullptr) ReadStatus(number, it->second.get());
+  std::unique_ptr<Agent> agent = std::move(it->second);
+  agents_.erase(it);
+  if (agent->deliver != nullptr) {
+    if (agent->announced) {
+      AgentEnded ended;
+      ended.agent = number;
+      ended.how = HowItEnded(wait_status);
+      agent->deliver->Send(ended);
+    } else if (!agent->answered) {
+      Refuse(agent->deliver, agent->request, false, HowItEnded(wait_status));
+    }
+    return;
+  }
+  for (const auto& [other, living] : agents_) {
+    if (living->worker == agent->worker) return;
+  }
+  on_last_ended_(agent->worker);
+}
+
+bool AgentStarter::OnDeliverDied(WorkerId worker) {
+  bool any = false;
+  for (auto& [number, agent] : agents_) {
+    if (agent->worker != worker) continue;
+    any = true;
+    agent->deliver = nullptr;
+    agent->door.Reset();
+  }
+  return any;
+}
+
+}  // namespace holdfast

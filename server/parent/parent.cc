@@ -1,0 +1,162 @@
+#include "server/parent/parent.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/log/log.h"
+#include "server/parent/spool_setup.h"
+#include "server/parent/system_facts.h"
+
+namespace holdfast {
+namespace {
+
+Supervisor::Options SupervisorOptions(const ParentSetup& setup,
+                                      absl::Time now) {
+  Supervisor::Options options;
+  options.folder = setup.folder;
+  options.environment = setup.environment;
+  options.receivers = static_cast<uint32_t>(setup.listening.size());
+  options.relays = setup.relays;
+  options.first_worker =
+      WorkerId(static_cast<uint64_t>(absl::ToUnixMicros(now)));
+  return options;
+}
+
+AgentStarter::Options AgentOptions(const ParentSetup& setup) {
+  AgentStarter::Options options;
+  options.program = absl::StrCat(setup.folder, "/smtpd-agent");
+  options.privileged = setup.privileged;
+  options.config = setup.loaded.config;
+  return options;
+}
+
+OfflineRunner::Options OfflineOptions(const ParentSetup& setup) {
+  OfflineRunner::Options options;
+  options.folder = setup.paths.offline;
+  options.max_message_size = setup.loaded.config->max_message_size;
+  options.agent = absl::StrCat(setup.folder, "/smtpd-agent");
+  options.smtpctl = setup.smtpctl;
+  options.spool = setup.loaded.config->spool;
+  options.privileged = setup.privileged;
+  options.own_uid = geteuid();
+  return options;
+}
+
+bool IsNetworkRoom(Room room) {
+  return room == Room::kReceive || room == Room::kRelay ||
+         room == Room::kDeliver;
+}
+
+}  // namespace
+
+Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
+    : loop_(loop),
+      setup_(std::move(setup)),
+      supervisor_(loop, processes, this,
+                  SupervisorOptions(setup_, loop->Now())),
+      auth_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
+      agents_(loop, processes, AgentOptions(setup_),
+              [this](WorkerId worker) { supervisor_.OnLastEnded(worker); }),
+      offline_(loop, processes, OfflineOptions(setup_)) {}
+
+void Parent::Begin() {
+  supervisor_.Begin();
+  offline_.Begin();
+}
+
+Start Parent::MakeStart(Room room, uint32_t number, std::vector<OwnedFd>* fds) {
+  Start start;
+  start.config_path = setup_.parse.path;
+  start.files = FilesFor(room, setup_.parse.path, setup_.loaded);
+  start.definitions = setup_.parse.definitions;
+  start.server_name = setup_.parse.server_name;
+  start.local_addresses = setup_.parse.local_addresses;
+  start.syslog = setup_.syslog;
+  start.verbose = setup_.verbose;
+  start.privileged = setup_.privileged;
+  start.paused = setup_.paused;
+  if (setup_.privileged) {
+    start.user = IsNetworkRoom(room) ? kNetworkUser : kQueueUser;
+    if (IsNetworkRoom(room)) start.chroot = EmptyFolder(setup_.paths);
+  }
+  if (room == Room::kRelay) {
+    // As they are now: a relay that starts again sees a new resolver.
+    start.resolv_conf = ReadWholeFile("/etc/resolv.conf").value_or("");
+    start.hosts = ReadWholeFile("/etc/hosts").value_or("");
+  }
+  GiveSockets(room, number, &start, fds);
+  return start;
+}
+
+// Duplicates: parent keeps all of them, so that nothing is refused while a room
+// starts again.
+void Parent::GiveSockets(Room room, uint32_t number, Start* start,
+                         std::vector<OwnedFd>* fds) {
+  auto give = [fds](int fd) {
+    OwnedFd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy) return false;
+    fds->push_back(std::move(copy));
+    return true;
+  };
+  bool all = true;
+  if (room == Room::kQueue) {
+    all = start->has_control = give(setup_.control);
+  } else if (room == Room::kReceive) {
+    all = start->has_enqueue = give(setup_.enqueue);
+    const std::vector<OwnedFd>& listening = setup_.listening[number];
+    for (size_t i = 0; i < listening.size(); ++i) {
+      if (!give(listening[i].get())) {
+        all = false;
+        continue;
+      }
+      ++start->listening;
+      Start::Bound bound;
+      bound.listener = setup_.addresses[i].listener;
+      bound.address = setup_.addresses[i].text;
+      bound.port = setup_.addresses[i].port;
+      start->bound.push_back(std::move(bound));
+    }
+  }
+  if (!all) LogWarn("warn: %s: no descriptors for its sockets", RoomName(room));
+}
+
+bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
+  if (room == Room::kLookup) {
+    return Dispatch<UserQuestion>(frame, [&](UserQuestion& question) {
+      OnQuestion(worker, door, std::move(question));
+    });
+  }
+  if (room != Room::kDeliver) return false;
+  if (frame.type == AgentRequest::kType) {
+    return Dispatch<AgentRequest>(frame, [&](AgentRequest& request) {
+      agents_.OnRequest(worker, door, request);
+    });
+  }
+  return Dispatch<AgentKill>(
+      frame, [&](AgentKill& kill) { agents_.OnKill(worker, kill); });
+}
+
+void Parent::OnQuestion(WorkerId worker, Door* door, UserQuestion question) {
+  askers_[worker] = door;
+  auth_.Ask(std::move(question), [this, worker](UserAnswer answer) {
+    auto it = askers_.find(worker);
+    if (it != askers_.end()) it->second->Send(answer);
+  });
+}
+
+bool Parent::OnRoomDied(Room room, WorkerId worker) {
+  askers_.erase(worker);
+  return room == Room::kDeliver && agents_.OnDeliverDied(worker);
+}
+
+void Parent::OnVerbose(bool verbose) {
+  setup_.verbose = verbose;
+  SetLogVerbose(verbose);
+}
+
+void Parent::OnStopped() { loop_->Stop(); }
+
+}  // namespace holdfast

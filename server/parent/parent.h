@@ -1,0 +1,81 @@
+// `parent`: what smtpd itself is once it has started.  It owns what needs
+// privilege and gives the rooms their parts of it (DESIGN section 2).
+#ifndef HOLDFAST_SERVER_PARENT_PARENT_H_
+#define HOLDFAST_SERVER_PARENT_PARENT_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/parent/agent_starter.h"
+#include "server/parent/auth_pool.h"
+#include "server/parent/config_loader.h"
+#include "server/parent/listener_sockets.h"
+#include "server/parent/offline_runner.h"
+#include "server/parent/processes.h"
+#include "server/parent/supervisor.h"
+
+namespace holdfast {
+
+inline constexpr char kNetworkUser[] = "_smtpd";
+inline constexpr char kQueueUser[] = "_smtpq";
+
+// All that was found out and opened before.
+struct ParentSetup {
+  std::string folder;                    // of the executables
+  std::string smtpctl;                   // empty: there is none
+  std::vector<std::string> environment;  // of the rooms
+  bool privileged = false;
+
+  ParseOptions parse;
+  LoadedConfig loaded;
+  SpoolPaths paths;
+  bool syslog = false;
+  bool verbose = false;
+  std::vector<std::string> paused;
+
+  int control = -1;  // listening; another's to close
+  int enqueue = -1;
+  std::vector<ListenAddress> addresses;
+  // For each receive room, one for each address.
+  std::vector<std::vector<OwnedFd>> listening;
+  uint32_t relays = 1;
+};
+
+// Used on the loop's thread.
+class Parent : public SupervisorHost {
+ public:
+  Parent(EventLoop* loop, Processes* processes, ParentSetup setup);
+
+  void Begin();
+  // In good order; then the loop is stopped.
+  void Stop() { supervisor_.Stop(); }
+
+  // SupervisorHost.
+  Start MakeStart(Room room, uint32_t number,
+                  std::vector<OwnedFd>* fds) override;
+  bool OnRoomFrame(Room room, WorkerId worker, Door* door,
+                   Frame& frame) override;
+  bool OnRoomDied(Room room, WorkerId worker) override;
+  void OnVerbose(bool verbose) override;
+  void OnStopped() override;
+
+ private:
+  void GiveSockets(Room room, uint32_t number, Start* start,
+                   std::vector<OwnedFd>* fds);
+  void OnQuestion(WorkerId worker, Door* door, UserQuestion question);
+
+  EventLoop* const loop_;
+  ParentSetup setup_;
+  Supervisor supervisor_;
+  AuthPool auth_;
+  AgentStarter agents_;
+  OfflineRunner offline_;
+  // Doors of lookup rooms that questions are open of.
+  std::map<WorkerId, Door*> askers_;
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_PARENT_PARENT_H_

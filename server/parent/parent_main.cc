@@ -1,0 +1,241 @@
+// smtpd(8): reads the configuration, opens what needs privilege, becomes a
+// daemon and keeps the rooms running.
+#include <fcntl.h>
+#include <pwd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/log/log.h"
+#include "server/parent/capabilities.h"
+#include "server/parent/command_line.h"
+#include "server/parent/instance.h"
+#include "server/parent/parent.h"
+#include "server/parent/spool_setup.h"
+#include "server/parent/system_facts.h"
+#include "server/parent/version.h"
+
+namespace holdfast {
+namespace {
+
+constexpr uint32_t kMaxWorkers = 64;
+
+const char* const kPrograms[] = {
+    "smtpd-lookup",  "smtpd-queue", "smtpd-receive", "smtpd-relay",
+    "smtpd-deliver", "smtpd-auth",  "smtpd-agent"};
+
+void Say(absl::string_view line) {
+  fprintf(stderr, "%s\n", std::string(line).c_str());
+}
+
+[[noreturn]] void Refuse(absl::string_view message) {
+  Say(absl::StrCat("smtpd: ", message));
+  exit(1);
+}
+
+// One receive and one relay room for each core; one where there are two cores
+// at most.
+uint32_t CountWorkers() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return 1;
+  const auto count = static_cast<uint32_t>(CPU_COUNT(&cores));
+  return count <= 2 ? 1 : std::min(count, kMaxWorkers);
+}
+
+void LoadConfiguration(const CommandLine& line, ParentSetup* setup) {
+  absl::StatusOr<std::string> name = FindServerName();
+  if (!name.ok()) Refuse(name.status().message());
+  const std::vector<InterfaceAddress> interfaces = FindInterfaceAddresses();
+  setup->parse.path = line.config_path;
+  setup->parse.server_name = *name;
+  for (const InterfaceAddress& one : interfaces)
+    setup->parse.local_addresses.push_back(one.address);
+  setup->parse.definitions = line.definitions;
+  setup->loaded = LoadConfig(setup->parse, ReadWholeFile);
+  for (const std::string& message : setup->loaded.messages) Say(message);
+  if (setup->loaded.config == nullptr) exit(1);
+  absl::StatusOr<std::vector<ListenAddress>> addresses =
+      ResolveListeners(setup->loaded.config->listeners, interfaces);
+  if (!addresses.ok()) Refuse(addresses.status().message());
+  setup->addresses = *std::move(addresses);
+  setup->paths = PathsBelow(setup->loaded.config->spool);
+}
+
+// Each room gets its files in one frame.
+void CheckSize(const ParentSetup& setup) {
+  size_t bytes = 0;
+  for (const Start::File& file : setup.loaded.files)
+    bytes += file.path.size() + file.contents.size() + 64;
+  if (bytes + (64 << 10) > kMaxFrameBytes) {
+    Refuse(absl::StrCat("configuration and tables are larger than ",
+                        kMaxFrameBytes >> 20, " MiB"));
+  }
+}
+
+void FindPrograms(ParentSetup* setup) {
+  absl::StatusOr<std::string> own = FindOwnFolder();
+  if (!own.ok()) Refuse(own.status().message());
+  const std::string libexec = absl::StrCat(*own, "/../libexec/holdfast");
+  setup->folder = FindProgram("smtpd-queue", {*own}).empty() ? libexec : *own;
+  for (const char* program : kPrograms) {
+    if (FindProgram(program, {setup->folder}).empty())
+      Refuse(absl::StrCat("no program ", setup->folder, "/", program));
+  }
+  setup->smtpctl = FindProgram("smtpctl", {*own, absl::StrCat(*own, "/../ctl"),
+                                           absl::StrCat(*own, "/../sbin"),
+                                           "/usr/local/sbin", "/usr/sbin"});
+}
+
+SpoolOwners FindOwners(bool privileged) {
+  if (!privileged) return {geteuid(), geteuid(), getegid()};
+  const passwd* queue = nullptr;
+  for (const char* user : {kNetworkUser, kQueueUser}) {
+    queue = getpwnam(user);
+    if (queue == nullptr) {
+      Refuse(absl::StrCat("unknown user ", user,
+                          ": run scripts/install or create it"));
+    }
+  }
+  return {0, queue->pw_uid, queue->pw_gid};
+}
+
+std::vector<std::string> RoomEnvironment(bool privileged) {
+  std::vector<std::string> out;
+  if (privileged) {
+    out.push_back("PATH=/usr/bin:/bin");
+    if (const char* zone = getenv("TZ"))
+      out.push_back(absl::StrCat("TZ=", zone));
+    return out;
+  }
+  // Development and tests: the user's own.
+  for (char** one = environ; *one != nullptr; ++one) out.push_back(*one);
+  return out;
+}
+
+// Away from the terminal and from who started it.
+void BecomeDaemon() {
+  const pid_t pid = fork();
+  if (pid < 0) Refuse("fork failed");
+  if (pid > 0) _exit(0);
+  setsid();
+  if (chdir("/") != 0) Refuse("no root folder");
+  const int null = open("/dev/null", O_RDWR);
+  for (int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) dup2(null, fd);
+  if (null > STDERR_FILENO) close(null);
+}
+
+void OpenSockets(ParentSetup* setup, uint32_t workers) {
+  // Somebody else who listens is found without sharing; shared sockets would
+  // just join him.
+  if (workers > 1) {
+    absl::StatusOr<std::vector<OwnedFd>> alone =
+        ListenOn(&setup->addresses, false);
+    if (!alone.ok()) Refuse(alone.status().message());
+  }
+  for (uint32_t i = 0; i < workers; ++i) {
+    absl::StatusOr<std::vector<OwnedFd>> mine =
+        ListenOn(&setup->addresses, workers > 1);
+    if (!mine.ok()) Refuse(mine.status().message());
+    setup->listening.push_back(*std::move(mine));
+  }
+}
+
+// Descriptors 0, 1, 2 must be somebody's, or a socket becomes one of them.
+void FillStandardDescriptors() {
+  int fd;
+  do {
+    fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) close(fd);
+}
+
+int Serve(CommandLine line, ParentSetup setup) {
+  setup.privileged = geteuid() == 0;
+  FindPrograms(&setup);
+  CheckSize(setup);
+  const SpoolOwners owners = FindOwners(setup.privileged);
+  std::vector<std::string> problems;
+  absl::Status spool = SetUpSpool(setup.paths, owners, &problems);
+  for (const std::string& problem : problems) Say(problem);
+  if (!spool.ok()) Refuse(spool.message());
+  absl::StatusOr<std::unique_ptr<Instance>> instance =
+      Instance::Begin(setup.paths);
+  if (!instance.ok()) Refuse(instance.status().message());
+  const uint32_t workers = CountWorkers();
+  OpenSockets(&setup, workers);
+  setup.relays = workers;
+  setup.control = (*instance)->control();
+  setup.enqueue = (*instance)->enqueue();
+  setup.environment = RoomEnvironment(setup.privileged);
+  setup.syslog = line.output != CommandLine::Output::kDebug;
+  setup.verbose = line.verbose;
+  setup.paused = line.paused;
+
+  if (line.output == CommandLine::Output::kDaemon) BecomeDaemon();
+  OpenLog(setup.syslog ? LogSink::kSyslog : LogSink::kStderr, setup.verbose);
+  if (absl::Status s = (*instance)->WritePid(); !s.ok())
+    LogWarn("warn: %s", s.message());
+  if (setup.privileged) {
+    if (absl::Status s = DropCapabilities(); !s.ok())
+      LogWarn("warn: %s", s.message());
+  }
+  LogInfo("info: %s starting", kVersion);
+  {
+    std::unique_ptr<EventLoop> loop = MakeUvEventLoop();
+    InstallLogFlush(loop.get());
+    SystemProcesses processes(loop.get());
+    Parent parent(loop.get(), &processes, std::move(setup));
+    EventLoop::Timer term =
+        loop->OnSignal(SIGTERM, [&parent] { parent.Stop(); });
+    EventLoop::Timer interrupt =
+        loop->OnSignal(SIGINT, [&parent] { parent.Stop(); });
+    parent.Begin();
+    loop->Run();
+    // No agent may outlive us: the next start counts its work as in doubt.
+    processes.KillAllAndWait();
+  }
+  instance->reset();
+  LogInfo("Exiting");
+  FlushLog();
+  return 0;
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  FillStandardDescriptors();
+  // SIGHUP is no reload, and it does not end a mail server either.  SIGIO: see
+  // offline_runner.cc.
+  for (int signal_number : {SIGHUP, SIGPIPE, SIGIO})
+    signal(signal_number, SIG_IGN);
+  umask(022);
+  CommandLine line = ParseCommandLine(arguments);
+  for (const std::string& message : line.messages) Say(message);
+  if (line.usage) {
+    Say(Usage());
+    return 1;
+  }
+  ParentSetup setup;
+  LoadConfiguration(line, &setup);
+  if (line.check_only) {
+    Say("configuration OK");
+    return 0;
+  }
+  return Serve(std::move(line), std::move(setup));
+}
+
+}  // namespace
+}  // namespace holdfast
+
+int main(int argc, char** argv) {
+  return holdfast::Main(std::vector<std::string>(argv + 1, argv + argc));
+}
