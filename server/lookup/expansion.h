@@ -1,0 +1,125 @@
+// Where mail for one recipient goes: the address, then what rules, virtual
+// names and aliases make of it, until only places are left (reference part 1,
+// section 3).
+//
+// A machine without clock, files or doors.  It runs until it has the answer or
+// needs something it must wait for; who drives it gives that, and it goes on:
+//
+//   Expansion::Step step = expansion.Run();
+//   NeedUser -> OnUser(...), NeedFile -> OnFile(...), NeedTurn -> Run() again
+//   in a later turn, ExpandAnswer -> done.
+#ifndef HOLDFAST_SERVER_LOOKUP_EXPANSION_H_
+#define HOLDFAST_SERVER_LOOKUP_EXPANSION_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "config/config.h"
+#include "config/expansion_items.h"
+#include "server/door/receive_messages.h"
+
+namespace holdfast {
+
+// A node this deep fails the recipient; the address itself is 0.
+inline constexpr int kMaxExpansionDepth = 10;
+// Nodes of one recipient; more fail it for now.  The reference has no limit
+// here, but an address can be produced again below each that produces it; and
+// the answer must fit into a frame.
+inline constexpr size_t kMaxExpansionNodes = 10000;
+// Nodes worked on before others get a turn of the loop.
+inline constexpr int kNodesPerTurn = 200;
+
+class Expansion {
+ public:
+  enum class UserResult : uint8_t { kFound, kNotFound, kError };
+
+  // Ask the system for a user of this name.
+  struct NeedUser {
+    std::string name;
+  };
+  // Read this file, which an alias includes.
+  struct NeedFile {
+    std::string path;
+  };
+  struct NeedTurn {};
+  using Step = std::variant<NeedUser, NeedFile, NeedTurn, ExpandAnswer>;
+
+  Expansion(std::shared_ptr<const Config> config, ExpandRequest request);
+
+  Step Run();
+  Step OnUser(UserResult result);
+  // A file that cannot be read contributes nothing; kResourceExhausted (too
+  // large, too many at once) fails the recipient for now.
+  Step OnFile(const absl::StatusOr<std::string>& contents);
+
+  // What the log should say, in order; taken once.
+  std::vector<std::string> TakeWarnings();
+
+ private:
+  enum class Kind : uint8_t { kAddress, kUser };
+  struct Node {
+    Kind kind = Kind::kAddress;
+    int parent = -1;
+    int depth = 0;
+    int address = 0;         // nearest address node: itself or an ancestor
+    MailAddress dest;        // kAddress
+    std::string user;        // kUser: lower case, perhaps with a tag
+    bool same_user = false;  // kUser: repeats its parent
+    const Action* action = nullptr;  // kAddress: once a rule has decided
+  };
+  // What makes two nodes one: kind, same_user, text, nearest address above.
+  using Identity = std::tuple<Kind, bool, std::string, int>;
+
+  Step Continue();
+  // Each has worked on node `current_`, or says what it waits for; only what
+  // was asked for may be given.
+  std::optional<Step> WorkOnAddress();
+  std::optional<Step> WorkOnUser();
+  std::optional<Step> AskForUser();
+  std::optional<Step> InsertItems();
+
+  // Looks up one key after the other; the items of the first that is there.
+  // False: an error, the recipient has failed.
+  bool FindItems(const TableRef& table, const std::vector<std::string>& keys,
+                 bool* found);
+  void InsertItem(const ExpansionItem& item);
+  void InsertNode(Node node, const std::string& text);
+  void RefuseDelivery(const ExpansionItem& item);
+  void Deliver();
+  void DeliverRelay();
+  void Fail(std::string refusal);
+  Step Finish();
+
+  const Action& action() const {
+    return *nodes_[nodes_[current_].address].action;
+  }
+  absl::Duration Ttl(const Action& action) const;
+  // Splits "user+tag"; without a delimiter all is user.
+  std::pair<std::string, std::string> SplitTag(const std::string& user) const;
+
+  std::shared_ptr<const Config> config_;
+  ExpandRequest request_;
+  ExpandAnswer answer_;
+  std::vector<std::string> warnings_;
+
+  std::deque<Node> nodes_;  // worked on in this order
+  std::set<Identity> known_;
+  size_t next_ = 0;   // first node not yet begun
+  int current_ = -1;  // node at work
+
+  std::deque<ExpansionItem> items_;  // of current_, not yet inserted
+  int inserted_ = 0;                 // of current_, duplicates included
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_LOOKUP_EXPANSION_H_

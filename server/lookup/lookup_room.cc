@@ -1,0 +1,172 @@
+#include "server/lookup/lookup_room.h"
+
+#include <string>
+#include <variant>
+
+#include "server/log/log.h"
+
+namespace holdfast {
+namespace {
+
+Expansion::UserResult ResultOf(UserAnswer::Result result) {
+  switch (result) {
+    case UserAnswer::Result::kFound:
+      return Expansion::UserResult::kFound;
+    case UserAnswer::Result::kNotFound:
+      return Expansion::UserResult::kNotFound;
+    default:
+      return Expansion::UserResult::kError;
+  }
+}
+
+}  // namespace
+
+LookupRoom::LookupRoom(RoomContext context)
+    : context_(std::move(context)),
+      users_(context_.loop,
+             [this](const UserQuestion& question) {
+               context_.parent->Send(question);
+             }),
+      includes_(context_.loop) {}
+
+LookupRoom::~LookupRoom() = default;
+
+void LookupRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
+  const PeerKey key{to.peer, to.number};
+  if (const auto old = peers_.find(key); old != peers_.end()) {
+    DropPeer(key, old->second.serial);
+  }
+  Peer& peer = peers_[key];
+  peer.serial = ++last_serial_;
+  peer.door = std::move(door);
+  peer.door->SetCallbacks(
+      [this, key](Frame& frame) { OnPeerFrame(key, frame); },
+      [this, key, serial = peer.serial](absl::Status) {
+        DropPeer(key, serial);
+      });
+}
+
+// Nobody waits for the answers any more.
+void LookupRoom::DropPeer(const PeerKey& key, uint64_t serial) {
+  const auto peer = peers_.find(key);
+  if (peer == peers_.end() || peer->second.serial != serial) return;
+  for (auto question = questions_.begin(); question != questions_.end();) {
+    question = question->second.serial == serial ? questions_.erase(question)
+                                                 : std::next(question);
+  }
+  peers_.erase(peer);
+}
+
+void LookupRoom::OnPeerFrame(const PeerKey& key, Frame& frame) {
+  Peer& peer = peers_.at(key);
+  const bool understood = Dispatch<ExpandRequest>(
+      frame,
+      [&](ExpandRequest& request) { Begin(key, &peer, std::move(request)); });
+  if (understood) return;
+  LogWarn("warn: lookup: %s sends what is no question: door closed",
+          RoomName(key.first));
+  DropPeer(key, peer.serial);
+}
+
+void LookupRoom::Begin(const PeerKey& key, Peer* peer, ExpandRequest request) {
+  const uint64_t id = ++last_question_;
+  Question& question = questions_[id];
+  question.peer = key;
+  question.serial = peer->serial;
+  question.expansion =
+      std::make_unique<Expansion>(context_.config, std::move(request));
+  ++peer->open;
+  Go(id, question.expansion->Run());
+  PauseIfFull(key, peer);
+}
+
+// Passes on what the expansion needs; each of these comes back with `id`, which
+// is looked up again, for the asker may be gone by then.
+void LookupRoom::Go(uint64_t id, Expansion::Step step) {
+  for (const std::string& line : questions_.at(id).expansion->TakeWarnings()) {
+    LogWarn("%s", line);
+  }
+  if (const auto* user = std::get_if<Expansion::NeedUser>(&step)) {
+    users_.Find(user->name,
+                [this, id](UserAnswer::Result result) { OnUser(id, result); });
+  } else if (const auto* file = std::get_if<Expansion::NeedFile>(&step)) {
+    includes_.Read(file->path, [this, id](absl::StatusOr<std::string> text) {
+      const auto question = questions_.find(id);
+      if (question == questions_.end()) return;
+      Go(id, question->second.expansion->OnFile(text));
+    });
+  } else if (std::holds_alternative<Expansion::NeedTurn>(step)) {
+    context_.loop->Post([this, id, alive = std::weak_ptr<bool>(alive_)] {
+      if (alive.expired()) return;
+      const auto question = questions_.find(id);
+      if (question == questions_.end()) return;
+      Go(id, question->second.expansion->Run());
+    });
+  } else {
+    Answer(id, std::get<ExpandAnswer>(step));
+  }
+}
+
+void LookupRoom::OnUser(uint64_t id, UserAnswer::Result result) {
+  const auto question = questions_.find(id);
+  if (question == questions_.end()) return;
+  Go(id, question->second.expansion->OnUser(ResultOf(result)));
+}
+
+void LookupRoom::Answer(uint64_t id, const ExpandAnswer& answer) {
+  const auto question = questions_.find(id);
+  // The door is there: without it the question would be gone.
+  const PeerKey key = question->second.peer;
+  Peer& peer = peers_.at(key);
+  questions_.erase(question);
+  --peer.open;
+  peer.door->Send(answer);
+  ResumeIfRoom(key, &peer);
+}
+
+void LookupRoom::PauseIfFull(const PeerKey& key, Peer* peer) {
+  if (peer->paused) return;
+  if (peer->open < kMaxOpenExpansions &&
+      peer->door->backlog() < kMaxAnswerBacklog) {
+    return;
+  }
+  peer->paused = true;
+  peer->door->PauseReading();
+  ResumeIfRoom(key, peer);
+}
+
+// Called after each answer; when the last one is written and only the peer has
+// to read, the door calls.
+void LookupRoom::ResumeIfRoom(const PeerKey& key, Peer* peer) {
+  if (!peer->paused || peer->open > kMaxOpenExpansions / 2) return;
+  if (peer->door->backlog() < kMaxAnswerBacklog) {
+    peer->paused = false;
+    peer->door->ResumeReading();
+    return;
+  }
+  if (peer->awaits_drain) return;
+  peer->awaits_drain = true;
+  peer->door->WhenBelow(
+      kMaxAnswerBacklog / 2, [this, key, serial = peer->serial] {
+        const auto found = peers_.find(key);
+        if (found == peers_.end() || found->second.serial != serial) return;
+        found->second.awaits_drain = false;
+        ResumeIfRoom(key, &found->second);
+      });
+}
+
+bool LookupRoom::OnParentFrame(Frame& frame) {
+  return Dispatch<UserAnswer>(
+      frame, [this](UserAnswer& answer) { users_.OnAnswer(answer); });
+}
+
+// Who asks is stopped before; what is still open is answered 451 by those who
+// see the door close.
+void LookupRoom::OnStop(absl::Duration) { context_.exit(0); }
+
+absl::StatusOr<std::unique_ptr<RoomHandler>> MakeLookupRoom(
+    RoomContext context) {
+  return std::make_unique<LookupRoom>(std::move(context));
+}
+
+}  // namespace holdfast

@@ -1,0 +1,75 @@
+// The room that answers questions about recipients: rules, tables, expansion.
+// It never touches the network.
+//
+// `receive` and `queue` ask (ExpandRequest) through a door each and are always
+// answered (ExpandAnswer) while the door is open.  A door that has too much
+// open is not read from until some of it is answered.
+#ifndef HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
+#define HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "server/lookup/expansion.h"
+#include "server/lookup/include_reader.h"
+#include "server/lookup/user_directory.h"
+#include "server/room/room.h"
+
+namespace holdfast {
+
+// Of one door: questions not yet answered, and answers not yet taken.
+inline constexpr size_t kMaxOpenExpansions = 1000;
+inline constexpr size_t kMaxAnswerBacklog = 4 << 20;
+
+class LookupRoom : public RoomHandler {
+ public:
+  explicit LookupRoom(RoomContext context);
+  ~LookupRoom() override;
+
+  void OnDoor(const NewDoor& to, std::unique_ptr<Door> door) override;
+  bool OnParentFrame(Frame& frame) override;
+  void OnStop(absl::Duration grace) override;
+
+ private:
+  using PeerKey = std::pair<Room, uint32_t>;
+  struct Peer {
+    uint64_t serial = 0;  // of this door: a second one is another peer
+    std::unique_ptr<Door> door;
+    size_t open = 0;
+    bool paused = false;
+    bool awaits_drain = false;
+  };
+  struct Question {
+    PeerKey peer;
+    uint64_t serial = 0;
+    std::unique_ptr<Expansion> expansion;
+  };
+
+  void OnPeerFrame(const PeerKey& key, Frame& frame);
+  void DropPeer(const PeerKey& key, uint64_t serial);
+  void Begin(const PeerKey& key, Peer* peer, ExpandRequest request);
+  void Go(uint64_t id, Expansion::Step step);
+  void OnUser(uint64_t id, UserAnswer::Result result);
+  void Answer(uint64_t id, const ExpandAnswer& answer);
+  void PauseIfFull(const PeerKey& key, Peer* peer);
+  void ResumeIfRoom(const PeerKey& key, Peer* peer);
+
+  RoomContext context_;
+  uint64_t last_serial_ = 0;
+  uint64_t last_question_ = 0;
+  std::map<uint64_t, Question> questions_;
+  std::map<PeerKey, Peer> peers_;
+  UserDirectory users_;
+  IncludeReader includes_;
+  // Dropped with the room: what was posted before then does nothing.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+absl::StatusOr<std::unique_ptr<RoomHandler>> MakeLookupRoom(
+    RoomContext context);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_

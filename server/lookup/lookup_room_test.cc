@@ -1,0 +1,175 @@
+#include "server/lookup/lookup_room.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "absl/random/random.h"
+#include "config/parser.h"
+#include "server/loop/fake_event_loop.h"
+
+namespace holdfast {
+namespace {
+
+// The other ends of the room's doors.
+class LookupRoomTest : public ::testing::Test {
+ protected:
+  LookupRoomTest() {
+    ParseOptions options;
+    options.path = "c.conf";
+    options.server_name = "mx.test";
+    const ParseResult parsed = ParseConfig(options, [](const std::string&) {
+      return absl::StatusOr<std::string>(
+          "action \"local\" mbox\naction out relay\n"
+          "match from any for domain mx.test action \"local\"\n"
+          "match from any for domain far.test action out\n");
+    });
+    std::tie(room_parent_, parent_) = MakeDoorPair(&loop_);
+    parent_->SetCallbacks(
+        [this](Frame& frame) {
+          EXPECT_TRUE(Dispatch<UserQuestion>(
+              frame, [this](UserQuestion& q) { users_.push_back(q); }));
+        },
+        [](absl::Status) {});
+    RoomContext context{.loop = &loop_,
+                        .parent = room_parent_.get(),
+                        .start = nullptr,
+                        .config = parsed.config,
+                        .fds = {},
+                        .random = random_,
+                        .exit = [this](int status) { exited_ = status; }};
+    room_ = MakeLookupRoom(std::move(context)).value();
+    room_parent_->SetCallbacks(
+        [this](Frame& frame) { EXPECT_TRUE(room_->OnParentFrame(frame)); },
+        [](absl::Status) {});
+  }
+
+  struct Asker {
+    std::unique_ptr<Door> door;
+    std::map<uint64_t, ExpandAnswer> answers;
+    bool closed = false;
+  };
+
+  std::unique_ptr<Asker> Connect(Room peer) {
+    auto asker = std::make_unique<Asker>();
+    std::unique_ptr<Door> end;
+    std::tie(end, asker->door) = MakeDoorPair(&loop_);
+    asker->door->SetCallbacks(
+        [asker = asker.get()](Frame& frame) {
+          EXPECT_TRUE(Dispatch<ExpandAnswer>(frame, [&](ExpandAnswer& answer) {
+            asker->answers[answer.question] = answer;
+          }));
+        },
+        [asker = asker.get()](absl::Status) { asker->closed = true; });
+    NewDoor to;
+    to.peer = peer;
+    room_->OnDoor(to, std::move(end));
+    return asker;
+  }
+
+  void Ask(Asker* asker, uint64_t question, const std::string& rcpt) {
+    ExpandRequest request;
+    request.question = question;
+    request.sockaddr = "203.0.113.9";
+    request.rcpt = SplitAddress(rcpt);
+    asker->door->Send(request);
+    loop_.RunReady();
+  }
+
+  void AnswerUser(size_t at, UserAnswer::Result result) {
+    UserAnswer answer;
+    answer.question = users_.at(at).question;
+    answer.result = result;
+    parent_->Send(answer);
+    loop_.RunReady();
+  }
+
+  FakeEventLoop loop_;
+  absl::BitGen random_;
+  std::unique_ptr<Door> room_parent_;
+  std::unique_ptr<Door> parent_;
+  std::vector<UserQuestion> users_;
+  int exited_ = -1;
+  std::unique_ptr<RoomHandler> room_;
+};
+
+TEST_F(LookupRoomTest, AnswersBothKindsOfAskers) {
+  const auto receive = Connect(Room::kReceive);
+  const auto queue = Connect(Room::kQueue);
+  Ask(receive.get(), 1, "x@far.test");
+  Ask(queue.get(), 1, "x@none.test");
+  ASSERT_EQ(receive->answers.count(1), 1u);
+  EXPECT_EQ(receive->answers[1].recipients.at(0).routing_key, "far.test");
+  EXPECT_EQ(queue->answers.at(1).refusal, "550 Invalid recipient");
+}
+
+TEST_F(LookupRoomTest, WaitsForTheParentWithoutHoldingUpOthers) {
+  const auto receive = Connect(Room::kReceive);
+  Ask(receive.get(), 1, "joe@mx.test");
+  Ask(receive.get(), 2, "x@far.test");
+  EXPECT_EQ(receive->answers.count(1), 0u);
+  EXPECT_EQ(receive->answers.count(2), 1u);
+  ASSERT_EQ(users_.size(), 1u);
+  EXPECT_EQ(users_[0].name, "joe");
+  AnswerUser(0, UserAnswer::Result::kFound);
+  EXPECT_EQ(receive->answers.at(1).recipients.at(0).mda_user, "joe");
+}
+
+TEST_F(LookupRoomTest, ASilentParentIsATemporaryFailure) {
+  const auto receive = Connect(Room::kReceive);
+  Ask(receive.get(), 1, "joe@mx.test");
+  loop_.Advance(kUserQuestionTimeout);
+  EXPECT_EQ(receive->answers.at(1).refusal, "451 Temporary failure");
+}
+
+TEST_F(LookupRoomTest, AnAskerThatIsGoneIsForgotten) {
+  auto receive = Connect(Room::kReceive);
+  Ask(receive.get(), 1, "joe@mx.test");
+  receive.reset();
+  loop_.RunReady();
+  AnswerUser(0, UserAnswer::Result::kFound);
+  // The next with that number gets its own answers only.
+  const auto next = Connect(Room::kReceive);
+  loop_.RunReady();
+  EXPECT_TRUE(next->answers.empty());
+  Ask(next.get(), 7, "x@far.test");
+  EXPECT_EQ(next->answers.size(), 1u);
+}
+
+TEST_F(LookupRoomTest, ASecondDoorReplacesTheFirst) {
+  const auto old = Connect(Room::kReceive);
+  Ask(old.get(), 1, "joe@mx.test");
+  const auto next = Connect(Room::kReceive);
+  loop_.RunReady();
+  EXPECT_TRUE(old->closed);
+  AnswerUser(0, UserAnswer::Result::kFound);
+  EXPECT_TRUE(old->answers.empty());
+  EXPECT_TRUE(next->answers.empty());
+}
+
+TEST_F(LookupRoomTest, NonsenseClosesTheDoor) {
+  const auto receive = Connect(Room::kReceive);
+  receive->door->Send(UserQuestion{});
+  loop_.RunReady();
+  EXPECT_TRUE(receive->closed);
+}
+
+TEST_F(LookupRoomTest, OpenQuestionsAreBounded) {
+  const auto receive = Connect(Room::kReceive);
+  for (uint64_t i = 0; i < kMaxOpenExpansions; ++i) {
+    Ask(receive.get(), i, "joe@mx.test");
+  }
+  Ask(receive.get(), 5000, "x@far.test");
+  EXPECT_EQ(receive->answers.count(5000), 0u);
+  AnswerUser(0, UserAnswer::Result::kNotFound);
+  EXPECT_EQ(receive->answers.size(), kMaxOpenExpansions + 1);
+}
+
+TEST_F(LookupRoomTest, Stops) {
+  room_->OnStop(absl::Seconds(1));
+  EXPECT_EQ(exited_, 0);
+}
+
+}  // namespace
+}  // namespace holdfast
