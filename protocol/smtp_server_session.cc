@@ -36,6 +36,11 @@ bool SmtpServerSession::InMessage() const {
          state_ == State::kEnding;
 }
 
+bool SmtpServerSession::waits_for_answer() const {
+  return state_ == State::kSenderAsked || state_ == State::kStarting ||
+         state_ == State::kEnding || !recipients_.empty();
+}
+
 // ---- Input and output
 
 void SmtpServerSession::Receive(absl::string_view bytes) {

@@ -127,6 +127,8 @@ class SmtpServerSession {
   // Between the start of a message and the reply to it.
   bool InMessage() const;
   bool closed() const { return state_ == State::kClosed; }
+  // A question is open.
+  bool waits_for_answer() const;
 
  private:
   enum class State {

@@ -1,0 +1,92 @@
+// The room that takes mail in: listeners, SMTP sessions, the enqueue socket.
+// It sees no table, no key and no queue; it asks `lookup` where mail goes, and
+// gives `queue` complete messages.
+#ifndef HOLDFAST_SERVER_RECEIVE_RECEIVE_ROOM_H_
+#define HOLDFAST_SERVER_RECEIVE_RECEIVE_ROOM_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/loop/stream.h"
+#include "server/receive/lookup_client.h"
+#include "server/receive/queue_client.h"
+#include "server/receive/reverse_names.h"
+#include "server/receive/smtp_connection.h"
+#include "server/room/room.h"
+
+namespace holdfast {
+
+// Descriptors kept free for everything that is not a client.
+inline constexpr size_t kReservedDescriptors = 64;
+inline constexpr absl::Duration kSessionCountsInterval = absl::Seconds(1);
+
+class ReceiveRoom : public RoomHandler {
+ public:
+  static absl::StatusOr<std::unique_ptr<RoomHandler>> Make(RoomContext context);
+
+  // `max_sessions`: more are not accepted.
+  ReceiveRoom(RoomContext context, size_t max_sessions);
+  ~ReceiveRoom() override;
+
+  void OnDoor(const NewDoor& to, std::unique_ptr<Door> door) override;
+  bool OnParentFrame(Frame& frame) override;
+  void OnStop(absl::Duration grace) override;
+
+  // Takes over a connected, non-blocking socket as if it had been accepted.
+  void AddClient(const ReceiveListener* listener, int fd);
+  const std::vector<std::unique_ptr<ReceiveListener>>& listeners() const {
+    return listeners_;
+  }
+
+ private:
+  void MakeListeners();
+  void AddListener(const Listener& from, const Start::Bound* bound, int fd);
+  // Opens or closes the doors to clients, as the state of things demands.
+  void UpdateAccepting();
+  bool MayAccept() const;
+  void OnSessionClosed(SmtpConnection* connection);
+  void PumpLater(SmtpConnection* connection);
+  void EndTurn();
+  void EndTurnLater();
+  void OnQueueGone();
+  void TellCounts();
+  void ExitIfDone();
+  SessionId NextSessionId();
+
+  RoomContext context_;
+  const size_t max_sessions_;
+  std::vector<std::unique_ptr<ReceiveListener>> listeners_;
+  std::vector<std::unique_ptr<Acceptor>> acceptors_;  // of the network
+  std::unique_ptr<Acceptor> enqueue_acceptor_;
+  bool ever_lookup_ = false;  // a door to lookup has been there
+  bool full_ = false;         // max_sessions_ was reached, and this was said
+  bool stopping_ = false;
+  EventLoop::Timer stop_deadline_;
+
+  QueueClient queue_;
+  LookupClient lookup_;
+  ReverseNames names_;
+  ReceiveServices services_;
+
+  uint32_t session_counter_;
+  SessionCounts counts_;
+  bool counts_changed_ = false;
+  EventLoop::Timer counts_timer_;  // set while it is too early to tell again
+
+  absl::flat_hash_map<SmtpConnection*, std::shared_ptr<SmtpConnection>>
+      connections_;
+  // For the end of the turn.
+  std::vector<std::weak_ptr<SmtpConnection>> to_pump_;
+  std::vector<std::shared_ptr<SmtpConnection>> to_drop_;
+  bool turn_end_asked_ = false;
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_RECEIVE_RECEIVE_ROOM_H_

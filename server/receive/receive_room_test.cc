@@ -1,0 +1,553 @@
+#include "server/receive/receive_room.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <deque>
+#include <random>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/loop/fake_event_loop.h"
+#include "storage/body_codec.h"
+
+namespace holdfast {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+// A client on a socket pair, read without blocking.
+class Client {
+ public:
+  Client(FakeEventLoop* loop, ReceiveRoom* room) : loop_(loop) {
+    int fds[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    fd_.Reset(fds[0]);
+    room->AddClient(room->listeners().front().get(), fds[1]);
+    loop_->RunReady();
+  }
+  // Sends all of it, running the loop when the socket is full; how much was
+  // taken before nothing moved any more.
+  size_t Send(absl::string_view bytes) {
+    size_t sent = 0;
+    for (int stuck = 0; sent < bytes.size() && stuck < 3;) {
+      const ssize_t n = send(fd_.get(), bytes.data() + sent,
+                             bytes.size() - sent, MSG_NOSIGNAL);
+      if (n > 0) sent += n;
+      stuck = n > 0 ? 0 : stuck + 1;
+      loop_->RunReady();
+    }
+    return sent;
+  }
+  std::string Read() {
+    loop_->RunReady();
+    std::string all;
+    char buffer[4096];
+    for (;;) {
+      const ssize_t n = recv(fd_.get(), buffer, sizeof buffer, 0);
+      if (n == 0) ended_ = true;
+      if (n <= 0) return all;
+      all.append(buffer, n);
+    }
+  }
+  std::string Say(absl::string_view bytes) {
+    Send(bytes);
+    return Read();
+  }
+  bool ended() {
+    Read();
+    return ended_;
+  }
+  void Close() {
+    fd_.Reset();
+    loop_->RunReady();
+  }
+
+ private:
+  FakeEventLoop* loop_;
+  OwnedFd fd_;
+  bool ended_ = false;
+};
+
+class ReceiveRoomTest : public testing::Test {
+ protected:
+  ReceiveRoomTest() {
+    auto config = std::make_shared<Config>();
+    config->server_name = "mx.test";
+    config->max_message_size = 64 << 20;
+    RoomContext context{.loop = &loop_,
+                        .parent = nullptr,
+                        .start = &start_,
+                        .config = config,
+                        .fds = {},
+                        .random = random_,
+                        .exit = [this](int status) { exited_ = status; }};
+    start_.has_enqueue = true;
+    int fds[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    context.fds.emplace_back(fds[0]);
+    listening_.Reset(fds[1]);
+    room_ = std::make_unique<ReceiveRoom>(std::move(context), 100);
+    ConnectQueue();
+    ConnectLookup();
+  }
+
+  void ConnectQueue() {
+    auto [ours, theirs] = MakeDoorPair(&loop_);
+    queue_ = std::move(theirs);
+    queue_->SetCallbacks([this](Frame& frame) { OnQueueFrame(frame); },
+                         [](absl::Status) {});
+    room_->OnDoor({.peer = Room::kQueue}, std::move(ours));
+    loop_.RunReady();
+  }
+  void ConnectLookup() {
+    auto [ours, theirs] = MakeDoorPair(&loop_);
+    lookup_ = std::move(theirs);
+    lookup_->SetCallbacks(
+        [this](Frame& frame) {
+          Dispatch<ExpandRequest>(frame, [this](const ExpandRequest& r) {
+            expands_.push_back(r);
+            if (answer_expands_) AnswerExpand(r);
+          });
+        },
+        [](absl::Status) {});
+    room_->OnDoor({.peer = Room::kLookup}, std::move(ours));
+    loop_.RunReady();
+  }
+
+  void OnQueueFrame(Frame& frame) {
+    Dispatch<LeaseRequest>(frame, [this](const LeaseRequest& request) {
+      if (!give_leases_) return;
+      Lease lease;
+      lease.first = MessageId(next_id_);
+      lease.count = request.count;
+      next_id_ += request.count;
+      queue_->Send(lease);
+    });
+    Dispatch<AcceptRequest>(frame, [this](const AcceptRequest& request) {
+      accepts_.push_back(request);
+    });
+    Dispatch<ChunkRequest>(frame, [this](const ChunkRequest& request) {
+      chunks_.push_back(request);
+      if (answer_chunks_) AnswerChunks();
+    });
+    Dispatch<DropBody>(frame, [this](const DropBody& drop) {
+      dropped_.push_back(drop.message);
+    });
+    Dispatch<SessionCounts>(
+        frame, [this](const SessionCounts& counts) { counts_ = counts; });
+  }
+
+  void AnswerExpand(const ExpandRequest& request) {
+    ExpandAnswer answer;
+    answer.question = request.question;
+    if (request.rcpt.user == "nobody") {
+      answer.refusal = "550 Invalid recipient";
+    } else {
+      ExpandedRecipient to;
+      to.action = "relay";
+      to.dest = request.rcpt;
+      to.routing_key = request.rcpt.domain;
+      to.ttl = absl::Hours(1);
+      answer.recipients.assign(request.rcpt.user == "two" ? 2 : 1, to);
+    }
+    lookup_->Send(answer);
+  }
+  void AnswerAccept(AcceptResult result) {
+    Accepted accepted;
+    accepted.question = accepts_.back().question;
+    accepted.result = result;
+    queue_->Send(accepted);
+    loop_.RunReady();
+  }
+  void AnswerChunks(AcceptResult result = AcceptResult::kOk) {
+    for (; answered_chunks_ < chunks_.size(); ++answered_chunks_) {
+      ChunkStored stored;
+      stored.question = chunks_[answered_chunks_].question;
+      stored.result = result;
+      queue_->Send(stored);
+    }
+  }
+  void Tell(bool paused, bool room) {
+    SmtpState state;
+    state.paused = paused;
+    state.room = room;
+    queue_->Send(state);
+    loop_.RunReady();
+  }
+  // The body that the queue has of the last accepted message.
+  std::string AcceptedBody() {
+    const AcceptRequest& accepted = accepts_.back();
+    BodyDecompressor body(accepted.body);
+    std::string text;
+    size_t next = 0;
+    for (;;) {
+      const auto progress = body.Read(1 << 20, &text);
+      if (!progress.ok()) return std::string(progress.status().message());
+      if (*progress == BodyDecompressor::kEnd) return text;
+      if (*progress == BodyDecompressor::kNeedsChunk) {
+        body.Feed(accepted.stored.empty() ? chunks_.at(next++).bytes
+                                          : accepted.stored);
+      }
+    }
+  }
+
+  static constexpr char kOpening[] =
+      "EHLO localhost\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@c.test>\r\n"
+      "DATA\r\n";
+
+  FakeEventLoop loop_;
+  std::mt19937_64 random_{1};
+  Start start_;
+  OwnedFd listening_;
+  std::unique_ptr<Door> queue_, lookup_;
+  std::vector<ExpandRequest> expands_;
+  std::vector<AcceptRequest> accepts_;
+  std::vector<ChunkRequest> chunks_;
+  std::vector<MessageId> dropped_;
+  SessionCounts counts_;
+  size_t answered_chunks_ = 0;
+  uint32_t next_id_ = 0x30e4722c;
+  bool give_leases_ = true;
+  bool answer_expands_ = true;
+  bool answer_chunks_ = true;
+  int exited_ = -1;
+  std::unique_ptr<ReceiveRoom> room_;
+};
+
+std::string RandomText(size_t lines) {
+  std::mt19937 random(7);
+  std::string text;
+  for (size_t i = 0; i < lines; ++i) {
+    for (int j = 0; j < 75; ++j)
+      text.push_back(static_cast<char>('!' + random() % 90));
+    text += "\r\n";
+  }
+  return text;
+}
+
+TEST_F(ReceiveRoomTest, SaysAcceptedOnceTheQueueHasTheMessage) {
+  Client client(&loop_, room_.get());
+  EXPECT_EQ(client.Read(), "220 mx.test ESMTP Holdfast\r\n");
+  EXPECT_THAT(client.Say(kOpening), EndsWith("itself\r\n"));
+  EXPECT_EQ(client.Say("Subject: x\r\n\r\nbody\r\n.\r\n"), "");
+  ASSERT_EQ(accepts_.size(), 1u);
+  AnswerAccept(AcceptResult::kOk);
+  EXPECT_EQ(client.Read(),
+            "250 2.0.0 30e4722c Message accepted for delivery\r\n");
+
+  ASSERT_EQ(accepts_[0].envelopes.size(), 1u);
+  const Envelope& envelope = accepts_[0].envelopes[0];
+  EXPECT_EQ(MessageOf(envelope.id), MessageId(0x30e4722c));
+  EXPECT_EQ(envelope.sender.ToString(), "a@b.test");
+  EXPECT_EQ(envelope.dest.ToString(), "joe@c.test");
+  EXPECT_EQ(envelope.sockaddr, "local");
+  EXPECT_EQ(envelope.hostname, "mx.test");
+  EXPECT_EQ(envelope.helo, "localhost");
+  EXPECT_EQ(envelope.flags, kFlagAuthenticated);
+  EXPECT_EQ(envelope.created, loop_.Now());
+  EXPECT_EQ(envelope.expires, loop_.Now() + absl::Hours(1));
+  const std::string body = AcceptedBody();
+  EXPECT_THAT(body, StartsWith("Received: from localhost (mx.test [local])\n"
+                               "\tby mx.test (Holdfast) with ESMTPA id "
+                               "30e4722c\n\tfor <joe@c.test>;\n\t"));
+  EXPECT_THAT(body, HasSubstr("\nSubject: x\nDate: "));
+  EXPECT_THAT(body, HasSubstr("@mx.test>\n\nbody\n"));
+  EXPECT_TRUE(chunks_.empty());
+  EXPECT_THAT(client.Say("QUIT\r\n"), StartsWith("221 "));
+  EXPECT_TRUE(client.ended());
+}
+
+TEST_F(ReceiveRoomTest, EachEnvelopeOfAMessageHasItsOwnId) {
+  Client client(&loop_, room_.get());
+  client.Say(
+      "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<two@c.test>\r\n"
+      "RCPT TO:<joe@c.test>\r\nDATA\r\n");
+  client.Say(".\r\n");
+  ASSERT_EQ(accepts_.size(), 1u);
+  const auto& envelopes = accepts_[0].envelopes;
+  ASSERT_EQ(envelopes.size(), 3u);
+  EXPECT_NE(envelopes[0].id, envelopes[1].id);
+  EXPECT_NE(envelopes[1].id, envelopes[2].id);
+  // With two recipients the header names none.
+  EXPECT_FALSE(absl::StrContains(AcceptedBody(), "for <"));
+}
+
+TEST_F(ReceiveRoomTest, PipelinedRecipientsAreAskedForTogether) {
+  answer_expands_ = false;
+  Client client(&loop_, room_.get());
+  client.Say(
+      "EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<joe@c.test>\r\n"
+      "RCPT TO:<nobody@c.test>\r\nRCPT TO:<ann@c.test>\r\nDATA\r\n");
+  ASSERT_EQ(expands_.size(), 3u);
+  EXPECT_TRUE(expands_[0].authenticated);
+  EXPECT_EQ(expands_[0].helo, "x");
+  for (size_t i : {2, 1, 0}) AnswerExpand(expands_[i]);
+  EXPECT_EQ(client.Read(),
+            "250 2.1.5 Destination address valid: Recipient ok\r\n"
+            "550 Invalid recipient: <nobody@c.test>\r\n"
+            "250 2.1.5 Destination address valid: Recipient ok\r\n"
+            "354 Enter mail, end with \".\" on a line by itself\r\n");
+}
+
+TEST_F(ReceiveRoomTest, NoRoomIs452) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Say(".\r\n");
+  AnswerAccept(AcceptResult::kNoRoom);
+  EXPECT_THAT(client.Read(), StartsWith("452 4.3.1 "));
+  Tell(false, false);
+  EXPECT_THAT(client.Say("MAIL FROM:<a@b>\r\n"), StartsWith("452 4.3.1 "));
+  Tell(false, true);
+  EXPECT_THAT(client.Say("MAIL FROM:<a@b>\r\n"), StartsWith("250 "));
+}
+
+TEST_F(ReceiveRoomTest, ADeadQueueIs451AndAMessageOnItsWay421) {
+  Client waiting(&loop_, room_.get());
+  waiting.Say(kOpening);
+  waiting.Say(".\r\n");
+  Client sending(&loop_, room_.get());
+  sending.Say(kOpening);
+  sending.Say("Subject: x\r\n");
+  Client idle(&loop_, room_.get());
+  idle.Say("EHLO x\r\n");
+  queue_.reset();
+  loop_.RunReady();
+
+  EXPECT_THAT(waiting.Read(), StartsWith("451 4.3.0 "));
+  EXPECT_EQ(sending.Read(), "");
+  EXPECT_EQ(sending.Say("more\r\n.\r\n"), "421 4.3.0 Temporary Error\r\n");
+  EXPECT_TRUE(sending.ended());
+  EXPECT_THAT(idle.Say("MAIL FROM:<a@b>\r\n"), StartsWith("451 4.3.0 "));
+
+  ConnectQueue();
+  EXPECT_THAT(idle.Say("MAIL FROM:<a@b>\r\n"), StartsWith("250 "));
+  // Ids of the old door are not used.
+  idle.Say("RCPT TO:<joe@c.test>\r\nDATA\r\n");
+  idle.Say(".\r\n");
+  EXPECT_EQ(accepts_.back().message, MessageId(0x30e4722c + kLeasedIds));
+}
+
+TEST_F(ReceiveRoomTest, ADeadLookupIs451) {
+  answer_expands_ = false;
+  Client client(&loop_, room_.get());
+  client.Say("EHLO x\r\nMAIL FROM:<>\r\n");
+  EXPECT_EQ(client.Say("RCPT TO:<joe@c.test>\r\n"), "");
+  lookup_.reset();
+  EXPECT_EQ(client.Read(), "451 Temporary failure: <joe@c.test>\r\n");
+  EXPECT_EQ(client.Say("RCPT TO:<joe@c.test>\r\n"),
+            "451 Temporary failure: <joe@c.test>\r\n");
+  ConnectLookup();
+  answer_expands_ = true;
+  EXPECT_THAT(client.Say("RCPT TO:<joe@c.test>\r\n"), StartsWith("250 "));
+}
+
+TEST_F(ReceiveRoomTest, ALargeBodyGoesInChunksWithinItsCredits) {
+  answer_chunks_ = false;
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  const std::string text = RandomText(40000);  // about 3 MB
+  const size_t sent = client.Send(text);
+  // The client is not read from while the queue does not answer.
+  EXPECT_LT(sent, text.size());
+  EXPECT_EQ(chunks_.size(), static_cast<size_t>(kChunkCredits));
+  answer_chunks_ = true;
+  AnswerChunks();
+  EXPECT_EQ(client.Send(absl::string_view(text).substr(sent)),
+            text.size() - sent);
+  client.Send("\r\n.\r\n");
+  ASSERT_EQ(accepts_.size(), 0u);  // "!..." is not a header
+  EXPECT_THAT(client.Read(), StartsWith("550 5.7.1 "));
+  EXPECT_EQ(dropped_.size(), 1u);
+}
+
+TEST_F(ReceiveRoomTest, ALargeBodyIsAcceptedWhenItsLastChunkIsKept) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  const std::string text = RandomText(20000);
+  answer_chunks_ = true;
+  EXPECT_EQ(client.Send("Subject: x\r\n\r\n" + text),
+            text.size() + strlen("Subject: x\r\n\r\n"));
+  answer_chunks_ = false;
+  client.Send(".\r\n");
+  EXPECT_EQ(accepts_.size(), 0u);
+  AnswerChunks();
+  loop_.RunReady();
+  ASSERT_EQ(accepts_.size(), 1u);
+  EXPECT_TRUE(accepts_[0].stored.empty());
+  EXPECT_EQ(accepts_[0].body.chunks, chunks_.size());
+  for (size_t i = 0; i < chunks_.size(); ++i) EXPECT_EQ(chunks_[i].index, i);
+  std::string stored_text;
+  for (const char c : text) {
+    if (c != '\r') stored_text.push_back(c);
+  }
+  // RandomText has lines that begin with a dot: those lost it on the way.
+  size_t position = 0;
+  while ((position = stored_text.find("\n.", position)) != std::string::npos)
+    stored_text.erase(++position, 1);
+  EXPECT_THAT(AcceptedBody(), EndsWith(stored_text));
+  AnswerAccept(AcceptResult::kOk);
+  EXPECT_THAT(client.Read(), StartsWith("250 2.0.0 30e4722c "));
+  EXPECT_TRUE(dropped_.empty());
+}
+
+TEST_F(ReceiveRoomTest, AChunkWithoutRoomRefusesTheMessageAtItsEnd) {
+  answer_chunks_ = false;
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Send("Subject: x\r\n\r\n");
+  const std::string text = RandomText(40000);
+  const size_t sent = client.Send(text);
+  AnswerChunks(AcceptResult::kNoRoom);
+  EXPECT_EQ(client.Read(), "");
+  EXPECT_EQ(client.Send(absl::string_view(text).substr(sent)),
+            text.size() - sent);
+  EXPECT_THAT(client.Say(".\r\n"), StartsWith("452 4.3.1 "));
+  EXPECT_EQ(dropped_.size(), 1u);
+  EXPECT_THAT(client.Say("NOOP\r\n"), StartsWith("250 "));
+}
+
+TEST_F(ReceiveRoomTest, ADisconnectInsideALargeBodyDropsIt) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Send("Subject: x\r\n\r\n" + RandomText(20000));
+  EXPECT_FALSE(chunks_.empty());
+  client.Close();
+  loop_.RunReady();
+  EXPECT_EQ(dropped_, std::vector<MessageId>{MessageId(0x30e4722c)});
+}
+
+TEST_F(ReceiveRoomTest, AClientThatGoesDuringTheCommitLosesNothing) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Say(".\r\n");
+  client.Close();
+  AnswerAccept(AcceptResult::kOk);
+  EXPECT_TRUE(dropped_.empty());
+}
+
+TEST_F(ReceiveRoomTest, WaitsForALeaseBeforeAMessageStarts) {
+  give_leases_ = false;
+  queue_.reset();
+  loop_.RunReady();
+  ConnectQueue();
+  Client client(&loop_, room_.get());
+  EXPECT_THAT(client.Say(kOpening), EndsWith("Recipient ok\r\n"));
+  Lease lease;
+  lease.first = MessageId(0xabc);
+  lease.count = 1;
+  queue_->Send(lease);
+  EXPECT_THAT(client.Read(), StartsWith("354 "));
+}
+
+TEST_F(ReceiveRoomTest, ASilentClientIsClosedWithoutAWord) {
+  Client client(&loop_, room_.get());
+  client.Say("EHLO x\r\n");
+  loop_.Advance(kSessionTimeout - absl::Seconds(1));
+  EXPECT_FALSE(client.ended());
+  loop_.Advance(absl::Seconds(2));
+  EXPECT_EQ(client.Read(), "");
+  EXPECT_TRUE(client.ended());
+}
+
+TEST_F(ReceiveRoomTest, ACommandThatDripsIsSilence) {
+  Client client(&loop_, room_.get());
+  client.Say("EHLO x\r\n");
+  for (int i = 0; i < 31 && !client.ended(); ++i) {
+    client.Send("x");
+    loop_.Advance(absl::Seconds(10));
+  }
+  EXPECT_TRUE(client.ended());
+}
+
+TEST_F(ReceiveRoomTest, AMessageThatDripsIsEnded) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  int drops = 0;
+  while (!client.ended() && drops < 1000) {
+    client.Send("x");
+    loop_.Advance(absl::Seconds(10));
+    ++drops;
+  }
+  EXPECT_GT(drops, 50);
+  EXPECT_LT(drops, 100);
+}
+
+TEST_F(ReceiveRoomTest, TheCommitMayTakeLong) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Say(".\r\n");
+  loop_.Advance(absl::Hours(1));
+  AnswerAccept(AcceptResult::kOk);
+  EXPECT_THAT(client.Read(), StartsWith("250 "));
+}
+
+TEST_F(ReceiveRoomTest, AClientThatReadsNoRepliesIsNotReadFrom) {
+  Client client(&loop_, room_.get());
+  std::string commands;
+  for (int i = 0; i < 1000000; ++i) commands += "HELP\r\n";
+  EXPECT_LT(client.Send(commands), commands.size());
+}
+
+TEST_F(ReceiveRoomTest, PausedMeansNoLocalSessions) {
+  Tell(true, true);
+  Client client(&loop_, room_.get());
+  EXPECT_THAT(client.Read(), StartsWith("421 4.3.2 "));
+  EXPECT_TRUE(client.ended());
+  Tell(false, true);
+  Client later(&loop_, room_.get());
+  EXPECT_THAT(later.Read(), StartsWith("220 "));
+}
+
+TEST_F(ReceiveRoomTest, TellsTheQueueHowManySessionsThereAre) {
+  Client one(&loop_, room_.get());
+  Client two(&loop_, room_.get());
+  loop_.Advance(kSessionCountsInterval);
+  EXPECT_EQ(counts_.now, 2u);
+  EXPECT_EQ(counts_.local, 2u);
+  one.Close();
+  loop_.Advance(kSessionCountsInterval);
+  EXPECT_EQ(counts_.now, 1u);
+  EXPECT_EQ(counts_.closed, 1u);
+}
+
+TEST_F(ReceiveRoomTest, StoppingLetsMessagesFinish) {
+  Client idle(&loop_, room_.get());
+  idle.Say("EHLO x\r\n");
+  Client sending(&loop_, room_.get());
+  sending.Say(kOpening);
+  room_->OnStop(absl::Seconds(30));
+  EXPECT_THAT(idle.Read(), StartsWith("421 4.3.2 "));
+  EXPECT_TRUE(idle.ended());
+  EXPECT_EQ(exited_, -1);
+  EXPECT_EQ(sending.Say(".\r\n"), "");
+  AnswerAccept(AcceptResult::kOk);
+  const std::string last = sending.Read();
+  EXPECT_THAT(last, StartsWith("250 2.0.0 30e4722c "));
+  EXPECT_THAT(last, HasSubstr("\r\n421 4.3.2 "));
+  sending.Close();
+  EXPECT_EQ(exited_, 0);
+}
+
+TEST_F(ReceiveRoomTest, StoppingEndsAfterTheGrace) {
+  Client sending(&loop_, room_.get());
+  sending.Say(kOpening);
+  room_->OnStop(absl::Seconds(30));
+  loop_.Advance(absl::Seconds(30));
+  EXPECT_EQ(exited_, 0);
+}
+
+TEST_F(ReceiveRoomTest, AMalformedAnswerOfTheQueueIsADeadQueue) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Say(".\r\n");
+  queue_->Send(LeaseRequest{});
+  EXPECT_THAT(client.Read(), StartsWith("451 "));
+}
+
+}  // namespace
+}  // namespace holdfast
