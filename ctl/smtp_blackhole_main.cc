@@ -61,6 +61,8 @@ void AddFlags(Flags& flags, Options& options) {
   flags.Number("capture-limit", &plan.capture_limit, "files");
   flags.Text("ledger", &options.ledger.path, "file to append to");
   flags.Switch("ledger-sync", &options.ledger.sync, "write it with O_DSYNC");
+  flags.Text("serial-device", &options.ledger.serial_device,
+             "device that gets the last serial with direct I/O");
   flags.Number("messages", &options.limits.messages, "end after; 0: never");
   flags.Number("recipients", &options.limits.recipients, "likewise");
   flags.Number("seconds", &options.seconds, "end after; 0: never");

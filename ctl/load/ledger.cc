@@ -129,7 +129,7 @@ absl::Status LedgerWriter::Open(const Options& options) {
   }
   if (!options.serial_device.empty()) {
     device_ = open(options.serial_device.c_str(),
-                   O_WRONLY | O_DIRECT | O_DSYNC | O_CLOEXEC);
+                   O_WRONLY | O_DIRECT | O_CLOEXEC);
     if (device_ < 0) return SystemError(options.serial_device);
     if (posix_memalign(&block_, kDeviceBlock, kDeviceBlock) != 0) {
       return absl::ResourceExhaustedError("posix_memalign");

@@ -46,8 +46,9 @@ class LedgerWriter {
     std::string path;   // empty: nothing is written, serials still count
     bool sync = false;  // O_DSYNC
     // A device or file whose first 4 KiB block gets the last serial written,
-    // as decimal text, with direct and synchronous I/O after the ledger: the
-    // power-cut test reads from it which acknowledgements had been seen.
+    // as decimal text, with direct I/O after the ledger.  For the power-cut
+    // test, which orders these writes among the server's; hence no flush, that
+    // would make the server's writes durable for it.
     std::string serial_device;
   };
 
