@@ -89,10 +89,10 @@ struct ClaimEnvelopes {
 struct EnvelopeOutcome {
   EnvelopeId envelope{};
   enum class Result : uint8_t {
-    kEnded = 1,    // `ending`; with a report the body stays until it is settled
-    kRetry = 2,    // due again at `due`; retry, status, error_line recorded
-    kReturn = 3,   // was not tried: due as before, nothing recorded
-    kHold = 4,     // held: kFlagHeld, not due until released
+    kEnded = 1,   // `ending`; with a report the body stays until it is settled
+    kRetry = 2,   // due again at `due`; retry, status, error_line recorded
+    kReturn = 3,  // was not tried: due as before, nothing recorded
+    kHold = 4,    // held: kFlagHeld, not due until released
   } result = Result::kReturn;
   Ending ending = Ending::kDelivered;
   // A pending report to make out of the envelope, or none.
@@ -102,8 +102,10 @@ struct EnvelopeOutcome {
   bool count_retry = true;  // kRetry: whether `retry` grows
   EnhancedStatus status;
   std::string error_line;
-  bool in_doubt = false;  // kRetry, kReturn, kHold: sets kFlagInDoubt and adds
-                          // to the list of doubts; else the flag is cleared
+  // kRetry, kReturn, kHold: sets kFlagInDoubt and adds to the list of doubts.
+  // Else kRetry clears the flag; the others, which say nothing about an older
+  // attempt in doubt, leave it.
+  bool in_doubt = false;
 };
 
 // Outcomes of envelopes that are not in this claim (any more) are ignored: a

@@ -32,7 +32,7 @@
 namespace holdfast {
 
 struct StoreOptions {
-  std::string path;  // the folder; made, 0700, if missing
+  std::string path;                   // the folder; made, 0700, if missing
   uint64_t size_limit = 16ull << 30;  // `queue size`
   double min_free = 0.05;             // `queue min-free`, of the file system
   uint64_t reserve_bytes = 16 << 20;
@@ -50,8 +50,8 @@ struct DestinationRow {
   DeliveryKind kind = DeliveryKind::kMta;
   std::string action;
   std::string routing_key;
-  uint64_t envelopes = 0;   // rows of its lane
-  absl::Time next_due;      // earliest due time in its lane
+  uint64_t envelopes = 0;  // rows of its lane
+  absl::Time next_due;     // earliest due time in its lane
   absl::Time postponed_until = absl::InfinitePast();
   absl::Time first_failure = absl::InfinitePast();
   uint32_t failures = 0;
@@ -123,7 +123,8 @@ class QueueView {
   virtual std::vector<std::pair<absl::Time, DestinationId>> Agenda(
       absl::Time after_due, DestinationId after, absl::Time until,
       size_t limit) const = 0;
-  virtual absl::StatusOr<DestinationRow> Destination(DestinationId id) const = 0;
+  virtual absl::StatusOr<DestinationRow> Destination(
+      DestinationId id) const = 0;
   // The destination this envelope belongs to; kNotFound if it has no row.
   virtual absl::StatusOr<DestinationRow> DestinationOf(
       const Envelope& envelope) const {
@@ -139,7 +140,8 @@ class QueueView {
   // Chunks [first, first + count) one after the other.
   virtual absl::StatusOr<std::vector<std::string>> BodyChunks(
       MessageId id, uint32_t first, uint32_t count) const = 0;
-  // When an envelope is due: from its lane row; nullopt if not in a lane (held).
+  // When an envelope is due: from its lane row; nullopt if not in a lane
+  // (held).
   virtual std::optional<absl::Time> DueOf(const Envelope& envelope) const = 0;
   // Whether a claim holds it.
   virtual bool IsClaimed(EnvelopeId id) const = 0;

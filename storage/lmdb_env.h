@@ -1,0 +1,165 @@
+// The LMDB environment, transactions and cursors, as objects.  No other file
+// knows LMDB (with lmdb_env.cc and lmdb_io).
+//
+// Errors: a transaction remembers its first error and does nothing after it,
+// so that code which makes many changes can ask once, at the end.
+//   kResourceExhausted  no room: map full, disk full
+//   kAborted            a failed sync, or a write that failed otherwise; what
+//                       is on the disk is not known, nothing more may be
+//                       written through this environment
+//   kDataLoss           a damaged page
+//   kInternal           anything else
+//
+// LMDB itself: one write transaction at a time, on the thread that began it;
+// a read transaction may be made and used on any one thread (MDB_NOTLS).
+// Written without WRITEMAP, NOSYNC, NOMETASYNC (FORMAT.md says why) and without
+// NOMEMINIT, which would write left-overs of this process's memory to disk.
+#ifndef HOLDFAST_STORAGE_LMDB_ENV_H_
+#define HOLDFAST_STORAGE_LMDB_ENV_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+struct MDB_env;
+struct MDB_txn;
+struct MDB_cursor;
+
+namespace holdfast {
+
+enum class Table : uint8_t {
+  kMeta,
+  kMessages,
+  kBodies,
+  kEnvelopes,
+  kDestinations,
+  kDestinationIds,
+  kLanes,
+  kHeld,
+  kAgenda,
+  kDeadlines,
+  kClaims,
+  kReports,
+  kIncoming,
+  kGarbage,
+  kAside,
+  kDoubts,
+};
+inline constexpr int kTableCount = 16;
+const char* TableName(Table table);
+
+struct LmdbOptions {
+  std::string path;  // the file
+  uint64_t map_bytes = 0;
+  bool read_only = false;
+  bool create = false;  // the file and its tables; fails if it is there
+};
+
+struct LmdbSpace {
+  uint64_t page_bytes = 4096;
+  uint64_t map_pages = 0;
+  uint64_t last_page = 0;  // highest page number ever used
+};
+
+class LmdbEnv {
+ public:
+  static absl::StatusOr<std::unique_ptr<LmdbEnv>> Open(
+      const LmdbOptions& options);
+  ~LmdbEnv();
+  LmdbEnv(const LmdbEnv&) = delete;
+  LmdbEnv& operator=(const LmdbEnv&) = delete;
+
+  LmdbSpace Space() const;
+  // Only while no transaction is open.
+  absl::Status SetMapBytes(uint64_t bytes);
+  int fd() const;  // of the data file; for fallocate and fstat
+
+ private:
+  friend class LmdbTxn;
+  friend class LmdbCursor;
+  LmdbEnv() = default;
+
+  absl::Status OpenTables(bool create);
+
+  MDB_env* env_ = nullptr;
+  unsigned tables_[kTableCount] = {};
+};
+
+class LmdbTxn {
+ public:
+  enum Mode { kRead, kWrite };
+
+  LmdbTxn(LmdbEnv* env, Mode mode);
+  ~LmdbTxn();  // aborts what was not committed
+  LmdbTxn(const LmdbTxn&) = delete;
+  LmdbTxn& operator=(const LmdbTxn&) = delete;
+
+  const absl::Status& status() const { return status_; }
+  bool ok() const { return status_.ok(); }
+
+  // The value, valid until the next change; nullopt: none (or an error).
+  std::optional<absl::string_view> Get(Table table, absl::string_view key);
+  bool Has(Table table, absl::string_view key) {
+    return Get(table, key).has_value();
+  }
+  uint64_t Rows(Table table);
+  // Pages that the tables, LMDB's own and the two meta pages take up.
+  uint64_t UsedPages();
+
+  // Inserts or overwrites.
+  void Put(Table table, absl::string_view key, absl::string_view value);
+  // Whether there was one.
+  bool Delete(Table table, absl::string_view key);
+
+  // Gives the transaction up now.
+  void End();
+  // Commits and syncs.  The transaction is over, whatever the result.
+  absl::Status Commit();
+
+ private:
+  friend class LmdbCursor;
+  void Fail(int error);
+
+  LmdbEnv* env_;
+  MDB_txn* txn_ = nullptr;
+  absl::Status status_;
+};
+
+// A place in a table.  Must go before its transaction ends.  Used as
+//   for (LmdbCursor c(&txn, Table::kX, from); c.valid(); c.Next()) ...
+class LmdbCursor {
+ public:
+  // At the first row whose key is not before `from`.
+  LmdbCursor(LmdbTxn* txn, Table table, absl::string_view from = {});
+  ~LmdbCursor();
+  LmdbCursor(const LmdbCursor&) = delete;
+  LmdbCursor& operator=(const LmdbCursor&) = delete;
+
+  bool valid() const { return valid_; }
+  absl::string_view key() const { return key_; }
+  absl::string_view value() const { return value_; }
+
+  void Seek(absl::string_view from);
+  void SeekLast();
+  void Next();
+  void Previous();
+  // Deletes this row and goes to the next one.
+  void DeleteAndNext();
+
+ private:
+  void Move(int operation);
+
+  LmdbTxn* txn_;
+  MDB_cursor* cursor_ = nullptr;
+  bool valid_ = false;
+  absl::string_view key_, value_;
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_STORAGE_LMDB_ENV_H_

@@ -1,0 +1,284 @@
+#include "storage/queue_store.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "storage/keys.h"
+#include "storage/queue_store_impl.h"
+#include "storage/records.h"
+#include "storage/store_file.h"
+
+namespace holdfast {
+namespace {
+
+constexpr char kFileName[] = "queue.mdb";
+constexpr char kLockName[] = "owner.lock";
+
+}  // namespace
+
+// ---- ReaderThread
+
+ReaderThread::ReaderThread() : thread_([this] { Run(); }) {}
+
+ReaderThread::~ReaderThread() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stop_ = true;
+  }
+  thread_.join();
+}
+
+void ReaderThread::Post(absl::AnyInvocable<void()> work) {
+  absl::MutexLock lock(&mutex_);
+  work_.push_back(std::move(work));
+}
+
+void ReaderThread::Run() {
+  const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+    return stop_ || !work_.empty();
+  };
+  for (;;) {
+    absl::AnyInvocable<void()> work;
+    {
+      absl::MutexLock lock(&mutex_, absl::Condition(&ready));
+      if (work_.empty()) return;
+      work = std::move(work_.front());
+      work_.pop_front();
+    }
+    work();
+  }
+}
+
+// ---- Opening
+
+absl::StatusOr<std::unique_ptr<QueueStore>> QueueStore::Open(
+    StoreOptions options) {
+  return LmdbQueueStore::Open(std::move(options));
+}
+
+LmdbQueueStore::LmdbQueueStore(StoreOptions options)
+    : options_(std::move(options)) {}
+
+absl::StatusOr<std::unique_ptr<QueueStore>> LmdbQueueStore::Open(
+    StoreOptions options) {
+  std::unique_ptr<LmdbQueueStore> store(new LmdbQueueStore(std::move(options)));
+  absl::Status status = store->Start();
+  if (!status.ok()) return status;
+  return std::unique_ptr<QueueStore>(std::move(store));
+}
+
+absl::Status LmdbQueueStore::Start() {
+  const std::string& folder = options_.path;
+  absl::Status status;
+  if (!options_.read_only) status = MakeStoreFolder(folder);
+  if (!status.ok()) return status;
+  auto lock = OwnerLock::Take(absl::StrCat(folder, "/", kLockName),
+                              !options_.read_only);
+  if (!lock.ok()) return lock.status();
+  lock_ = *std::move(lock);
+
+  const std::string path = absl::StrCat(folder, "/", kFileName);
+  if (access(path.c_str(), F_OK) != 0) {
+    if (options_.read_only)
+      return absl::NotFoundError(absl::StrCat(path, ": no queue"));
+    absl::BitGen random;
+    status = MakeStoreFile(folder, kFileName, absl::Uniform<uint64_t>(random),
+                           absl::Uniform<uint32_t>(random),
+                           std::max<uint64_t>(options_.size_limit, 4 << 20));
+  } else if (!options_.read_only && !lock_->was_clean()) {
+    status = DistrustPageCache(path);
+  }
+  if (!status.ok()) return status;
+  status = OpenEnv(path);
+  if (status.ok()) status = ReadSchema();
+  if (status.ok()) status = ReadState();
+  if (status.ok() && !options_.read_only) status = CountStart();
+  if (!status.ok()) return status;
+  StartThreads();
+  return status;
+}
+
+absl::Status LmdbQueueStore::OpenEnv(const std::string& path) {
+  LmdbOptions options;
+  options.path = path;
+  options.map_bytes = options_.size_limit;
+  options.read_only = options_.read_only;
+  auto env = LmdbEnv::Open(options);
+  if (!env.ok()) return env.status();
+  env_ = *std::move(env);
+  // `queue size` never cuts off what is in use and the reserve.
+  const LmdbSpace space = env_->Space();
+  const uint64_t least =
+      (space.last_page + 1) * space.page_bytes + options_.reserve_bytes;
+  if (space.page_bytes != 4096)
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": made with pages of ", space.page_bytes));
+  if (space.map_pages * space.page_bytes < least)
+    return env_->SetMapBytes(least);
+  return absl::OkStatus();
+}
+
+absl::Status LmdbQueueStore::ReadSchema() {
+  LmdbTxn txn(env_.get(), LmdbTxn::kRead);
+  const auto bytes = txn.Get(Table::kMeta, kSchemaKey);
+  if (!txn.ok()) return txn.status();
+  if (!bytes.has_value()) return absl::DataLossError("queue: no schema record");
+  const auto schema = OpenRow<SchemaRecord>(kSchemaKey, *bytes);
+  if (!schema.ok())
+    return absl::DataLossError(absl::StrCat(
+        "queue: schema record: ", std::string(schema.status().message())));
+  if (schema->schema != SchemaRecord::kCurrentSchema)
+    return absl::FailedPreconditionError(
+        absl::StrCat("queue: made by another version (schema ", schema->schema,
+                     ", this one knows ", SchemaRecord::kCurrentSchema, ")"));
+  uuid_ = absl::StrFormat("%016x", schema->uuid);
+  digest_seed_ = schema->uuid;
+  // One look at the root of every table before anything is promised.
+  for (int i = 0; i < kTableCount; ++i) LmdbCursor root(&txn, Table(i));
+  return txn.status();
+}
+
+absl::Status LmdbQueueStore::ReadState() {
+  LmdbTxn txn(env_.get(), LmdbTxn::kRead);
+  const auto bytes = txn.Get(Table::kMeta, kStateKey);
+  if (!txn.ok()) return txn.status();
+  const auto state = bytes.has_value() ? OpenRow<StateRecord>(kStateKey, *bytes)
+                                       : absl::DataLossError("no such record");
+  if (!state.ok()) return RecoverState(state.status().message());
+  state_ = *state;
+  return absl::OkStatus();
+}
+
+// The counters are lost: mail is not.  The ledger begins anew with what is
+// queued, ids and serials where none can be in use.
+absl::Status LmdbQueueStore::RecoverState(absl::string_view why) {
+  Warn(absl::StrCat("warn: queue: counters: ", std::string(why),
+                    "; the ledger starts anew"));
+  LmdbTxn txn(env_.get(), LmdbTxn::kRead);
+  absl::BitGen random;
+  state_ = StateRecord();
+  state_.queued = txn.Rows(Table::kEnvelopes);
+  for (LmdbCursor row(&txn, Table::kAside); row.valid(); row.Next())
+    state_.queued += row.key().back() == 0;
+  state_.accepted = state_.queued;
+  state_.next_message = std::max<uint32_t>(absl::Uniform<uint32_t>(random), 1);
+  const auto after_last = [&](Table table) -> uint64_t {
+    LmdbCursor row(&txn, table);
+    row.SeekLast();
+    if (!row.valid()) return 1;
+    KeyReader key(row.key());
+    return 1 + (row.key().size() == 4 ? key.Get32() : key.Get64());
+  };
+  state_.next_destination =
+      static_cast<uint32_t>(after_last(Table::kDestinations));
+  state_.doubt_serial = after_last(Table::kDoubts);
+  // Above any that was given: nobody starts or accepts once a microsecond.
+  state_.serial = state_.start =
+      static_cast<uint64_t>(absl::ToUnixMicros(options_.clock()));
+  return txn.status();
+}
+
+absl::Status LmdbQueueStore::CountStart() {
+  ++state_.start;
+  LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
+  txn.Put(Table::kMeta, kStateKey, SealRow(kStateKey, state_));
+  return txn.Commit();
+}
+
+void LmdbQueueStore::StartThreads() {
+  source_ = {env_.get(), &views_, &status_, options_.size_limit,
+             [this](const Damage& damage) { OnDamage(damage); }};
+  reader_ = std::make_unique<ReaderThread>();
+  if (options_.read_only) {
+    status_.accepting = false;
+    return;
+  }
+  CommitThreadOptions options;
+  {
+    LmdbQueueView view(&source_);
+    for (const ClaimRow& claim : view.Claims())
+      options.claimed.insert(options.claimed.end(), claim.envelopes.begin(),
+                             claim.envelopes.end());
+  }
+  options.env = env_.get();
+  options.views = &views_;
+  options.status = &status_;
+  options.state = state_;
+  options.digest_seed = digest_seed_;
+  options.reserve_bytes = options_.reserve_bytes;
+  options.min_free = options_.min_free;
+  options.on_warning = [this](absl::string_view text) { Warn(text); };
+  options.on_damage = [this](const Damage& damage) { OnDamage(damage); };
+  options.on_sync_failed = [this] { sync_failed_ = true; };
+  options.clock = [this] { return options_.clock(); };
+  commit_ = std::make_unique<CommitThread>(std::move(options));
+}
+
+LmdbQueueStore::~LmdbQueueStore() {
+  {
+    absl::MutexLock lock(&damage_mutex_);
+    closing_ = true;
+  }
+  // The reader may submit; what it submits is committed.
+  reader_.reset();
+  const bool wrote = commit_ != nullptr;
+  commit_.reset();
+  env_.reset();
+  if (wrote && !sync_failed_) lock_->MarkClean();
+}
+
+// ---- Use
+
+void LmdbQueueStore::Submit(QueueBatch batch, Done done) {
+  if (commit_ == nullptr) {
+    BatchResult result;
+    result.operations.resize(batch.size());
+    for (OperationResult& operation : result.operations)
+      operation.status =
+          absl::FailedPreconditionError("queue: opened for reading only");
+    if (done) done(std::move(result));
+    return;
+  }
+  commit_->Submit({std::move(batch), std::move(done), std::nullopt});
+}
+
+absl::StatusOr<std::unique_ptr<LmdbQueueView>> LmdbQueueStore::RawView() {
+  auto view = std::make_unique<LmdbQueueView>(&source_);
+  if (!view->ok()) return view->status();
+  return view;
+}
+
+absl::StatusOr<std::unique_ptr<QueueView>> LmdbQueueStore::View() {
+  auto view = RawView();
+  if (!view.ok()) return view.status();
+  return std::unique_ptr<QueueView>(*std::move(view));
+}
+
+void LmdbQueueStore::ReadLater(
+    absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) {
+  reader_->Post([this, read = std::move(read)]() mutable {
+    LmdbQueueView view(&source_);
+    if (view.ok()) {
+      read(&view);
+    } else {
+      read(view.status());
+    }
+  });
+}
+
+void LmdbQueueStore::Drain() {
+  if (commit_ != nullptr) commit_->Drain();
+}
+
+void LmdbQueueStore::Warn(absl::string_view text) {
+  absl::MutexLock lock(&warning_mutex_);
+  if (options_.on_warning) options_.on_warning(text);
+}
+
+}  // namespace holdfast
