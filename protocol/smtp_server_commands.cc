@@ -20,6 +20,10 @@ constexpr uint32_t In(State state) {
   return 1u << static_cast<uint32_t>(state);
 }
 
+bool HasBadCharacter(absl::string_view line) {
+  return line.find_first_of(absl::string_view("\0\r", 2)) != line.npos;
+}
+
 // What stands behind "BDAT ": a number of octets, and perhaps LAST (RFC 3030
 // section 2).
 struct BdatArgument {
@@ -126,7 +130,8 @@ bool SmtpServerSession::StepCommand() {
   if (!recipients_.empty()) {
     // Recipients may be asked together; all else waits for their answers, for
     // it depends on them.
-    if (rule == nullptr || rule->handler != &SmtpServerSession::OnRcpt)
+    if (rule == nullptr || rule->handler != &SmtpServerSession::OnRcpt ||
+        HasBadCharacter(line))
       return false;
     if (recipients_.size() >= kMaxOpenRecipients ||
         accepted_recipients_ + recipients_.size() >= options_->max_recipients)
@@ -142,8 +147,7 @@ void SmtpServerSession::Execute(const Command& command, const VerbRule* rule) {
   // BDAT judges its argument itself, for it must end the session.
   const bool is_bdat =
       rule != nullptr && rule->handler == &SmtpServerSession::OnBdat;
-  if (!is_bdat && command.line.find_first_of(absl::string_view("\0\r", 2)) !=
-                      command.line.npos)
+  if (!is_bdat && HasBadCharacter(command.line))
     return Answer(replies::BadCharacter(), command.line);
   if (rule == nullptr) return Answer(replies::Unrecognized(), command.line);
   if (command.has_argument && !rule->takes_argument)
