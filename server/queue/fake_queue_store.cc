@@ -329,9 +329,9 @@ class Writer {
 
 }  // namespace
 
-class FakeQueueView : public QueueView {
+class FakeDiskView : public QueueView {
  public:
-  explicit FakeQueueView(const FakeQueueStore* store)
+  explicit FakeDiskView(const FakeDiskStore* store)
       : store_(*store), d_(*store->disk_) {}
 
   std::vector<std::pair<absl::Time, DestinationId>> Agenda(
@@ -514,21 +514,21 @@ class FakeQueueView : public QueueView {
   }
 
  private:
-  const FakeQueueStore& store_;
+  const FakeDiskStore& store_;
   const FakeDisk& d_;
 };
 
-FakeQueueStore::FakeQueueStore(EventLoop* loop, FakeDisk* disk)
+FakeDiskStore::FakeDiskStore(EventLoop* loop, FakeDisk* disk)
     : loop_(loop), disk_(disk) {
   ++disk_->starts;
 }
 
-void FakeQueueStore::Submit(QueueBatch batch, Done done) {
+void FakeDiskStore::Submit(QueueBatch batch, Done done) {
   waiting_.emplace_back(std::move(batch), std::move(done));
   if (!hold_) ScheduleCommit();
 }
 
-void FakeQueueStore::ScheduleCommit() {
+void FakeDiskStore::ScheduleCommit() {
   if (scheduled_) return;
   scheduled_ = true;
   loop_->Post([this, alive = std::weak_ptr<bool>(alive_)] {
@@ -538,7 +538,7 @@ void FakeQueueStore::ScheduleCommit() {
   });
 }
 
-void FakeQueueStore::CommitNow() {
+void FakeDiskStore::CommitNow() {
   std::deque<std::pair<QueueBatch, Done>> group;
   group.swap(waiting_);
   if (group.empty()) return;
@@ -557,17 +557,17 @@ void FakeQueueStore::CommitNow() {
   }
 }
 
-absl::StatusOr<std::unique_ptr<QueueView>> FakeQueueStore::View() {
-  return std::unique_ptr<QueueView>(new FakeQueueView(this));
+absl::StatusOr<std::unique_ptr<QueueView>> FakeDiskStore::View() {
+  return std::unique_ptr<QueueView>(new FakeDiskView(this));
 }
 
-void FakeQueueStore::ReadLater(
+void FakeDiskStore::ReadLater(
     absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) {
   ++reads_;
   loop_->Post([this, alive = std::weak_ptr<bool>(alive_),
                read = std::move(read)]() mutable {
     if (alive.expired()) return;
-    const FakeQueueView view(this);
+    const FakeDiskView view(this);
     read(&view);
   });
 }

@@ -19,7 +19,7 @@
 
 namespace holdfast {
 
-// Everything that would be on the disk; outlives a FakeQueueStore, as a disk
+// Everything that would be on the disk; outlives a FakeDiskStore, as a disk
 // does.
 struct FakeDisk {
   struct Destination {
@@ -57,10 +57,10 @@ struct FakeDisk {
   uint64_t starts = 0;
 };
 
-class FakeQueueStore : public QueueStore {
+class FakeDiskStore : public QueueStore {
  public:
   // Both outlive it.
-  FakeQueueStore(EventLoop* loop, FakeDisk* disk);
+  FakeDiskStore(EventLoop* loop, FakeDisk* disk);
 
   void Submit(QueueBatch batch, Done done) override;
   absl::StatusOr<std::unique_ptr<QueueView>> View() override;
@@ -85,7 +85,7 @@ class FakeQueueStore : public QueueStore {
   uint64_t commits() const { return commits_; }
 
  private:
-  friend class FakeQueueView;
+  friend class FakeDiskView;
   void ScheduleCommit();
 
   EventLoop* loop_;

@@ -1,0 +1,92 @@
+#include "server/queue/batch_builder.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast {
+namespace {
+
+BatchMessage StartMessage(const Envelope& e, const LoadedMessage& loaded,
+                          const Action& action) {
+  BatchMessage m;
+  m.message = MessageOf(e.id);
+  m.sender = RewriteSender(e.sender, action.mail_from);
+  m.dsn_ret = e.dsn_ret;
+  m.dsn_envid = e.dsn_envid;
+  m.created = e.created;
+  m.body = loaded.row.body;
+  m.stored = loaded.stored;
+  return m;
+}
+
+BatchMessage::Recipient RecipientOf(const Envelope& e) {
+  BatchMessage::Recipient r;
+  r.envelope = e.id;
+  r.rcpt = e.rcpt;
+  r.dest = e.dest;
+  r.dsn_notify = e.dsn_notify;
+  r.dsn_orcpt = e.dsn_orcpt;
+  r.subaddress = e.mda_subaddress;
+  r.in_doubt = (e.flags & kFlagInDoubt) != 0;
+  return r;
+}
+
+}  // namespace
+
+size_t BatchCount(size_t messages, size_t free) {
+  if (messages == 0 || free == 0) return 0;
+  const size_t full = (messages + kMaxBatchMessages - 1) / kMaxBatchMessages;
+  // Two at once for two messages; more sessions only for four messages each.
+  const size_t quick =
+      std::max<size_t>(std::min<size_t>(messages, 2), messages / 4);
+  return std::min(free, std::max(full, quick));
+}
+
+MailAddress RewriteSender(const MailAddress& sender,
+                          absl::string_view mail_from) {
+  if (mail_from.empty() || sender.IsNull()) return sender;
+  MailAddress out = SplitAddress(mail_from);
+  if (out.user.empty()) out.user = sender.user;
+  if (out.domain.empty()) out.domain = sender.domain;
+  return out;
+}
+
+std::string BackupNameFor(const Action& action, const Envelope& envelope) {
+  if (!action.backup) return "";
+  return action.backup_mx.empty() ? envelope.smtpname : action.backup_mx;
+}
+
+std::vector<PreparedBatch> BuildBatches(LaneContents contents,
+                                        const Action& action,
+                                        size_t max_batches) {
+  const size_t messages = contents.messages.size();
+  const size_t count = BatchCount(messages, max_batches);
+  std::vector<PreparedBatch> batches;
+  if (count == 0) return batches;
+  const size_t size =
+      std::min(kMaxBatchMessages, (messages + count - 1) / count);
+  for (Envelope& e : contents.envelopes) {
+    const LoadedMessage& loaded = contents.messages[MessageOf(e.id)];
+    if (!loaded.status.ok()) continue;
+    const std::string backup_name = BackupNameFor(action, e);
+    PreparedBatch* batch = batches.empty() ? nullptr : &batches.back();
+    const bool same_target =
+        batch != nullptr && batch->backup_name == backup_name;
+    const bool same_message =
+        same_target && batch->messages.back().message == MessageOf(e.id) &&
+        batch->messages.back().recipients.size() < kMaxBatchRecipients;
+    if (!same_target || (!same_message && batch->messages.size() >= size)) {
+      if (batches.size() == max_batches) break;
+      batch = &batches.emplace_back();
+      batch->backup_name = backup_name;
+    }
+    if (!same_message || batch->messages.empty()) {
+      batch->messages.push_back(StartMessage(e, loaded, action));
+    }
+    batch->messages.back().recipients.push_back(RecipientOf(e));
+    batch->envelopes.push_back(std::move(e));
+  }
+  return batches;
+}
+
+}  // namespace holdfast

@@ -1,0 +1,93 @@
+#include "server/queue/lane_reader.h"
+
+#include <algorithm>
+
+namespace holdfast {
+namespace {
+
+constexpr size_t kPage = 256;
+
+LoadedMessage LoadMessage(const QueueView& view, MessageId id) {
+  LoadedMessage m;
+  absl::StatusOr<MessageRow> row = view.FindMessage(id);
+  if (!row.ok()) {
+    m.status = row.status();
+    return m;
+  }
+  m.row = *row;
+  if (m.row.body.chunks != 1) return m;
+  absl::StatusOr<std::vector<std::string>> chunks = view.BodyChunks(id, 0, 1);
+  if (!chunks.ok()) {
+    m.status = chunks.status();
+  } else if (chunks->size() != 1) {
+    m.status = absl::DataLossError("body is missing");
+  } else {
+    m.stored = std::move(chunks->front());
+  }
+  return m;
+}
+
+class Reading {
+ public:
+  Reading(const QueueView& view, const LaneRequest& request,
+          LaneContents* contents)
+      : view_(view), request_(request), out_(*contents) {}
+
+  // False: enough.
+  bool Take(const LanePosition& position) {
+    if (request_.skip.contains(position.envelope)) return true;
+    if (out_.envelopes.size() >= request_.want || bytes_ >= kMaxLoadedBytes) {
+      return false;
+    }
+    absl::StatusOr<Envelope> envelope = view_.FindEnvelope(position.envelope);
+    if (!envelope.ok()) {
+      out_.unreadable.emplace_back(position.envelope, envelope.status());
+      return true;
+    }
+    const MessageId id = MessageOf(position.envelope);
+    if (!out_.messages.contains(id)) {
+      LoadedMessage message = LoadMessage(view_, id);
+      bytes_ += message.stored.size();
+      out_.messages.emplace(id, std::move(message));
+    }
+    out_.envelopes.push_back(*std::move(envelope));
+    return true;
+  }
+
+ private:
+  const QueueView& view_;
+  const LaneRequest& request_;
+  LaneContents& out_;
+  size_t bytes_ = 0;
+};
+
+}  // namespace
+
+LaneContents ReadLane(const QueueView& view, const LaneRequest& request) {
+  LaneContents out;
+  out.last = request.after;
+  absl::StatusOr<DestinationRow> row = view.Destination(request.destination);
+  if (!row.ok()) {
+    out.status = row.status();
+    return out;
+  }
+  out.row = *std::move(row);
+  if (out.row.postponed_until > request.now) return out;
+  Reading reading(view, request, &out);
+  const size_t page =
+      std::max(kPage, std::min(request.want + request.skip.size(), 4 * kPage));
+  for (;;) {
+    const std::vector<LanePosition> rows =
+        view.Lane(request.destination, out.last, request.now, page);
+    for (const LanePosition& position : rows) {
+      if (!reading.Take(position)) return out;
+      out.last = position;
+    }
+    if (rows.size() < page) {
+      out.exhausted = true;
+      return out;
+    }
+  }
+}
+
+}  // namespace holdfast

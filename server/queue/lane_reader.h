@@ -1,0 +1,55 @@
+// Reads what a destination has to hand out: the part of dispatching that waits
+// for the disk, run on the store's reader thread.  Knows only a QueueView.
+#ifndef HOLDFAST_SERVER_QUEUE_LANE_READER_H_
+#define HOLDFAST_SERVER_QUEUE_LANE_READER_H_
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "protocol/envelope.h"
+#include "storage/queue_store.h"
+
+namespace holdfast {
+
+// Bodies one reading may hold.
+inline constexpr size_t kMaxLoadedBytes = 4 << 20;
+
+struct LaneRequest {
+  DestinationId destination{};
+  LanePosition after;  // start behind this row
+  absl::Time now;
+  size_t want = 0;  // envelopes
+  // Rows to pass over: in flight, or unreadable.
+  absl::flat_hash_set<EnvelopeId> skip;
+};
+
+struct LoadedMessage {
+  MessageRow row;
+  std::string stored;   // if row.body.chunks == 1
+  absl::Status status;  // not OK: row or body can't be read
+};
+
+struct LaneContents {
+  absl::Status status;  // kNotFound: the destination is gone
+  DestinationRow row;
+  std::vector<Envelope> envelopes;  // in the order of the lane
+  absl::flat_hash_map<MessageId, LoadedMessage> messages;  // theirs
+  // Rows whose envelope can't be read.
+  std::vector<std::pair<EnvelopeId, absl::Status>> unreadable;
+  LanePosition last;       // the last row that was looked at
+  bool exhausted = false;  // nothing more was due behind `last`
+};
+
+// At most `want` envelopes, and kMaxLoadedBytes of bodies, of a lane; none if
+// the destination is postponed.
+LaneContents ReadLane(const QueueView& view, const LaneRequest& request);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_QUEUE_LANE_READER_H_
