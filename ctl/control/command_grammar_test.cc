@@ -1,0 +1,51 @@
+#include "ctl/control/command_grammar.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace holdfast {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+TEST(CommandGrammar, FullAndAbbreviated) {
+  EXPECT_THAT(ParseCommand({"show", "routes"}).words,
+              ElementsAre("show", "routes"));
+  EXPECT_THAT(ParseCommand({"sh", "ro"}).words, ElementsAre("show", "routes"));
+  EXPECT_THAT(ParseCommand({"mon"}).words, ElementsAre("monitor"));
+  // `trace` is a word of its own, `show host` begins two.
+  EXPECT_THAT(ParseCommand({"show", "hosts"}).words,
+              ElementsAre("show", "hosts"));
+  EXPECT_THAT(ParseCommand({"show", "host"}).words, IsEmpty());
+}
+
+TEST(CommandGrammar, Arguments) {
+  EXPECT_THAT(ParseCommand({"remove", "8d1fc6650ae2cde2"}).words,
+              ElementsAre("remove", "8d1fc6650ae2cde2"));
+  EXPECT_THAT(ParseCommand({"sched", "8d1fc665"}).words,
+              ElementsAre("schedule", "8d1fc665"));
+  EXPECT_THAT(ParseCommand({"rem", "a"}).words, ElementsAre("remove", "all"));
+  EXPECT_THAT(ParseCommand({"pause", "env", "all"}).words,
+              ElementsAre("pause", "envelope", "all"));
+  EXPECT_THAT(ParseCommand({"pause", "mta"}).words,
+              ElementsAre("pause", "mta"));
+  EXPECT_THAT(ParseCommand({"q", "c"}).words, ElementsAre("queue", "check"));
+  EXPECT_THAT(ParseCommand({"show", "queue", "00000000"}).words, IsEmpty());
+}
+
+TEST(CommandGrammar, Errors) {
+  EXPECT_THAT(ParseCommand({"show", "queue", "xyz"}).errors,
+              ElementsAre("possibilities are:", "show queue <msgid>"));
+  EXPECT_THAT(ParseCommand({"remove"}).errors,
+              ElementsAre("possibilities are:", "remove <evpid>",
+                          "remove <msgid>", "remove all"));
+  EXPECT_THAT(ParseCommand({"monitor", "x"}).errors,
+              ElementsAre("invalid command"));
+  EXPECT_THAT(ParseCommand({"log", ""}).errors,
+              ElementsAre("possibilities are:", "log brief", "log verbose"));
+  EXPECT_EQ(ParseCommand({}).errors.size(), 17u);
+}
+
+}  // namespace
+}  // namespace holdfast

@@ -1,0 +1,24 @@
+// smtpctl's side of the control socket.
+#ifndef HOLDFAST_CTL_CONTROL_CONTROL_CLIENT_H_
+#define HOLDFAST_CTL_CONTROL_CONTROL_CLIENT_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace holdfast {
+
+// Connects to a Unix stream socket.  The descriptor is the caller's.
+// kUnavailable: nobody listens there; else the system's text.
+absl::StatusOr<int> ConnectUnix(const std::string& path);
+
+// Sends the command, copies the answer to `out_fd`; the exit status.  Errors go
+// to stderr, with `program` and ": " before them.  Blocks.
+int RunControlCommand(int fd, const std::vector<std::string>& words,
+                      absl::string_view program, int out_fd);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_CTL_CONTROL_CONTROL_CLIENT_H_

@@ -1,0 +1,146 @@
+// smtpctl and its other names: mailq, sendmail, send-mail, newaliases, makemap.
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "config/config.h"
+#include "ctl/control/command_grammar.h"
+#include "ctl/control/control_client.h"
+#include "ctl/control/whole_io.h"
+#include "ctl/submission/sendmail.h"
+
+namespace holdfast {
+namespace {
+
+using Words = std::vector<std::string>;
+
+void Say(absl::string_view line) {
+  WriteAll(STDERR_FILENO, absl::StrCat(line, "\n"));
+}
+
+std::string BaseName(absl::string_view path) {
+  const size_t slash = path.rfind('/');
+  return std::string(slash == absl::string_view::npos ? path
+                                                      : path.substr(slash + 1));
+}
+
+bool IsName(absl::string_view word) {
+  return word == "mailq" || word == "sendmail" || word == "send-mail" ||
+         word == "newaliases" || word == "makemap";
+}
+
+// `--spool PATH`, before anything else; else the environment's.
+std::string TakeSpool(Words* words) {
+  const char* environment = getenv("SMTPD_SPOOL");
+  std::string spool = environment != nullptr ? environment : "";
+  if (words->empty()) return spool;
+  if (absl::StartsWith((*words)[0], "--spool=")) {
+    spool = (*words)[0].substr(strlen("--spool="));
+    words->erase(words->begin());
+  } else if ((*words)[0] == "--spool" && words->size() > 1) {
+    spool = (*words)[1];
+    words->erase(words->begin(), words->begin() + 2);
+  }
+  return spool;
+}
+
+// What can be read from the store while the daemon is down.
+bool WorksOffline(const Words& words) {
+  if (words == Words{"queue", "check"}) return true;
+  if (words.size() < 2 || words[0] != "show") return false;
+  static const Words kShown = {"queue", "message", "envelope", "doubt",
+                               "ledger"};
+  return std::find(kShown.begin(), kShown.end(), words[1]) != kShown.end();
+}
+
+// Becomes smtpctl-store, which lies beside this program or in
+// ../libexec/holdfast; returns only if it can't.
+int ReadOffline(const std::string& spool, const Words& words) {
+  char self[PATH_MAX] = {};
+  const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+  const std::string path(self, n > 0 ? static_cast<size_t>(n) : 0);
+  const std::string folder = path.substr(0, path.rfind('/'));
+  Words arguments = {"smtpctl-store", "--spool", spool};
+  arguments.insert(arguments.end(), words.begin(), words.end());
+  std::vector<char*> argv;
+  for (std::string& a : arguments) argv.push_back(a.data());
+  argv.push_back(nullptr);
+  for (const char* place :
+       {"/smtpctl-store", "/../libexec/holdfast/smtpctl-store"})
+    execv((folder + place).c_str(), argv.data());
+  Say(absl::StrCat("smtpctl-store: ", strerror(errno)));
+  return 1;
+}
+
+int RunControl(const std::string& program, const std::string& spool,
+               const Words& words) {
+  const ParsedCommand command = ParseCommand(words);
+  if (command.words.empty()) {
+    for (const std::string& line : command.errors) Say(line);
+    return 255;
+  }
+  absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
+  if (fd.ok())
+    return RunControlCommand(*fd, command.words, program, STDOUT_FILENO);
+  if (!absl::IsUnavailable(fd.status())) {
+    Say(absl::StrCat(program, ": ", std::string(fd.status().message())));
+    return 1;
+  }
+  if (WorksOffline(command.words)) return ReadOffline(spool, command.words);
+  Say(absl::StrCat(program, ": smtpd doesn't seem to be running"));
+  return 1;
+}
+
+int NeedsDatabase(absl::string_view program) {
+  Say(absl::StrCat(program, ": not available in this version"));
+  return 1;
+}
+
+// Descriptors 0 to 2 are open, so that no file of ours becomes one of them.
+void HoldStandardDescriptors() {
+  int fd = 0;
+  do {
+    fd = open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd > STDERR_FILENO) close(fd);
+}
+
+int Main(int argc, char** argv) {
+  HoldStandardDescriptors();
+  signal(SIGPIPE, SIG_IGN);
+  std::string program = argc > 0 ? BaseName(argv[0]) : "";
+  Words words(argv + std::min(argc, 1), argv + argc);
+  std::string spool = TakeSpool(&words);
+  if (program == "smtpctl" && !words.empty() && IsName(words[0])) {
+    // `smtpctl sendmail ...` acts by that name: for trees without links.
+    program = words[0];
+    words.erase(words.begin());
+    const std::string after = TakeSpool(&words);
+    if (spool.empty()) spool = after;
+  }
+  if (program == "sendmail" || program == "send-mail") {
+    if (WantsNewaliases(words)) return NeedsDatabase("newaliases");
+    return RunSendmail(words, PathsBelow(spool));
+  }
+  if (program == "mailq") return RunControl(program, spool, {"show", "queue"});
+  if (program == "newaliases" || program == "makemap")
+    return NeedsDatabase(program);
+  if (program == "smtpctl") return RunControl(program, spool, words);
+  Say("unsupported mode");
+  return 1;
+}
+
+}  // namespace
+}  // namespace holdfast
+
+int main(int argc, char** argv) { return holdfast::Main(argc, argv); }

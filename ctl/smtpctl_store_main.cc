@@ -1,0 +1,174 @@
+// smtpctl-store: what smtpctl does with the store while the daemon is down.
+// Executed by smtpctl with words it has checked:
+//
+//   smtpctl-store --spool PATH show queue
+//
+// As root it first becomes the store's owner, so that no file there changes
+// hands; the store is opened for reading, sharing its lock.
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "config/config.h"
+#include "ctl/control/whole_io.h"
+#include "protocol/queue_listing.h"
+#include "protocol/vis.h"
+#include "storage/body_codec.h"
+#include "storage/ledger_text.h"
+#include "storage/queue_store.h"
+
+namespace holdfast {
+namespace {
+
+using Words = std::vector<std::string>;
+
+constexpr size_t kPage = 1000;
+constexpr size_t kPiece = 64 << 10;
+constexpr size_t kMaxDoubts = 10000;
+
+int Fail(absl::string_view text) {
+  WriteAll(STDERR_FILENO, absl::StrCat("smtpctl: ", text, "\n"));
+  return 1;
+}
+
+int Fail(const absl::Status& status) {
+  if (absl::IsNotFound(status)) return Fail("fopen: No such file or directory");
+  return Fail(std::string(status.message()));
+}
+
+bool Out(absl::string_view text) { return WriteAll(STDOUT_FILENO, text); }
+
+bool BecomeOwner(const std::string& store) {
+  struct stat st;
+  if (stat(store.c_str(), &st) != 0) return false;
+  if (geteuid() != 0 || st.st_uid == 0) return true;
+  return setgroups(0, nullptr) == 0 && setgid(st.st_gid) == 0 &&
+         setuid(st.st_uid) == 0;
+}
+
+int ShowQueue(QueueStore* store, std::optional<MessageId> only) {
+  EnvelopeId after = only ? MakeEnvelopeId(*only, 0) : EnvelopeId{};
+  ListingState state;
+  state.state = ListingState::State::kOffline;
+  for (;;) {
+    absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
+    if (!view.ok()) return Fail(view.status());
+    const std::vector<Envelope> page = (*view)->Envelopes(after, kPage);
+    view->reset();
+    std::string text;
+    for (const Envelope& e : page) {
+      if (only && MessageOf(e.id) != *only) return Out(text) ? 0 : 1;
+      text += QueueListingLine(e, state, absl::Now());
+      after = e.id;
+    }
+    if (!Out(text)) return 1;
+    if (page.size() < kPage) return 0;
+  }
+}
+
+int ShowMessage(QueueStore* store, MessageId id) {
+  absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
+  if (!view.ok()) return Fail(view.status());
+  absl::StatusOr<MessageRow> row = (*view)->FindMessage(id);
+  if (!row.ok()) return Fail(row.status());
+  BodyDecompressor body(row->body);
+  std::string text;
+  for (uint32_t next = 0;;) {
+    absl::StatusOr<BodyDecompressor::Progress> progress =
+        body.Read(kPiece, &text);
+    if (!progress.ok()) return Fail(progress.status());
+    if (!Out(text)) return 1;
+    text.clear();
+    if (*progress == BodyDecompressor::kEnd) return 0;
+    if (*progress != BodyDecompressor::kNeedsChunk) continue;
+    absl::StatusOr<std::vector<std::string>> chunks =
+        (*view)->BodyChunks(id, next++, 1);
+    if (!chunks.ok()) return Fail(chunks.status());
+    if (chunks->empty()) return Fail("a chunk is missing");
+    body.Feed(std::move(chunks->front()));
+  }
+}
+
+int ShowEnvelope(const QueueView& view, EnvelopeId id) {
+  absl::StatusOr<Envelope> envelope = view.FindEnvelope(id);
+  if (!envelope.ok()) return Fail(envelope.status());
+  return Out(EnvelopeToText(*envelope)) ? 0 : 1;
+}
+
+int ShowDoubts(const QueueView& view) {
+  std::string text;
+  for (const DoubtRow& d : view.Doubts(kMaxDoubts))
+    text += DoubtLine(d.envelope, d.when, d.kind, d.sender, d.dest);
+  return Out(text) ? 0 : 1;
+}
+
+int Check(QueueStore* store) {
+  absl::StatusOr<CheckSummary> summary = CheckQueue(
+      store,
+      [](absl::string_view line) { Out(absl::StrCat(VisEncode(line), "\n")); },
+      [](uint64_t) {});
+  if (!summary.ok()) return Fail(summary.status());
+  Out(absl::StrCat("queue check: ", summary->messages, " messages, ",
+                   summary->envelopes, " envelopes, ", summary->problems,
+                   " problems\n"));
+  return summary->problems == 0 ? 0 : 1;
+}
+
+int Run(QueueStore* store, const Words& words) {
+  if (words == Words{"queue", "check"}) return Check(store);
+  if (words.size() < 2 || words.size() > 3 || words[0] != "show")
+    return Fail("not available in this version");
+  const std::string argument = words.size() == 3 ? words[2] : "";
+  std::optional<MessageId> message = ParseMessageId(argument);
+  const std::optional<EnvelopeId> envelope = ParseEnvelopeId(argument);
+  if (words[1] == "queue") return ShowQueue(store, message);
+  if (words[1] == "message") {
+    if (envelope) message = MessageOf(*envelope);
+    if (message) return ShowMessage(store, *message);
+  }
+  absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
+  if (!view.ok()) return Fail(view.status());
+  if (words[1] == "envelope" && envelope)
+    return ShowEnvelope(**view, *envelope);
+  if (words[1] == "doubt") return ShowDoubts(**view);
+  if (words[1] == "ledger")
+    return Out(LedgerText((*view)->ReadLedger())) ? 0 : 1;
+  return Fail("not available in this version");
+}
+
+int Main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);
+  Words words(argv + 1, argv + argc);
+  std::string spool;
+  if (words.size() >= 2 && words[0] == "--spool") {
+    spool = words[1];
+    words.erase(words.begin(), words.begin() + 2);
+  }
+  StoreOptions options;
+  options.path = PathsBelow(spool).store;
+  options.read_only = true;
+  options.on_warning = [](absl::string_view line) {
+    WriteAll(STDERR_FILENO, absl::StrCat(line, "\n"));
+  };
+  if (!BecomeOwner(options.path))
+    return Fail(absl::StrCat(options.path, ": ", strerror(errno)));
+  absl::StatusOr<std::unique_ptr<QueueStore>> store =
+      QueueStore::Open(std::move(options));
+  if (!store.ok()) return Fail(std::string(store.status().message()));
+  return Run(store->get(), words);
+}
+
+}  // namespace
+}  // namespace holdfast
+
+int main(int argc, char** argv) { return holdfast::Main(argc, argv); }
