@@ -79,6 +79,8 @@ class DnsResolver : public Resolver {
               HostsDone done) override;
   void FindHost(const std::string& name, HostsDone done) override;
   void FindName(const IpAddress& address, NameDone done) override;
+  void FindPtr(const IpAddress& address,
+               absl::AnyInvocable<void(std::string)> done) override;
 
  private:
   void OnMx(const std::string& domain, const std::string& backup_name,
@@ -89,7 +91,6 @@ class DnsResolver : public Resolver {
   void FindAddresses(const std::string& name, AddressesDone done);
   void TryNames(std::vector<std::string> candidates, const std::string& name,
                 HostsDone done);
-  void OnPtr(const IpAddress& address, NameDone done, const DnsAnswer& answer);
   void Confirm(const IpAddress& address, std::string name, NameDone done);
   // Calls `task` in a later turn.
   void Later(Task task);
@@ -280,6 +281,13 @@ void DnsResolver::TryNames(std::vector<std::string> candidates,
 
 // ---- names
 
+// The first name in the answer that could be a host's; else empty.
+std::string NameIn(const DnsAnswer& answer) {
+  for (const DnsRecord& r : answer.records)
+    if (IsHostName(r.target)) return r.target;
+  return "";
+}
+
 void DnsResolver::FindName(const IpAddress& address, NameDone done) {
   std::string known = options_.hosts.Name(address);
   if (!known.empty())
@@ -287,20 +295,26 @@ void DnsResolver::FindName(const IpAddress& address, NameDone done) {
   dns_.Lookup(
       ReverseDnsName(address), DnsType::kPtr,
       [this, address, done = std::move(done)](const DnsAnswer& answer) mutable {
-        OnPtr(address, std::move(done), answer);
+        std::string name = NameIn(answer);
+        if (!name.empty())
+          return Confirm(address, std::move(name), std::move(done));
+        using Status = DnsAnswer::Status;
+        const bool error = answer.status == Status::kTemporary ||
+                           answer.status == Status::kInvalid;
+        done({"", error ? HostName::Confirmed::kError
+                        : HostName::Confirmed::kFail});
       });
 }
 
-void DnsResolver::OnPtr(const IpAddress& address, NameDone done,
-                        const DnsAnswer& answer) {
-  HostName none;
-  if (answer.status == DnsAnswer::Status::kTemporary ||
-      answer.status == DnsAnswer::Status::kInvalid)
-    none.confirmed = HostName::Confirmed::kError;
-  for (const DnsRecord& r : answer.records)
-    if (IsHostName(r.target))
-      return Confirm(address, r.target, std::move(done));
-  done(std::move(none));
+void DnsResolver::FindPtr(const IpAddress& address,
+                          absl::AnyInvocable<void(std::string)> done) {
+  std::string known = options_.hosts.Name(address);
+  if (!known.empty())
+    return Later([known, done = std::move(done)]() mutable { done(known); });
+  dns_.Lookup(ReverseDnsName(address), DnsType::kPtr,
+              [done = std::move(done)](const DnsAnswer& answer) mutable {
+                done(NameIn(answer));
+              });
 }
 
 void DnsResolver::Confirm(const IpAddress& address, std::string name,

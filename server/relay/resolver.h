@@ -61,7 +61,11 @@ class Resolver {
                       HostsDone done) = 0;
   // The addresses of a smarthost, a name or a literal.
   virtual void FindHost(const std::string& name, HostsDone done) = 0;
+  // What the address is called, and whether that is true.
   virtual void FindName(const IpAddress& address, NameDone done) = 0;
+  // What the address is called, said or not; empty: nothing is known.
+  virtual void FindPtr(const IpAddress& address,
+                       absl::AnyInvocable<void(std::string)> done) = 0;
 };
 
 struct ResolverOptions {

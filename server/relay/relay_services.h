@@ -1,0 +1,90 @@
+// What the room gives to its searches for routes and to its sessions.
+#ifndef HOLDFAST_SERVER_RELAY_RELAY_SERVICES_H_
+#define HOLDFAST_SERVER_RELAY_RELAY_SERVICES_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "config/config.h"
+#include "protocol/ip_address.h"
+#include "protocol/relay_url.h"
+#include "server/door/worker_messages.h"
+#include "server/loop/event_loop.h"
+#include "server/loop/stream.h"
+#include "server/relay/batch_work.h"
+#include "server/relay/resolver.h"
+
+namespace holdfast {
+
+// Makes connections.
+class Dialer {
+ public:
+  using Done =
+      absl::AnyInvocable<void(absl::StatusOr<std::unique_ptr<Stream>>)>;
+  virtual ~Dialer() = default;
+  // As Connect() in server/loop/stream.h.
+  [[nodiscard]] virtual PendingConnect Dial(
+      const IpAddress& address, uint16_t port,
+      const std::optional<IpAddress>& source, absl::Duration timeout,
+      Done done) = 0;
+};
+
+std::unique_ptr<Dialer> MakeDialer(EventLoop* loop);
+
+// A way that is being tried: where to, through which slot, as which session.
+struct Route {
+  RelayTarget target;
+  RelayProtocol protocol = RelayProtocol::kSmtp;
+  MailHost host;
+  uint16_t port = 25;
+  uint64_t slot = 0;
+  SessionId session{};
+  // What the address is called; empty until DNS has said it.
+  std::shared_ptr<std::string> host_name = std::make_shared<std::string>();
+
+  // "192.0.2.9 (mx.example.net)", "[2001:db8::1] (2001:db8::1)".
+  std::string RelayText() const;
+};
+
+// The domain or smarthost name of a target: what limits and log lines are
+// about.
+std::string TargetDomain(const RelayTarget& target);
+// "[relay:example.org,smtp]" (reference part 2, section 5.4).
+std::string TargetText(const RelayTarget& target, const Action* action);
+
+class RelayServices {
+ public:
+  virtual ~RelayServices() = default;
+
+  virtual EventLoop* loop() = 0;
+  virtual const Config& config() = 0;
+  virtual Resolver* resolver() = 0;
+  virtual Dialer* dialer() = 0;
+  virtual SessionId NewSessionId() = 0;
+
+  // Questions to `queue`.  The answer comes in a later turn; never, once
+  // cancelled or when the queue goes.  A slot that is granted for nobody is
+  // given back.  The results are never 0.
+  virtual uint64_t AskSlot(
+      SlotRequest request,
+      absl::AnyInvocable<void(const SlotAnswer&)> done) = 0;
+  virtual void CancelSlot(uint64_t question) = 0;
+  virtual uint64_t AskBody(BodyRequest request,
+                           absl::AnyInvocable<void(BodyPart)> done) = 0;
+  virtual void CancelBody(uint64_t question) = 0;
+  // A slot of 0 belonged to a queue that is gone: nobody is told.
+  virtual void ReportSlot(uint64_t slot, SlotReport::Event event) = 0;
+
+  // The outcome of one recipient of one message; the first one counts.
+  virtual void Decide(BatchWork* work, size_t message, size_t recipient,
+                      const RelayVia& via, WorkerOutcome outcome) = 0;
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_RELAY_RELAY_SERVICES_H_

@@ -1,0 +1,133 @@
+// One connection to a host: transactions of one batch after the other, then a
+// while of waiting for the next, then QUIT (reference part 2, section 3.9).
+//
+//   greeting -> busy <-> idle -> quitting -> over
+//
+// TLS will stand between stream and session: both only exchange bytes here, in
+// OnBytes() and Flush().
+#ifndef HOLDFAST_SERVER_RELAY_RELAY_SESSION_H_
+#define HOLDFAST_SERVER_RELAY_RELAY_SESSION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.h"
+#include "protocol/smtp_client_session.h"
+#include "server/relay/batch_work.h"
+#include "server/relay/body_source.h"
+#include "server/relay/relay_services.h"
+
+namespace holdfast {
+
+// Of the connection, and of every answer that we wait for.
+inline constexpr absl::Duration kReplyTimeout = absl::Seconds(300);
+inline constexpr absl::Duration kQuitTimeout = absl::Seconds(10);
+// No more of a message is produced while so much of it is not sent.
+inline constexpr size_t kMaxBacklogBytes = 256 << 10;
+// Transactions without one success that end a session.
+inline constexpr uint32_t kMaxVainTransactions = 10;
+
+class RelaySession : private SmtpClientSession::Events {
+ public:
+  // Told in the middle of the session's work: it may be given work by Run(),
+  // but must not be destroyed.
+  class Owner {
+   public:
+    virtual ~Owner() = default;
+    // The host has greeted us: the route is proven.  Then OnIdle() is called.
+    virtual void OnGreeted(RelaySession* session) = 0;
+    // It has nothing to do.
+    virtual void OnIdle(RelaySession* session) = 0;
+    // It will do no more of this: messages of it are still to be begun.
+    virtual void OnRest(std::shared_ptr<BatchWork> work) = 0;
+    // It is over.  `error`: why, empty after QUIT.
+    virtual void OnOver(RelaySession* session, const std::string& error) = 0;
+  };
+
+  RelaySession(RelayServices* services, Owner* owner, Route route,
+               const MtaLimits& limits, std::string helo,
+               std::unique_ptr<Stream> stream);
+  ~RelaySession() override;
+
+  // Only when idle; also within OnIdle().
+  void Run(std::shared_ptr<BatchWork> work);
+  // Ends it in good order after the present transaction, if there is one.
+  void Drain();
+  // Ends it at once; nobody is told but the owner.
+  void Abandon();
+  // The batch's claim is on the disk.
+  void OnClaimed();
+  // The queue that gave the slot is gone.
+  void ForgetSlot() { route_.slot = 0; }
+
+  const Route& route() const { return route_; }
+  bool idle() const { return state_ == State::kIdle; }
+  bool over() const { return state_ == State::kOver; }
+  // The batch it works on; null: none.
+  BatchWork* work() const { return work_.get(); }
+  // Of work(): the message that is under way.
+  size_t message() const { return message_; }
+  // That message is with the server, who has not answered.
+  bool passed_dot() const { return session_.in_final(); }
+
+ private:
+  enum class State : uint8_t { kGreeting, kIdle, kBusy, kQuitting, kOver };
+
+  void OnReady() override;
+  void OnResult(size_t recipient, const SmtpResult& result) override;
+  void OnBodyWanted() override;
+  void OnEnd(const std::string& error) override;
+
+  void OnBytes(absl::string_view bytes);
+  void OnClosed(const absl::Status& status);
+  void Flush();
+  void Advance();
+  bool Exhausted() const;
+  bool MustPause();
+  void BeginIdle();
+  SmtpTransaction BuildTransaction();
+  void EndTransaction();
+  void StartQuit();
+  void PumpBody();
+  bool ReadBody();
+  void AskBody(uint32_t first, uint32_t count);
+  void DropBody();
+  void WatchTime(absl::Duration wait);
+  void OnTime();
+  void Close(const std::string& error);
+  void LogError(const std::string& error) const;
+  RelayVia Via() const;
+
+  RelayServices* const services_;
+  Owner* const owner_;
+  Route route_;
+  const MtaLimits& limits_;
+  std::unique_ptr<Stream> stream_;
+  const std::string source_;
+  SmtpClientSession session_;
+  State state_ = State::kGreeting;
+  bool draining_ = false;
+  bool advancing_ = false;
+
+  std::shared_ptr<BatchWork> work_;
+  size_t message_ = 0;              // of work_
+  std::vector<size_t> recipients_;  // of that message: those in the transaction
+  bool message_sent_ = false;       // to one of them at least
+  std::unique_ptr<BodySource> body_;
+  bool body_complete_ = false;  // all of it is given to session_
+  uint64_t question_ = 0;       // for chunks; 0: none is open
+
+  uint32_t messages_ = 0;      // sent
+  uint32_t transactions_ = 0;  // begun since the last that was a success
+  absl::Duration last_end_ = -absl::InfiniteDuration();
+  absl::Duration last_activity_;
+  EventLoop::Timer timer_;  // reply, keep-alive, quit
+  EventLoop::Timer pause_;  // between transactions
+};
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_RELAY_RELAY_SESSION_H_
