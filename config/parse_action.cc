@@ -254,9 +254,9 @@ bool DirectiveParser::ParseRelayTable(ActionOptions* options,
   Action& action = options->action;
   TableRef table;
   if (!ParseTableArgument(&table)) return false;
-  const absl::string_view what = word == "helo-src" ? "helo-source"
-                                 : word == "src"    ? "source"
-                                                    : word;
+  const std::string what = word == "helo-src" ? "helo-source"
+                           : word == "src"    ? "source"
+                                              : word;
   if (!options->First(word)) {
     return Fail(
         absl::StrCat(what, " mapping already specified for this dispatcher"));
