@@ -1,6 +1,7 @@
 #include "ctl/control/control_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -20,23 +21,46 @@ int Fail(absl::string_view program, absl::string_view text) {
   return 1;
 }
 
-}  // namespace
-
-absl::StatusOr<int> ConnectUnix(const std::string& path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path)
-    return absl::InvalidArgumentError(absl::StrCat(path, ": path too long"));
-  memcpy(address.sun_path, path.data(), path.size());
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return absl::InternalError(strerror(errno));
-  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
-    return fd;
-  const int error = errno;
-  close(fd);
+absl::Status ConnectError(const std::string& path, int error) {
   if (error == ENOENT || error == ECONNREFUSED || error == ENOTDIR)
     return absl::UnavailableError(strerror(error));
   return absl::InternalError(absl::StrCat(path, ": ", strerror(error)));
+}
+
+// `name` is what is connected to, `path` what is said.
+absl::StatusOr<int> ConnectShort(const std::string& name,
+                                 const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (name.size() >= sizeof address.sun_path)
+    return ConnectError(path, ENAMETOOLONG);
+  memcpy(address.sun_path, name.data(), name.size());
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return ConnectError(path, errno);
+  if (connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0)
+    return fd;
+  const absl::Status status = ConnectError(path, errno);
+  close(fd);
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<int> ConnectUnix(const std::string& path) {
+  // A long path is reached through its folder's descriptor.
+  const size_t slash = path.rfind('/');
+  int folder = -1;
+  std::string name = path;
+  if (path.size() >= sizeof(sockaddr_un::sun_path) &&
+      slash != std::string::npos) {
+    folder = open(path.substr(0, slash + 1).c_str(),
+                  O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) return ConnectError(path, errno);
+    name = absl::StrCat("/proc/self/fd/", folder, path.substr(slash));
+  }
+  absl::StatusOr<int> fd = ConnectShort(name, path);
+  if (folder >= 0) close(folder);
+  return fd;
 }
 
 int RunControlCommand(int fd, const std::vector<std::string>& words,
