@@ -1,5 +1,5 @@
 // What smtpctl and its other names say to `queue` over the control socket: the
-// frames of a door (server/door/door.h), one request at a
+// frames of protocol/control_frames.h, one request at a
 // time on a connection.  The socket is 0666; the peer's credentials decide: uid
 // 0 and the user smtpd runs as (when it was not started by root) may all.
 #ifndef HOLDFAST_PROTOCOL_CONTROL_MESSAGES_H_

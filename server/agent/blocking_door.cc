@@ -15,6 +15,9 @@ namespace {
 
 constexpr size_t kLengthBytes = 4;
 constexpr size_t kTypeBytes = 2;
+// Behind the type: how many descriptors ride on the frame.  Here always 0.
+constexpr size_t kFdCountBytes = 1;
+constexpr size_t kHeadBytes = kTypeBytes + kFdCountBytes;
 constexpr size_t kReadBytes = 128 << 10;
 
 absl::Status SystemError(const char* call) {
@@ -64,7 +67,7 @@ absl::StatusOr<std::optional<BlockingDoor::Frame>> BlockingDoor::Read() {
   }
   const uint32_t length =
       LoadLittleEndian(absl::string_view(in_).substr(used_, kLengthBytes));
-  if (length < kTypeBytes || length > kMaxFrameBytes)
+  if (length < kHeadBytes || length > kMaxFrameBytes)
     return absl::DataLossError("frame of impossible length");
   more = Fill(kLengthBytes + length);
   if (!more.ok()) return more.status();
@@ -74,14 +77,15 @@ absl::StatusOr<std::optional<BlockingDoor::Frame>> BlockingDoor::Read() {
   used_ += kLengthBytes + length;
   return Frame{
       static_cast<uint16_t>(LoadLittleEndian(frame.substr(0, kTypeBytes))),
-      std::string(frame.substr(kTypeBytes))};
+      std::string(frame.substr(kHeadBytes))};
 }
 
 absl::Status BlockingDoor::SendFrame(uint16_t type, absl::string_view payload) {
   std::string out;
-  AppendLittleEndian(static_cast<uint32_t>(kTypeBytes + payload.size()),
+  AppendLittleEndian(static_cast<uint32_t>(kHeadBytes + payload.size()),
                      kLengthBytes, &out);
   AppendLittleEndian(type, kTypeBytes, &out);
+  AppendLittleEndian(0, kFdCountBytes, &out);
   out.append(payload.data(), payload.size());
   size_t sent = 0;
   while (sent < out.size()) {

@@ -35,8 +35,9 @@ void ReadThenPost(EventLoop* loop, QueueStore* store, Read read, Done done) {
   using Value = std::invoke_result_t<Read&, const QueueView&>;
   store->ReadLater([loop, read = std::move(read), done = std::move(done)](
                        absl::StatusOr<const QueueView*> view) mutable {
-    absl::StatusOr<Value> value = view.status();
-    if (view.ok()) value = read(**view);
+    absl::StatusOr<Value> value = view.ok()
+                                      ? absl::StatusOr<Value>(read(**view))
+                                      : absl::StatusOr<Value>(view.status());
     loop->Post([value = std::move(value), done = std::move(done)]() mutable {
       done(std::move(value));
     });
