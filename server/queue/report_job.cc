@@ -44,12 +44,15 @@ std::vector<ReportKey> ReportGroup::Keys() const {
   return keys;
 }
 
-ReportJob::ReportJob(QueueServices* services, ReportGroup group,
-                     bool headers_only, Done done)
-    : services_(services), group_(std::move(group)), done_(std::move(done)) {
+ReportJob::ReportJob(QueueServices* services, ReportGroup group, bool small,
+                     Done done)
+    : services_(services),
+      group_(std::move(group)),
+      small_(small),
+      done_(std::move(done)) {
   const bool full =
       group_.kind == ReportKind::kFailed && group_.ret == DsnReturn::kFull;
-  quote_ = full && !headers_only ? Quote::kAll : Quote::kHeaders;
+  quote_ = full && !small_ ? Quote::kAll : Quote::kHeaders;
 }
 
 void ReportJob::Start() {
@@ -132,6 +135,7 @@ void ReportJob::OnPiece(absl::StatusOr<StoredBodyReader::Piece> piece) {
 
 size_t ReportJob::Quotable(absl::string_view bytes) {
   if (quote_ == Quote::kAll) return bytes.size();
+  const size_t limit = small_ ? kMaxSmallHeaders : kMaxQuotedHeaders;
   size_t at = 0;
   while (at < bytes.size()) {
     // The empty line behind the headers is not quoted.
@@ -139,11 +143,8 @@ size_t ReportJob::Quotable(absl::string_view bytes) {
       quoted_all_ = true;
       break;
     }
-    if (line_empty_ && quoted_ + at >= kMaxQuotedHeaders / 2) {
-      quoted_all_ = true;
-      break;
-    }
-    if (quoted_ + at >= kMaxQuotedHeaders) {
+    // Cut at the end of a line, if that is to be had.
+    if (quoted_ + at >= (line_empty_ ? limit / 2 : limit)) {
       quoted_all_ = true;
       break;
     }
@@ -225,12 +226,14 @@ void ReportJob::Accept() {
 }
 
 void ReportJob::OnStoreError(const absl::Status& status) {
-  if (absl::IsResourceExhausted(status) && quote_ == Quote::kAll)
-    return Restart(Quote::kHeaders);
+  if (absl::IsResourceExhausted(status) && !small_) {
+    small_ = true;
+    return Restart(std::max(quote_, Quote::kHeaders));
+  }
   DropBody();
-  Finish(Result::kLater, absl::IsResourceExhausted(status)
-                             ? "452 4.3.1 Mail system full"
-                             : absl::StrCat("421 ", status.message()));
+  if (absl::IsResourceExhausted(status))
+    return Finish(Result::kNoRoom, "452 4.3.1 Mail system full");
+  Finish(Result::kLater, absl::StrCat("421 ", status.message()));
 }
 
 void ReportJob::DropBody() {

@@ -44,12 +44,14 @@ class ReportJob : public std::enable_shared_from_this<ReportJob> {
     kSettled,
     kRefused,  // 5xx: it will never be accepted
     kLater,
+    kNoRoom,  // later, and small
   };
   // `line` as an SMTP server would answer.
   using Done = absl::AnyInvocable<void(Result result, std::string line)>;
 
-  ReportJob(QueueServices* services, ReportGroup group, bool headers_only,
-            Done done);
+  // `small`: the store is full; a report with few headers that fits into one
+  // chunk (of a group that has at most kMaxSmallRecipients).
+  ReportJob(QueueServices* services, ReportGroup group, bool small, Done done);
 
   // Once.  `done` runs in a later turn.
   void Start();
@@ -86,6 +88,7 @@ class ReportJob : public std::enable_shared_from_this<ReportJob> {
 
   QueueServices* const services_;
   const ReportGroup group_;
+  bool small_;
   Quote quote_;
   Done done_;
   std::vector<ExpandedRecipient> recipients_;
@@ -105,6 +108,10 @@ class ReportJob : public std::enable_shared_from_this<ReportJob> {
 
 // Most of the original's headers that a report without its body quotes.
 inline constexpr size_t kMaxQuotedHeaders = 128 << 10;
+// While the store is full a report takes no more than one chunk, which the
+// reserve has room for: this much of the headers, this many recipients.
+inline constexpr size_t kMaxSmallHeaders = 16 << 10;
+inline constexpr size_t kMaxSmallRecipients = 12;
 
 }  // namespace holdfast
 

@@ -158,8 +158,14 @@ bool ReportSender::IsReady(const ReportGroup& group) {
 
 void ReportSender::StartJob(ReportGroup group) {
   const std::string key = group.Key();
+  const auto waiting = waiting_.find(key);
+  const bool small =
+      !accepting_ || (waiting != waiting_.end() && waiting->second.small);
+  // The rest stays in the store for the next pass.
+  if (small && group.reports.size() > kMaxSmallRecipients)
+    group.reports.resize(kMaxSmallRecipients);
   auto job = std::make_shared<ReportJob>(
-      services_, std::move(group), !accepting_,
+      services_, std::move(group), small,
       [this, weak = std::weak_ptr<Guard>(guard_), key](
           ReportJob::Result result, const std::string& line) {
         if (weak.lock()) OnJobDone(key, result, line);
@@ -184,7 +190,8 @@ void ReportSender::OnJobDone(const std::string& key, ReportJob::Result result,
       Drop(key, job->group().Keys());
       break;
     case ReportJob::Result::kLater:
-      RetryLater(key, line, job->group());
+    case ReportJob::Result::kNoRoom:
+      RetryLater(key, line, job->group(), result == ReportJob::Result::kNoRoom);
       break;
   }
   // Also for what was added to this group while it was in work.
@@ -193,7 +200,7 @@ void ReportSender::OnJobDone(const std::string& key, ReportJob::Result result,
 }
 
 void ReportSender::RetryLater(const std::string& key, const std::string& line,
-                              const ReportGroup& group) {
+                              const ReportGroup& group, bool small) {
   absl::Time oldest = absl::InfiniteFuture();
   for (const PendingReport& r : group.reports)
     oldest = std::min(oldest, r.added);
@@ -210,6 +217,7 @@ void ReportSender::RetryLater(const std::string& key, const std::string& line,
   }
   Waiting& waiting = waiting_[key];
   ++waiting.failures;
+  waiting.small = small;
   const absl::Duration delay =
       kRetryBase * static_cast<int64_t>(waiting.failures) * waiting.failures;
   waiting.next = services_->loop()->Elapsed() + delay;

@@ -42,6 +42,7 @@ class ReportSender {
  private:
   struct Waiting {
     uint32_t failures = 0;
+    bool small = false;   // there was no room for all of it
     absl::Duration next;  // loop time
   };
   struct Page {
@@ -60,7 +61,7 @@ class ReportSender {
   void OnJobDone(const std::string& key, ReportJob::Result result,
                  const std::string& line);
   void RetryLater(const std::string& key, const std::string& line,
-                  const ReportGroup& group);
+                  const ReportGroup& group, bool small);
   void Drop(const std::string& key, std::vector<ReportKey> reports);
   void Ended(const std::string& key);
   void WakeAfter(absl::Duration delay);

@@ -183,6 +183,31 @@ TEST_F(ReportSenderTest, NoRoomAtAllIsTriedAgain) {
   EXPECT_THAT(store().accepted, SizeIs(1));
 }
 
+// DESIGN section 3: expiry always frees space.
+TEST_F(ReportSenderTest, AFullStoreTakesSmallReportsOneAtATime) {
+  store().accepting = false;
+  std::string raw;
+  for (int i = 0; i < 2000; ++i)
+    absl::StrAppend(&raw, "X-Filler-", i, ": ", std::string(900, 'x'), "\n");
+  store().AddMessage(kOriginal, raw + "\nbody\n");
+  for (uint32_t low = 1; low <= 30; ++low) {
+    PendingReport report = Report(low);
+    report.envelope.error_line = "550 " + std::string(2000, 'e');
+    report.envelope.dsn_ret = DsnReturn::kFull;
+    store().AddReport(report);
+  }
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(3));
+  EXPECT_THAT(store().reports, IsEmpty());
+  ASSERT_THAT(store().accepted, SizeIs(3));
+  for (const AcceptMessage& a : store().accepted) {
+    EXPECT_EQ(a.body.chunks, 1u);
+    EXPECT_LE(a.body.raw_bytes, kSmallBodyBytes);
+    EXPECT_LE(a.settles.size(), kMaxSmallRecipients);
+  }
+  EXPECT_EQ(store().max_chunks_in_batch, 0u);
+}
+
 TEST_F(ReportSenderTest, TemporaryRefusalsWaitLongerEachTime) {
   services_.expand = [](const ExpandRequest&) {
     ExpandAnswer answer;
