@@ -3,6 +3,7 @@ built programs in a folder of its own, the tools beside it, and a small runner.
 
 Python's standard library only.
 """
+import atexit
 import contextlib
 import glob
 import json
@@ -26,6 +27,10 @@ PEERS = os.environ.get("HOLDFAST_PEERS") or os.path.join(
     os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
     "holdfast/peers")
 NOBODY = "nobody"
+
+
+# Closed after each test, whatever became of it.
+OPEN = []
 
 
 class Failure(Exception):
@@ -183,6 +188,7 @@ class Server:
         self.options = list(options)
         self.spool = os.path.join(self.folder, "spool")
         os.makedirs(self.spool, exist_ok=True)
+        os.chmod(self.spool, 0o711)    # the daemon insists on it
         if user is not None and os.geteuid() == 0:
             entry = pwd.getpwnam(user)
             os.chown(self.spool, entry.pw_uid, entry.pw_gid)
@@ -194,6 +200,7 @@ class Server:
                     .replace("{folder}", self.folder))
         self.process = None
         self.hostname = hostname
+        OPEN.append(self)
 
     # --- life
 
@@ -379,6 +386,7 @@ class Blackhole:
             [tool("smtp-blackhole"), "--ledger", self.ledger, "--status",
              self.status, "--seconds", "3600"] + list(options) +
             ["127.0.0.1:%d" % self.port], stdout=subprocess.PIPE, text=True)
+        OPEN.append(self)
         wait_for(lambda: os.path.exists(self.status), 10, "smtp-blackhole")
 
     def stats(self):
@@ -392,6 +400,8 @@ class Blackhole:
             self.process.terminate()
             self.process.wait(10)
         self.process.stdout.close()
+
+    close = stop
 
 
 def load(port, *options, ledger=None, check=True, timeout=600):
@@ -432,11 +442,20 @@ def peer(package, path):
 FULL = "--full" in sys.argv
 
 
+def close_all():
+    while OPEN:
+        with contextlib.suppress(OSError, Failure,
+                                 subprocess.SubprocessError):
+            OPEN.pop().close()
+
+
 def run_tests(tests):
     """Runs functions named test_*; PASS, FAIL or SKIP for each; the exit
     status.  Words on the command line choose those whose names contain one."""
     words = [w for w in sys.argv[1:] if not w.startswith("--")]
     module = os.path.basename(sys.argv[0])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    atexit.register(close_all)
     failed = 0
     for test in tests:
         name = test.__name__
@@ -455,6 +474,8 @@ def run_tests(tests):
             verdict = "FAIL"
             failed += 1
             text = "%s: %s" % (type(e).__name__, e)
+        finally:
+            close_all()
         print("%s %s %s (%.1f s)%s" % (
             verdict, module, name, time.monotonic() - begin,
             "\n    " + text.replace("\n", "\n    ") if text else ""),

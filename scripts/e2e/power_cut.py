@@ -249,6 +249,7 @@ def server_test(states, seed):
                          "--delay", "end=5")
         s.spool = os.path.join(disk.mountpoint, "spool")
         os.mkdir(s.spool)
+        os.chmod(s.spool, 0o711)
         with open(s.conf, "w") as f:
             f.write('spool "%s"\n' % s.spool + (CONF % {"sink": sink.port})
                     .replace("{port}", str(s.port)))

@@ -112,6 +112,7 @@ def with_server(size, spool_folder):
         if spool_folder:
             s.spool = os.path.join(spool_folder, "spool")
             os.mkdir(s.spool)
+            os.chmod(s.spool, 0o711)
         with open(s.conf, "w") as f:
             f.write('spool "%s"\n' % s.spool +
                     (CONF % {"size": size, "sink": sink.port}).replace(
