@@ -21,6 +21,8 @@ constexpr size_t kGarbageBytes = 256 << 10;
 constexpr size_t kLeastGarbageBytes = 4 << 10;
 // Rows of `incoming` looked at in one group.
 constexpr int kIncomingRows = 100;
+// Less room than this is none: a message may be of one chunk.
+constexpr int64_t kLeastRoomPages = 32;
 // How often the file system is asked while others commit, or while there is
 // no room.
 constexpr absl::Duration kLookPeriod = absl::Seconds(1);
@@ -285,7 +287,12 @@ void CommitThread::Adopt(const QueueTxn& queue, size_t group_size) {
     ++status.commits;
     status.last_group = group_size;
   }
-  status.accepting = queue.HasRoom();
+  // Once refused, there must be some room before clients are asked in again.
+  const int64_t wanted =
+      status.accepting
+          ? kLeastRoomPages
+          : static_cast<int64_t>(options_.reserve_bytes / kPageBytes / 8);
+  status.accepting = queue.HasRoom(wanted);
   for (const Damage& damage : queue.damage()) options_.on_damage(damage);
 }
 

@@ -87,8 +87,11 @@ class QueueTxn {
   // Writes what was kept back.  The last thing before the commit.
   void Flush();
 
-  // For after the commit.  Whether a message would be accepted.
-  bool HasRoom() const { return context_.accepting && room_pages_ > 0; }
+  // For after the commit.  Whether `pages` are left for what may come in, and
+  // nothing was refused for lack of room.
+  bool HasRoom(int64_t pages) const {
+    return context_.accepting && !refused_ && room_pages_ >= pages;
+  }
   const StateRecord& state() const { return state_; }
   const absl::flat_hash_map<EnvelopeId, bool>& claim_changes() const {
     return claim_changes_;
@@ -176,6 +179,7 @@ class QueueTxn {
   const std::string state_before_;
   StateRecord state_;
   int64_t room_pages_, report_room_pages_;
+  bool refused_ = false;
   int64_t free_bytes_;
   absl::flat_hash_map<EnvelopeId, bool> claim_changes_;  // claimed or not
   absl::node_hash_map<DestinationId, DestinationEntry> destinations_;

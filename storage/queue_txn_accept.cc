@@ -47,8 +47,10 @@ bool CarriesBody(const AcceptMessage& op) {
 
 absl::Status QueueTxn::TakeRoom(uint64_t pages, bool report) {
   int64_t* const room = report ? &report_room_pages_ : &room_pages_;
-  if (!context_.accepting || *room < static_cast<int64_t>(pages))
+  if (!context_.accepting || *room < static_cast<int64_t>(pages)) {
+    refused_ = true;
     return absl::ResourceExhaustedError("no room in the queue");
+  }
   room_pages_ -= static_cast<int64_t>(pages);
   report_room_pages_ -= static_cast<int64_t>(pages);
   return absl::OkStatus();
