@@ -153,7 +153,11 @@ class ReceiveRoomTest : public testing::Test {
       to.dest = request.rcpt;
       to.routing_key = request.rcpt.domain;
       to.ttl = absl::Hours(1);
-      answer.recipients.assign(request.rcpt.user == "two" ? 2 : 1, to);
+      if (request.rcpt.user == "fat") to.mda_exec = std::string(3 << 20, 'x');
+      answer.recipients.assign(request.rcpt.user == "two"    ? 2
+                               : request.rcpt.user == "many" ? 6000
+                                                             : 1,
+                               to);
     }
     lookup_->Send(answer);
   }
@@ -275,6 +279,27 @@ TEST_F(ReceiveRoomTest, EachEnvelopeOfAMessageHasItsOwnId) {
   EXPECT_NE(envelopes[1].id, envelopes[2].id);
   // With two recipients the header names none.
   EXPECT_FALSE(absl::StrContains(AcceptedBody(), "for <"));
+}
+
+TEST_F(ReceiveRoomTest, WhatRecipientsBecomeFitsInAFrame) {
+  Client client(&loop_, room_.get());
+  client.Say("EHLO x\r\nMAIL FROM:<>\r\n");
+  const std::string ok =
+      "250 2.1.5 Destination address valid: Recipient ok\r\n";
+  const std::string refused =
+      "451 4.5.3 Too many recipients: Too many recipients\r\n";
+  EXPECT_EQ(client.Say("RCPT TO:<fat@x>\r\nRCPT TO:<fat@x>\r\n"
+                       "RCPT TO:<fat@x>\r\nRCPT TO:<joe@x>\r\n"),
+            ok + ok + refused + ok);
+  client.Say("DATA\r\n");
+  client.Say(".\r\n");
+  ASSERT_EQ(accepts_.size(), 1u);
+  EXPECT_EQ(accepts_[0].envelopes.size(), 3u);
+  AnswerAccept(AcceptResult::kOk);
+  client.Say("MAIL FROM:<>\r\n");
+  client.Read();
+  EXPECT_EQ(client.Say("RCPT TO:<many@x>\r\nRCPT TO:<many@x>\r\n"),
+            ok + refused);
 }
 
 TEST_F(ReceiveRoomTest, PipelinedRecipientsAreAskedForTogether) {

@@ -21,6 +21,19 @@ std::string WithoutBrackets(const std::string& address) {
   return address.substr(1, address.size() - 2);
 }
 
+// More than the envelope takes in a frame.
+size_t EncodedBytes(const Envelope& e) {
+  constexpr size_t kNumbers = 256;
+  size_t bytes = kNumbers;
+  for (const std::string* text :
+       {&e.action, &e.tag, &e.smtpname, &e.helo, &e.hostname, &e.sockaddr,
+        &e.sender.user, &e.sender.domain, &e.rcpt.user, &e.rcpt.domain,
+        &e.dest.user, &e.dest.domain, &e.dsn_envid, &e.dsn_orcpt, &e.mda_user,
+        &e.mda_subaddress, &e.mda_exec, &e.routing_key})
+    bytes += text->size();
+  return bytes;
+}
+
 Reply ReplyFor(AcceptResult failure) {
   return failure == AcceptResult::kNoRoom ? replies::NoRoom()
                                           : replies::TemporaryFailure();
@@ -268,8 +281,9 @@ void SmtpConnection::OnExpanded(uint64_t question, const ForwardPath& path,
 bool SmtpConnection::AddRecipient(const ForwardPath& path,
                                   const ExpandAnswer& answer) {
   std::vector<Envelope>& envelopes = transaction_->envelopes;
-  if (envelopes.size() + answer.recipients.size() > kMaxEnvelopesPerMessage)
-    return false;
+  const size_t before = envelopes.size();
+  if (before + answer.recipients.size() > kMaxEnvelopesPerMessage) return false;
+  size_t bytes = transaction_->envelope_bytes;
   const ReversePath& sender = transaction_->sender;
   for (const ExpandedRecipient& to : answer.recipients) {
     Envelope envelope;
@@ -297,8 +311,14 @@ bool SmtpConnection::AddRecipient(const ForwardPath& path,
     envelope.expires =
         absl::UnixEpoch() +
         (to.ttl > absl::ZeroDuration() ? to.ttl : services_->queue_ttl);
+    bytes += EncodedBytes(envelope);
     envelopes.push_back(std::move(envelope));
   }
+  if (bytes > kMaxEnvelopeBytesPerMessage) {
+    envelopes.resize(before);
+    return false;
+  }
+  transaction_->envelope_bytes = bytes;
   transaction_->recipients.push_back({path.address, envelopes.size() - 1});
   return true;
 }

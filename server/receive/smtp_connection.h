@@ -35,8 +35,10 @@ inline constexpr int64_t kMinMessageRate = 1000;
 inline constexpr absl::Duration kLingerTimeout = absl::Seconds(5);
 // Replies that the client does not read: above this we don't read either.
 inline constexpr size_t kMaxReplyBacklog = 64 << 10;
-// What the recipients of one message may become.
+// What the recipients of one message may become: they travel in one frame,
+// with the body (kMaxFrameBytes).
 inline constexpr size_t kMaxEnvelopesPerMessage = 10000;
+inline constexpr size_t kMaxEnvelopeBytesPerMessage = 8 << 20;
 
 // What a listener means for its sessions.
 struct ReceiveListener {
@@ -104,6 +106,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
     ReversePath sender;
     std::vector<Recipient> recipients;
     std::vector<Envelope> envelopes;
+    size_t envelope_bytes = 0;  // of envelopes, encoded, at most
   };
 
   void OnName(const std::string& name);
