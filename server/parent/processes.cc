@@ -92,6 +92,9 @@ absl::StatusOr<pid_t> SystemProcesses::Start(ProgramStart start,
   }
   for (size_t i = 0; i < start.fds.size(); ++i)
     placed = placed && place(start.fds[i].get(), 3 + static_cast<int>(i));
+  // What smtpd itself was started with, by whomever, goes no further.
+  posix_spawn_file_actions_addclosefrom_np(
+      files, 3 + static_cast<int>(start.fds.size()));
   if (!placed)
     return absl::UnavailableError(absl::StrCat("dup: ", strerror(errno)));
 

@@ -1,0 +1,145 @@
+#include "server/parent/auth_pool.h"
+
+#include <signal.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/loop/fake_event_loop.h"
+#include "server/parent/fake_processes.h"
+
+namespace holdfast {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+class AuthPoolTest : public testing::Test {
+ protected:
+  struct Auth {
+    FakeProcesses::Child* child = nullptr;
+    std::unique_ptr<Door> door;
+    std::vector<UserQuestion> questions;
+    bool closed = false;
+  };
+  void TearDown() override { auths_.clear(); }
+
+  void Ask(uint64_t question, const std::string& name = "bob") {
+    UserQuestion q;
+    q.question = question;
+    q.name = name;
+    pool_.Ask(q, [this](UserAnswer answer) { answers_.push_back(answer); });
+    Meet();
+  }
+  void Meet() {
+    for (size_t i = auths_.size(); i < processes_.children.size(); ++i) {
+      auto auth = std::make_unique<Auth>();
+      Auth* a = auth.get();
+      a->child = processes_.children[i].get();
+      a->door = MakeDoor(&loop_, std::move(a->child->start.fds.at(0)));
+      a->door->SetCallbacks(
+          [a](Frame& frame) {
+            EXPECT_TRUE(Dispatch<UserQuestion>(
+                frame, [a](UserQuestion& q) { a->questions.push_back(q); }));
+          },
+          [a](absl::Status) { a->closed = true; });
+      auths_.push_back(std::move(auth));
+    }
+    loop_.RunReady();
+  }
+  void Answer(Auth* auth) {
+    UserAnswer answer;
+    answer.question = auth->questions.back().question;
+    answer.result = UserAnswer::Result::kFound;
+    answer.home = "/home/" + auth->questions.back().name;
+    auth->door->Send(answer);
+    Meet();
+  }
+  void End(Auth* auth) {
+    auth->door.reset();
+    processes_.End(auth->child, kKilled);
+    Meet();
+  }
+
+  FakeEventLoop loop_;
+  FakeProcesses processes_;
+  AuthPool pool_{&loop_, &processes_, "/x/smtpd-auth"};
+  std::vector<std::unique_ptr<Auth>> auths_;
+  std::vector<UserAnswer> answers_;
+};
+
+TEST_F(AuthPoolTest, AChildIsUsedAgain) {
+  Ask(1);
+  ASSERT_EQ(auths_.size(), 1u);
+  EXPECT_EQ(auths_[0]->child->start.path, "/x/smtpd-auth");
+  Answer(auths_[0].get());
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(answers_[0].question, 1u);
+  EXPECT_EQ(answers_[0].home, "/home/bob");
+  Ask(2);
+  EXPECT_EQ(auths_.size(), 1u);
+  Answer(auths_[0].get());
+  EXPECT_EQ(answers_.size(), 2u);
+}
+
+TEST_F(AuthPoolTest, SixteenAtOnceTheRestWaits) {
+  for (uint64_t q = 1; q <= 20; ++q) Ask(q);
+  ASSERT_EQ(auths_.size(), kMaxAuthProcesses);
+  Answer(auths_[0].get());
+  EXPECT_EQ(auths_[0]->questions.back().question, 17u);
+  EXPECT_EQ(auths_.size(), kMaxAuthProcesses);
+}
+
+TEST_F(AuthPoolTest, AHungDatabaseIsAnErrorAfterItsDeadline) {
+  Ask(1);
+  loop_.Advance(kAuthDeadline);
+  EXPECT_THAT(auths_[0]->child->signals, ElementsAre(SIGKILL));
+  EXPECT_THAT(answers_, IsEmpty());
+  End(auths_[0].get());
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(answers_[0].result, UserAnswer::Result::kError);
+  Ask(2);
+  EXPECT_EQ(auths_.size(), 2u);
+}
+
+TEST_F(AuthPoolTest, IdleChildrenGo) {
+  Ask(1);
+  Answer(auths_[0].get());
+  loop_.Advance(kAuthIdle);
+  EXPECT_TRUE(auths_[0]->closed);
+  End(auths_[0].get());
+  EXPECT_EQ(answers_.size(), 1u);
+}
+
+TEST_F(AuthPoolTest, AChildThatSaysNonsenseIsKilled) {
+  Ask(1);
+  auths_[0]->door->Send(UserQuestion{});
+  loop_.RunReady();
+  EXPECT_THAT(auths_[0]->child->signals, ElementsAre(SIGKILL));
+  End(auths_[0].get());
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(answers_[0].result, UserAnswer::Result::kError);
+}
+
+TEST_F(AuthPoolTest, NamesThatNoUserHas) {
+  Ask(1, "");
+  Ask(2, std::string("b\0b", 3));
+  Ask(3, std::string(256, 'b'));
+  EXPECT_THAT(auths_, IsEmpty());
+  ASSERT_EQ(answers_.size(), 3u);
+  for (const UserAnswer& answer : answers_)
+    EXPECT_EQ(answer.result, UserAnswer::Result::kNotFound);
+}
+
+TEST_F(AuthPoolTest, WithoutProcessesTheAnswerIsAnError) {
+  processes_.refuse = true;
+  Ask(1);
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(answers_[0].result, UserAnswer::Result::kError);
+}
+
+}  // namespace
+}  // namespace holdfast
