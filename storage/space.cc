@@ -27,7 +27,10 @@ SpaceKeeper::SpaceKeeper(int fd, uint64_t reserve_bytes, double min_free)
 void SpaceKeeper::Extend(const LmdbSpace& space) {
   const uint64_t map_bytes = space.map_pages * space.page_bytes;
   const uint64_t used_end = (space.last_page + 1) * space.page_bytes;
-  const uint64_t wanted = std::min(map_bytes, used_end + reserve_bytes_);
+  // The reserve, and what one group may take (half as much): a group must not
+  // be told "no room" because the file had not been made longer yet.
+  const uint64_t wanted =
+      std::min(map_bytes, used_end + reserve_bytes_ + reserve_bytes_ / 2);
   if (!can_reserve_ || file_bytes_ >= wanted) return;
   const uint64_t step = std::clamp(file_bytes_ / 8, kMinStep, kMaxStep);
   // Not posix_fallocate(3), whose emulation writes into pages in use.
