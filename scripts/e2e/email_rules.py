@@ -108,11 +108,15 @@ def split_header(lines):
 
 
 def complete(field):
-    """Adds @HOST to the addresses without a domain; folding stays."""
+    """Adds @HOST to the addresses without a domain; folding stays.  Members of
+    a group are addresses like others (the reference damages groups: its quirk
+    16, advice: deviate)."""
     text = b"\n".join(field)
     name, value = text.split(b":", 1)
-    return (name + b":" + b",".join(
-        complete_one(e) for e in split_addresses(value))).split(b"\n")
+    parts = split_addresses(value) + [b""]
+    return (name + b":" + b"".join(
+        part if following == b":" else complete_one(part)
+        for part, following in zip(parts, parts[1:]))).split(b"\n")
 
 
 def scan(text):
@@ -141,11 +145,12 @@ def scan(text):
 
 
 def split_addresses(value):
+    """The elements and what separates them, in order."""
     parts = []
     start = 0
     for position, char, quoted in scan(value):
-        if char == b"," and not quoted:
-            parts.append(value[start:position])
+        if char in (b",", b";", b":") and not quoted:
+            parts += [value[start:position], char]
             start = position + 1
     return parts + [value[start:]]
 
@@ -153,7 +158,7 @@ def split_addresses(value):
 def complete_one(element):
     plain = b"".join(char if not quoted else b"_"
                      for _, char, quoted in scan(element))
-    if not plain.strip() or b"@" in plain or b":" in plain or \
+    if not plain.strip() or plain in (b",", b";", b":") or b"@" in plain or \
             b"<>" in plain.replace(b" ", b""):
         return element
     if b"<" in plain:
