@@ -159,6 +159,7 @@ void SmtpClientSession::Quit() {
 // ---- what is answered
 
 void SmtpClientSession::OnReply(const SmtpReply& reply) {
+  ++replies_;
   if (live_ == 0) return OnUnasked(reply);
   const Expected to = expected_.front();
   expected_.pop_front();

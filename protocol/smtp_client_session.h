@@ -44,8 +44,8 @@ struct SmtpResult {
 class SmtpClientSession {
  public:
   // Told during calls of the session.  From OnReady() and OnBodyWanted() the
-  // owner may call Begin(), AppendBody(), FinishBody() and Quit(); the session
-  // must not be destroyed from any of them.
+  // owner may call Begin(), AppendBody(), FinishBody(), Quit() and
+  // ConnectionLost(); the session must not be destroyed from any of them.
   class Events {
    public:
     virtual ~Events() = default;
@@ -95,6 +95,9 @@ class SmtpClientSession {
   // The final dot is out, the answer is not in.
   bool in_final() const { return state_ == State::kFinal; }
   bool over() const { return state_ == State::kOver; }
+  // Whole replies so far.  Only these are a sign of life: a server that drips
+  // bytes without end is as good as silent.
+  uint64_t replies() const { return replies_; }
   const SmtpExtensions& extensions() const { return extensions_; }
 
  private:
@@ -147,6 +150,7 @@ class SmtpClientSession {
   Events* const events_;
   State state_ = State::kGreeting;
   SmtpReplyParser parser_;
+  uint64_t replies_ = 0;
   SmtpExtensions extensions_;
   std::string out_;
   // Commands without a reply, in order; the first live_ of them were sent.

@@ -418,6 +418,21 @@ TEST_F(RelayRoomTest, SilenceEndsAfterItsTime) {
   EXPECT_THAT(outcomes_, ElementsAre("100 Temp Connection timeout"));
 }
 
+TEST_F(RelayRoomTest, DrippingIsNoAnswer) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->answers["dot"] = {Server::kSilence};
+  };
+  Give(Batch(1, {{"a@a.test"}}));
+  int drops = 0;
+  for (; outcomes_.empty() && drops < 10; ++drops) {
+    dialer_->connections[0]->stream->Write(drops == 0 ? "250-" : "x");
+    loop_.Advance(absl::Seconds(100));
+  }
+  EXPECT_EQ(drops, 3);
+  EXPECT_THAT(outcomes_, ElementsAre("100 Temp Connection timeout"));
+}
+
 TEST_F(RelayRoomTest, AnIdleSessionTakesTheNextBatchOfItsTarget) {
   Start();
   Give(Batch(1, {{"a@a.test"}}));

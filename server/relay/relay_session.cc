@@ -59,8 +59,10 @@ RelaySession::~RelaySession() { DropBody(); }
 // ---- bytes
 
 void RelaySession::OnBytes(absl::string_view bytes) {
-  last_activity_ = services_->loop()->Elapsed();
+  const uint64_t replies = session_.replies();
   session_.Receive(bytes);
+  if (session_.replies() != replies)
+    last_activity_ = services_->loop()->Elapsed();
   Flush();
 }
 
