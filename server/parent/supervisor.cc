@@ -156,7 +156,8 @@ void Supervisor::Kill(Slot* slot) {
 }
 
 void Supervisor::OnDoorClosed(Slot* slot, const absl::Status& why) {
-  if (!why.ok()) {
+  // A reset is no more than a process that ended with something unread.
+  if (absl::IsDataLoss(why)) {
     LogWarn("warn: %s: %s", RoomName(slot->room), why.message());
     return Kill(slot);
   }

@@ -306,6 +306,18 @@ TEST_F(SupervisorTest, ARoomWithoutADoorIsKilledAfterAWhile) {
   EXPECT_THAT(relay->child->signals, ElementsAre(SIGKILL));
 }
 
+TEST_F(SupervisorTest, ARoomThatEndsWithSomethingUnreadIsNoSuspect) {
+  BeginAll();
+  FakeRoom* deliver = Find(Room::kDeliver);
+  deliver->door->PauseReading();
+  SetVerbose message;
+  Find(Room::kQueue)->door->Send(message);
+  loop_.RunReady();
+  deliver->door.reset();  // resets the connection
+  loop_.RunReady();
+  EXPECT_THAT(deliver->child->signals, IsEmpty());
+}
+
 TEST_F(SupervisorTest, VerboseGoesToAll) {
   BeginAll();
   SetVerbose message;
