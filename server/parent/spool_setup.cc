@@ -1,5 +1,6 @@
 #include "server/parent/spool_setup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -38,6 +39,25 @@ bool MakeFolder(const FolderRule& rule) {
   const gid_t group = rule.group.value_or(static_cast<gid_t>(-1));
   return fchown(fd.get(), rule.owner, group) == 0 &&
          fchmod(fd.get(), rule.mode) == 0;
+}
+
+// An empty folder that somebody made for us (`mkdir /srv/mail`, then `spool
+// "/srv/mail"`) gets the mode it must have; one that is in use is never
+// changed, only complained about.
+void AdoptEmptyFolder(const FolderRule& rule) {
+  OwnedFd fd(
+      open(rule.path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat st;
+  if (!fd || fstat(fd.get(), &st) != 0 || st.st_uid != rule.owner) return;
+  DIR* const folder = opendir(rule.path.c_str());
+  if (folder == nullptr) return;
+  bool empty = true;
+  while (const dirent* entry = readdir(folder)) {
+    const std::string name = entry->d_name;
+    empty = empty && (name == "." || name == "..");
+  }
+  closedir(folder);
+  if (empty) fchmod(fd.get(), rule.mode);
 }
 
 }  // namespace
@@ -87,7 +107,9 @@ absl::Status SetUpSpool(const SpoolPaths& paths, const SpoolOwners& owners,
     return found.empty();
   };
   if (!MakeParents(paths.root)) problems->push_back(SystemText(paths.root));
-  if (!ensure({paths.root, 0711, owners.root, std::nullopt}) ||
+  const FolderRule root = {paths.root, 0711, owners.root, std::nullopt};
+  AdoptEmptyFolder(root);
+  if (!ensure(root) ||
       !ensure({EmptyFolder(paths), 0711, owners.root, std::nullopt}) ||
       !ensure({paths.store, 0700, owners.queue, std::nullopt}))
     return absl::FailedPreconditionError("error in spool directory setup");
