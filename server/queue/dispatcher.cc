@@ -54,7 +54,7 @@ absl::Status Dispatcher::Send(const DestinationRow& destination,
   flying.key = {worker, BatchId(++last_batch_)};
   flying.destination = destination.id;
   flying.kind = kind;
-  flying.sent = p_.loop->Elapsed();
+  flying.round = destination.failures;
   const BatchKey key = flying.key;
   if (kind == DeliveryKind::kMta) {
     SendToRelay(key, destination.id, std::move(target),

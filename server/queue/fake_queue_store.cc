@@ -70,7 +70,6 @@ class Writer {
     for (EnvelopeId id : op.envelopes) {
       d_.claims[{op.worker, op.batch}].insert(id);
       d_.claimed[id] = {op.worker, op.batch};
-      DestinationOf(d_.envelopes[id]).unclaimed.erase({d_.due[id], id});
     }
     return {};
   }
@@ -115,11 +114,14 @@ class Writer {
     const auto it = d_.destinations.find(op.destination);
     if (it == d_.destinations.end()) return Failed(absl::NotFoundError("none"));
     DestinationRow& row = it->second.row;
-    row.postponed_until = op.until;
-    row.first_failure = op.first_failure;
-    row.failures = op.failures;
+    const bool postponed = op.until > now_;
+    row.postponed_until = postponed ? op.until : absl::InfinitePast();
+    row.first_failure = postponed ? op.first_failure : absl::InfinitePast();
+    row.failures = postponed ? op.failures : 0;
     row.error = op.error;
-    if (!it->second.unclaimed.empty()) Changed(it->second);
+    if (!postponed && !it->second.by_due.empty()) {
+      Changed(it->second, it->second.by_due.begin()->first);
+    }
     return {};
   }
 
@@ -171,34 +173,37 @@ class Writer {
     return destination;
   }
 
-  void Changed(const FakeDisk::Destination& destination) {
-    LaneChange change;
-    change.destination = destination.row.id;
-    change.kind = destination.row.kind;
-    change.due = std::max(destination.unclaimed.begin()->first,
-                          destination.row.postponed_until);
-    result_.lanes.push_back(change);
+  void Changed(const FakeDisk::Destination& destination, absl::Time due) {
+    result_.lanes.push_back({destination.row.id, destination.row.kind, due});
   }
 
   void InsertLane(const Envelope& e, absl::Time due) {
     FakeDisk::Destination& destination = DestinationOf(e);
     destination.lane.insert({-e.priority, due, e.id});
-    destination.unclaimed.insert({due, e.id});
+    destination.by_due.insert({due, e.id});
     d_.due[e.id] = due;
-    Changed(destination);
+    Changed(destination, due);
   }
 
-  void EraseLane(const Envelope& e) {
+  void LeaveLane(const Envelope& e) {
     const auto due = d_.due.find(e.id);
     if (due == d_.due.end()) return;
     FakeDisk::Destination& destination = DestinationOf(e);
     destination.lane.erase({-e.priority, due->second, e.id});
-    destination.unclaimed.erase({due->second, e.id});
+    destination.by_due.erase({due->second, e.id});
     d_.due.erase(due);
-    if (!destination.lane.empty()) return;
-    const DestinationId id = destination.row.id;
-    d_.destination_ids.erase({e.kind, e.action, e.routing_key});
-    d_.destinations.erase(id);
+  }
+
+  // The destination goes with the last row of its lane.
+  void EraseLane(const Envelope& e) {
+    LeaveLane(e);
+    const auto id = d_.destination_ids.find({e.kind, e.action, e.routing_key});
+    if (id == d_.destination_ids.end() ||
+        !d_.destinations[id->second].lane.empty()) {
+      return;
+    }
+    d_.destinations.erase(id->second);
+    d_.destination_ids.erase(id);
   }
 
   void Unclaim(EnvelopeId id) {
@@ -207,9 +212,8 @@ class Writer {
     claim->second.erase(id);
     if (claim->second.empty()) d_.claims.erase(claim);
     d_.claimed.erase(it);
-    FakeDisk::Destination& destination = DestinationOf(d_.envelopes[id]);
-    destination.unclaimed.insert({d_.due[id], id});
-    Changed(destination);
+    // The row was in its lane all the time.
+    Changed(DestinationOf(d_.envelopes[id]), d_.due[id]);
   }
 
   void End(EnvelopeId id, Ending ending, bool report, ReportKind kind) {
@@ -283,7 +287,7 @@ class Writer {
   }
 
   void Retime(const Envelope& e, absl::Time due) {
-    EraseLane(e);
+    LeaveLane(e);
     InsertLane(e, due);
   }
 
@@ -339,8 +343,8 @@ class FakeDiskView : public QueueView {
       size_t limit) const override {
     std::vector<std::pair<absl::Time, DestinationId>> all;
     for (const auto& [id, destination] : d_.destinations) {
-      if (destination.unclaimed.empty()) continue;
-      const absl::Time due = std::max(destination.unclaimed.begin()->first,
+      if (destination.by_due.empty()) continue;
+      const absl::Time due = std::max(destination.by_due.begin()->first,
                                       destination.row.postponed_until);
       const std::pair<absl::Time, DestinationId> row(due, id);
       if (due <= until && row > std::make_pair(after_due, after)) {
@@ -357,9 +361,8 @@ class FakeDiskView : public QueueView {
     if (it == d_.destinations.end()) return absl::NotFoundError("none");
     DestinationRow row = it->second.row;
     row.envelopes = it->second.lane.size();
-    row.next_due = it->second.unclaimed.empty()
-                       ? absl::InfiniteFuture()
-                       : it->second.unclaimed.begin()->first;
+    row.next_due = it->second.by_due.empty() ? absl::InfiniteFuture()
+                                             : it->second.by_due.begin()->first;
     return row;
   }
 

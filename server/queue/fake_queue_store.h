@@ -26,7 +26,7 @@ struct FakeDisk {
     DestinationRow row;
     // (-priority, due, envelope)
     std::set<std::tuple<int, absl::Time, EnvelopeId>> lane;
-    std::set<std::pair<absl::Time, EnvelopeId>> unclaimed;  // by due time
+    std::set<std::pair<absl::Time, EnvelopeId>> by_due;  // the same rows
   };
   struct Message {
     MessageRow row;

@@ -42,11 +42,11 @@ struct FlyingBatch {
   BatchKey key;
   DestinationId destination{};
   DeliveryKind kind = DeliveryKind::kMta;
-  absl::Duration sent;  // EventLoop::Elapsed()
-  bool kept = false;    // of an earlier start; destination is not known
-  bool told = false;    // BatchClaimed went out: something may have been sent
+  uint32_t round = 0;  // failures of its destination when it was sent
+  bool kept = false;   // of an earlier start; destination is not known
+  bool told = false;   // BatchClaimed went out: something may have been sent
   bool over = false;   // the scheduler has heard that it is done
-  bool tried = false;   // an outcome other than "returned" has come
+  bool tried = false;  // an outcome other than "returned" has come
   size_t with_worker = 0;
   std::vector<EnvelopeId> envelopes;  // that are still in the table
 };

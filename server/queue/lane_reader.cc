@@ -27,6 +27,26 @@ LoadedMessage LoadMessage(const QueueView& view, MessageId id) {
   return m;
 }
 
+// When something of a lane becomes due that is not due at `now`.  The agenda
+// does not say: it names the earliest row, which may be in flight.
+absl::Time NextDue(const QueueView& view, DestinationId id, absl::Time now) {
+  constexpr EnvelopeId kLast{~uint64_t{0}};
+  absl::Time next = absl::InfiniteFuture();
+  LanePosition from;
+  from.due = now;
+  from.envelope = kLast;
+  for (;;) {
+    const auto rows = view.Lane(id, from, absl::InfiniteFuture(), 1);
+    if (rows.empty()) return next;
+    const LanePosition& row = rows[0];
+    from.priority = row.priority;
+    from.due = now;
+    if (row.due <= now) continue;  // the head of a lower priority
+    next = std::min(next, row.due);
+    from.due = absl::InfiniteFuture();  // on to lower priorities
+  }
+}
+
 class Reading {
  public:
   Reading(const QueueView& view, const LaneRequest& request,
@@ -85,6 +105,7 @@ LaneContents ReadLane(const QueueView& view, const LaneRequest& request) {
     }
     if (rows.size() < page) {
       out.exhausted = true;
+      out.next_due = NextDue(view, request.destination, request.now);
       return out;
     }
   }

@@ -44,6 +44,7 @@ struct LaneContents {
   std::vector<std::pair<EnvelopeId, absl::Status>> unreadable;
   LanePosition last;       // the last row that was looked at
   bool exhausted = false;  // nothing more was due behind `last`
+  absl::Time next_due = absl::InfiniteFuture();  // if so: what will be
 };
 
 // At most `want` envelopes, and kMaxLoadedBytes of bodies, of a lane; none if

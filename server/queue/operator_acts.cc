@@ -135,8 +135,8 @@ void OperatorActs::CommitSlice(JobRef job, std::vector<Found> found) {
       }));
 }
 
-// Scheduling by hand goes before the postponement of the destination; what is
-// known of its failures stays.
+// Scheduling by hand goes before the postponement of the destination, and
+// begins its count of failures anew.
 void OperatorActs::Hurry(const DestinationRow& destination, QueueBatch* batch) {
   if (destination.id == DestinationId(0) ||
       destination.postponed_until <= p_.loop->Now()) {
@@ -145,8 +145,6 @@ void OperatorActs::Hurry(const DestinationRow& destination, QueueBatch* batch) {
   PostponeDestination now;
   now.destination = destination.id;
   now.until = absl::UnixEpoch();
-  now.first_failure = destination.first_failure;
-  now.failures = destination.failures;
   now.error = destination.error;
   batch->push_back(std::move(now));
 }

@@ -136,7 +136,7 @@ void OutcomeRecorder::TellScheduler(FlyingBatch* batch,
     p_.scheduler->OnAnswered(batch->destination, recording.items.size());
     if (!outcomes.destination_failure.empty()) {
       p_.scheduler->OnFailed(batch->destination, outcomes.destination_failure,
-                             batch->sent);
+                             batch->round);
     } else if (batch->tried) {
       p_.scheduler->OnWorks(batch->destination);
     }

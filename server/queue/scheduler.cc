@@ -210,6 +210,7 @@ void Scheduler::HandOut(Active* a, LaneContents contents) {
   }
   a->after = contents.last;
   a->more = !contents.exhausted || a->rewind;
+  WakeAt(contents.next_due);
   for (const auto& [id, status] : contents.unreadable) {
     // The store puts it aside; here it must only not be met again.
     LogWarn("warn: invalid envelope %s: %s", ToString(id),
@@ -315,10 +316,10 @@ void Scheduler::OnWorks(DestinationId id) {
 }
 
 void Scheduler::OnFailed(DestinationId id, const std::string& error,
-                         absl::Duration sent) {
+                         uint32_t round) {
   Active* a = Find(id);
   // Batches of one round find out the same thing; it counts once.
-  if (a == nullptr || sent <= a->failed_at) return;
+  if (a == nullptr || round != a->row.failures) return;
   Postpone(a, error);
 }
 
@@ -326,7 +327,6 @@ void Scheduler::Postpone(Active* a, const std::string& error) {
   const absl::Time now = p_.loop->Now();
   if (a->row.failures == 0) a->row.first_failure = now;
   ++a->row.failures;
-  a->failed_at = p_.loop->Elapsed();
   a->postponed_until = QuadraticTime(
       a->row.first_failure, RetryBase(a->row.kind), a->row.failures, now);
   if (a->proven && a->row.kind == DeliveryKind::kMta) {

@@ -61,7 +61,7 @@ class Scheduler {
   static constexpr absl::Duration kMaxSleep = absl::Minutes(1);
   // ... and so long after a destination has been dealt with, for what becomes
   // due of it later.
-  static constexpr absl::Duration kLookAgain = absl::Milliseconds(100);
+  static constexpr absl::Duration kLookAgain = absl::Seconds(1);
 
   // All outlive it.
   struct Parts {
@@ -101,9 +101,9 @@ class Scheduler {
   void OnBatchOver(DestinationId id, bool untried);
   // It took a connection: its hosts answer.
   void OnWorks(DestinationId id);
-  // None of its hosts did; `sent` is when the batch that found out was sent.
-  void OnFailed(DestinationId id, const std::string& error,
-                absl::Duration sent);
+  // None of its hosts did; `round` is how often it had failed when the batch
+  // that found out was sent.
+  void OnFailed(DestinationId id, const std::string& error, uint32_t round);
   // An operator wants it tried now.
   void ForgetPostponement(DestinationId id);
 
@@ -123,7 +123,6 @@ class Scheduler {
     uint32_t turns = 0;  // since it became active
     int committing = 0;  // changes of its row on their way to the disk
     absl::Time postponed_until = absl::InfinitePast();
-    absl::Duration failed_at = -absl::InfiniteDuration();
     EventLoop::Timer rest;                      // set: rests
     absl::flat_hash_set<EnvelopeId> set_aside;  // unreadable, being held
   };

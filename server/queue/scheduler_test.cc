@@ -422,6 +422,28 @@ TEST_F(SchedulerTest, WhatBecomesDueLaterIsNotForgotten) {
   EXPECT_EQ(bed_.relay->batches.size(), 1u);
 }
 
+TEST_F(SchedulerTest, WhatBecomesDueWhileAnotherIsInFlightGoesInTime) {
+  bed_.Boot();
+  bed_.AcceptFor("example.net");
+  bed_.relay->Answer(bed_.relay->Take(), Result::kTempFail, "450 later");
+  bed_.Run();
+  bed_.loop.Advance(absl::Seconds(390));
+  bed_.AcceptFor("example.net");
+  bed_.relay->Take();  // hangs; the agenda names its due time, in the past
+  bed_.loop.Advance(absl::Seconds(9));
+  EXPECT_TRUE(bed_.relay->batches.empty());
+  bed_.loop.Advance(absl::Seconds(1));
+  EXPECT_EQ(bed_.relay->batches.size(), 1u);
+}
+
+TEST_F(SchedulerTest, WhatIsInFlightDoesNotKeepTheReaderBusy) {
+  for (int i = 0; i < 50; ++i) Preload(absl::StrCat("d", i, ".test"), 1);
+  bed_.Boot();
+  const uint64_t reads = bed_.store->reads();
+  bed_.loop.Advance(absl::Minutes(5));
+  EXPECT_LT(bed_.store->reads() - reads, 50u * 10);
+}
+
 TEST_F(SchedulerTest, AClockThatJumpsIsNoticed) {
   bed_.Boot();
   bed_.AcceptFor("example.net");
