@@ -34,11 +34,10 @@ void AppendFinding(std::string* json, const char* name,
 }  // namespace
 
 std::string EnvelopeInMaildirName(absl::string_view name) {
-  for (const absl::string_view part :
-       std::vector<absl::string_view>(absl::StrSplit(name, '.'))) {
-    if (IsEnvelopeId(part)) return std::string(part);
-  }
-  return "";
+  const std::vector<absl::string_view> parts = absl::StrSplit(name, '.');
+  // The time, the store and the envelope, then a host of any form.
+  if (parts.size() < 4 || !IsEnvelopeId(parts[2])) return "";
+  return std::string(parts[2]);
 }
 
 void LedgerCompare::Finding::Add(std::string example) {

@@ -109,7 +109,7 @@ TEST(LedgerCompareTest, AnUnansweredMessageMayBeDeliveredOnce) {
 
 TEST(LedgerCompareTest, EnvelopeInMaildirName) {
   EXPECT_EQ(EnvelopeInMaildirName(
-                "1700000000.0b1f-22.8d1fc6650ae2cde2.mx.example:2,S"),
+                "1700000000.953be2ba4dc55521.8d1fc6650ae2cde2.mx.example:2,S"),
             "8d1fc6650ae2cde2");
   EXPECT_EQ(EnvelopeInMaildirName("1700000000.M1P2.host"), "");
 }
