@@ -65,11 +65,11 @@ struct Action {
   std::string user;   // deliver as; empty: the recipient
 
   // relay.
-  TableRef host;         // relay URLs, used in turn; null: MX lookup
-  std::string helo;      // empty: the server name
-  TableRef helo_src;     // M4
-  TableRef src;          // source addresses, used in turn; null: unspecified
-  std::string mail_from; // replaces parts of the sender
+  TableRef host;          // relay URLs, used in turn; null: MX lookup
+  std::string helo;       // empty: the server name
+  TableRef helo_src;      // M4
+  TableRef src;           // source addresses, used in turn; null: unspecified
+  std::string mail_from;  // replaces parts of the sender
   bool backup = false;
   std::string backup_mx;  // empty: the listener's server name
 
@@ -110,20 +110,20 @@ struct Rule {
 
 // `mta limit [for domain D] KEY N`.  Times in seconds.
 struct MtaLimits {
-  uint32_t max_conn_per_host = 20;       // reference: 10
-  uint32_t max_conn_per_route = 20;      // reference: 5
+  uint32_t max_conn_per_host = 20;   // reference: 10
+  uint32_t max_conn_per_route = 20;  // reference: 5
   uint32_t max_conn_per_source = 100;
   uint32_t max_conn_per_connector = 20;
   uint32_t max_conn_per_relay = 100;
   uint32_t max_conn_per_domain = 100;
   uint32_t conn_delay_host = 0;
-  uint32_t conn_delay_route = 0;         // reference: 5
+  uint32_t conn_delay_route = 0;  // reference: 5
   uint32_t conn_delay_source = 0;
   uint32_t conn_delay_connector = 0;
-  uint32_t conn_delay_relay = 0;         // reference: 2
+  uint32_t conn_delay_relay = 0;  // reference: 2
   uint32_t conn_delay_domain = 0;
-  uint32_t reconn_delay_route = 0;       // reference: 3
-  uint32_t session_mail_max = 1000;      // reference: 100
+  uint32_t reconn_delay_route = 0;   // reference: 3
+  uint32_t session_mail_max = 1000;  // reference: 100
   uint32_t session_transaction_delay = 0;
   uint32_t session_keepalive = 10;
   uint32_t max_failures_per_session = 25;
@@ -179,9 +179,9 @@ struct Config {
   std::string admd;  // empty: the server name
 
   // Ours.
-  std::string spool;            // `spool "/path"`; empty: the system's places
+  std::string spool;  // `spool "/path"`; empty: the system's places
   uint64_t queue_size = 16ull << 30;  // `queue size 16G`: bound of the store
-  double queue_min_free = 0.05;  // `queue min-free 5%`: of the file system
+  double queue_min_free = 0.05;       // `queue min-free 5%`: of the file system
 
   // The limits for a relay whose domain (or smarthost name) is `domain`.
   const MtaLimits& LimitsFor(absl::string_view domain) const;
@@ -190,9 +190,9 @@ struct Config {
 // Where things are, from `spool`.  With an empty spool: /var/spool/smtpd,
 // /var/run/smtpd.sock, /var/run/smtpd.pid.  With spool "/x" all below /x.
 struct SpoolPaths {
-  std::string root;     // 0711
-  std::string store;    // the queue's database; 0700 _smtpq
-  std::string offline;  // 1733 root:_smtpq
+  std::string root;            // 0711
+  std::string store;           // the queue's database; 0700 _smtpq
+  std::string offline;         // 1733 root:_smtpq
   std::string control_socket;  // smtpctl; 0666
   std::string enqueue_socket;  // sendmail; 0666
   std::string pid_file;

@@ -1,9 +1,9 @@
 #include "protocol/wire.h"
 
-#include <limits>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <limits>
 
 namespace holdfast {
 namespace {

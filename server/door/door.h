@@ -2,8 +2,8 @@
 //
 // Over a Unix stream socket pair go frames: 4 bytes length (little endian, of
 // what follows), 2 bytes type, 1 byte number of descriptors that ride on the
-// frame, then the fields of one struct (protocol/wire.h).  Frames written during a turn of the loop
-// leave together at its end, in one system call.
+// frame, then the fields of one struct (protocol/wire.h).  Frames written
+// during a turn of the loop leave together at its end, in one system call.
 //
 // Rules that keep doors from blocking each other (DESIGN section 2): answers
 // are always read; only requests are held back, by credits that the protocol
@@ -66,8 +66,9 @@ class Door {
 
   // `on_frame` may destroy the door (last act).  `on_closed` is called once:
   // kOk when the peer closed or died, else why.
-  virtual void SetCallbacks(absl::AnyInvocable<void(Frame&)> on_frame,
-                            absl::AnyInvocable<void(absl::Status)> on_closed) = 0;
+  virtual void SetCallbacks(
+      absl::AnyInvocable<void(Frame&)> on_frame,
+      absl::AnyInvocable<void(absl::Status)> on_closed) = 0;
 
   template <class Message>
   void Send(const Message& message, std::vector<OwnedFd> fds = {}) {

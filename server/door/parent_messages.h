@@ -30,8 +30,8 @@ struct Start {
     }
   };
   Room room = Room::kParent;
-  uint32_t number = 0;   // 0 .. N-1 among its kind
-  WorkerId worker{};     // of this start
+  uint32_t number = 0;  // 0 .. N-1 among its kind
+  WorkerId worker{};    // of this start
   std::string config_path;
   std::vector<File> files;
   std::vector<std::string> definitions;  // -D
@@ -39,14 +39,14 @@ struct Start {
   std::vector<std::string> local_addresses;
   bool syslog = false;
   bool verbose = false;
-  bool privileged = false;  // change user and root after this message
-  std::string user;         // to change to
-  std::string chroot;       // empty: none
+  bool privileged = false;          // change user and root after this message
+  std::string user;                 // to change to
+  std::string chroot;               // empty: none
   std::vector<std::string> paused;  // -P: "mta", "mda", "smtp"
   // Descriptors with the frame, in this order, each optional:
-  bool has_control = false;        // queue: listening control socket
-  bool has_enqueue = false;        // receive: listening enqueue socket
-  uint32_t listening = 0;          // receive: one for each `listeners` entry
+  bool has_control = false;  // queue: listening control socket
+  bool has_enqueue = false;  // receive: listening enqueue socket
+  uint32_t listening = 0;    // receive: one for each `listeners` entry
   // receive: which Config::listeners[i] each listening descriptor serves, and
   // the address it is bound to, as text ("127.0.0.1", "[::1]").
   struct Bound {

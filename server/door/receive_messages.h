@@ -16,6 +16,10 @@ namespace holdfast {
 
 // ---- receive -> queue
 
+// By how much the text of a message, as it is stored, may exceed
+// `max-message-size`: our own header fields, domains added to addresses.
+inline constexpr uint64_t kHeaderAllowance = 64 << 10;
+
 // Please lease message ids; asked for when fewer than half a lease is left.
 struct LeaseRequest {
   static constexpr uint16_t kType = 1;
@@ -71,9 +75,9 @@ struct DropBody {
 // How many sessions; sent when it changed, at most once a second.
 struct SessionCounts {
   static constexpr uint16_t kType = 5;
-  uint64_t now = 0;           // open
+  uint64_t now = 0;                          // open
   uint64_t inet4 = 0, inet6 = 0, local = 0;  // connected since start
-  uint64_t closed = 0;        // since start
+  uint64_t closed = 0;                       // since start
   template <class A>
   void Fields(A& a) {
     a(now, inet4, inet6, local, closed);
@@ -94,8 +98,8 @@ struct Lease {
 
 enum class AcceptResult : uint8_t {
   kOk = 1,
-  kNoRoom = 2,   // 452 4.3.1
-  kFailed = 3,   // 451 4.3.0
+  kNoRoom = 2,  // 452 4.3.1
+  kFailed = 3,  // 451 4.3.0
 };
 struct Accepted {
   static constexpr uint16_t kType = 7;

@@ -57,8 +57,8 @@ struct RelayTarget {
   // The recipient domain for MX lookup, or one relay URL of `host`, as it
   // stands in the table.
   std::string domain;
-  bool smarthost = false;      // `domain` is a relay URL
-  std::string backup_name;     // `backup`: our name among the MX; empty: not
+  bool smarthost = false;   // `domain` is a relay URL
+  std::string backup_name;  // `backup`: our name among the MX; empty: not
   template <class A>
   void Fields(A& a) {
     a(action, domain, smarthost, backup_name);
@@ -90,8 +90,8 @@ struct DeliverBatch {
   BatchId batch{};
   DestinationId destination{};
   std::string action;
-  std::string user;      // whose mailbox: the name that was looked up
-  std::string run_as;    // `user` option of the action, else `user`
+  std::string user;        // whose mailbox: the name that was looked up
+  std::string run_as;      // `user` option of the action, else `user`
   std::string store_uuid;  // for file names
   std::string host;        // server name, for file names
   std::vector<BatchMessage> messages;
@@ -127,7 +127,7 @@ struct OutcomesRecorded {
 struct BodyPart {
   static constexpr uint16_t kType = 5;
   uint64_t question = 0;
-  bool ok = false;     // false: the body can't be read; temporary failure
+  bool ok = false;  // false: the body can't be read; temporary failure
   std::vector<std::string> chunks;
   template <class A>
   void Fields(A& a) {
@@ -173,9 +173,9 @@ struct BatchOutcomes {
   static constexpr uint16_t kType = 7;
   BatchId batch{};
   uint32_t sequence = 0;
-  SessionId session{};      // 0: there was none
-  std::string source;       // our address, or "-" (relay)
-  std::string relay;        // "192.0.2.9 (mx.example.net)" or the domain
+  SessionId session{};  // 0: there was none
+  std::string source;   // our address, or "-" (relay)
+  std::string relay;    // "192.0.2.9 (mx.example.net)" or the domain
   std::vector<WorkerOutcome> outcomes;
   // The worker has nothing more of this batch.
   bool finished = false;
@@ -274,9 +274,9 @@ struct AgentDelivery {
   std::string path;
   std::string file_name;  // maildir: "<created>.<uuid>.<evpid>.<host>"
   std::string subaddress;
-  std::string from;       // mbox: sender or MAILER-DAEMON
+  std::string from;          // mbox: sender or MAILER-DAEMON
   std::string mailbox_user;  // mbox: whose, for the lock's name
-  bool junk = false;      // maildir: `.Junk` if the headers say spam
+  bool junk = false;         // maildir: `.Junk` if the headers say spam
   bool in_doubt = false;  // maildir: look for the file in new/ and cur/ first
   absl::Time created;
   template <class A>
