@@ -121,6 +121,7 @@ int Main(int argc, char** argv) {
   printf("%s\n", result.Json().c_str());
   Explain("lost", result.lost);
   Explain("repeated though not in doubt", result.repeated);
+  Explain("taken though refused", result.refused_too);
   Explain("twice in a Maildir", result.repeated_maildir);
   Explain("delivered and still queued", result.elsewhere_too);
   Explain("damaged", result.damaged);

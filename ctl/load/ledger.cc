@@ -41,6 +41,8 @@ const char* KindWord(LedgerEntry::Kind kind) {
       return "TOOK";
     case LedgerEntry::Kind::kUnknown:
       return "UNKNOWN";
+    case LedgerEntry::Kind::kRefused:
+      return "REFUSED";
   }
   return "UNKNOWN";
 }
@@ -103,6 +105,8 @@ absl::StatusOr<LedgerEntry> ParseLedgerEntry(absl::string_view line) {
                                          : LedgerEntry::Body::kUnknown;
   } else if (words[0] == "UNKNOWN") {
     entry.kind = LedgerEntry::Kind::kUnknown;
+  } else if (words[0] == "REFUSED") {
+    entry.kind = LedgerEntry::Kind::kRefused;
   } else if (words[0] != "ACK") {
     return absl::InvalidArgumentError(
         absl::StrCat("not a ledger line: ", line));
@@ -128,8 +132,8 @@ absl::Status LedgerWriter::Open(const Options& options) {
     if (file_ < 0) return SystemError(options.path);
   }
   if (!options.serial_device.empty()) {
-    device_ = open(options.serial_device.c_str(),
-                   O_WRONLY | O_DIRECT | O_CLOEXEC);
+    device_ =
+        open(options.serial_device.c_str(), O_WRONLY | O_DIRECT | O_CLOEXEC);
     if (device_ < 0) return SystemError(options.serial_device);
     if (posix_memalign(&block_, kDeviceBlock, kDeviceBlock) != 0) {
       return absl::ResourceExhaustedError("posix_memalign");

@@ -8,6 +8,8 @@
 //       the last word says whether the body has the checksum it was sent with
 //   UNKNOWN <serial> <id> - <recipient>[,...]
 //       the connection ended after the final dot and before its answer
+//   REFUSED <serial> <id> - <recipient>[,...]
+//       the server answered the end of the message with 4xx or 5xx
 //
 // <serial> counts the lines of a file from 1; "-" stands for what is missing.
 #ifndef HOLDFAST_CTL_LOAD_LEDGER_H_
@@ -24,7 +26,7 @@
 namespace holdfast {
 
 struct LedgerEntry {
-  enum class Kind { kAcknowledged, kTook, kUnknown };
+  enum class Kind { kAcknowledged, kTook, kUnknown, kRefused };
   enum class Body { kOk, kDamaged, kUnknown };
   Kind kind = Kind::kAcknowledged;
   uint64_t serial = 0;

@@ -63,6 +63,9 @@ void LedgerCompare::AddLedger(const std::vector<LedgerEntry>& entries) {
         case LedgerEntry::Kind::kUnknown:
           unknown_.insert(pair);
           break;
+        case LedgerEntry::Kind::kRefused:
+          refused_.insert(pair);
+          break;
         case LedgerEntry::Kind::kTook:
           ++copies_[pair].sink;
           copies_[pair].msgids.insert(entry.msgid);
@@ -92,25 +95,23 @@ void LedgerCompare::AddQueueLine(absl::string_view line) {
 void LedgerCompare::AddDoubtLine(absl::string_view line) {
   const std::vector<std::string> columns = absl::StrSplit(line, '|');
   if (!IsEnvelopeId(columns[0])) return;
-  if (!doubt_lines_.insert(std::string(line)).second) return;
-  ++doubts_[{columns[0].substr(0, kMessageDigits),
-             columns.size() > kDoubtRecipient ? Lower(columns[kDoubtRecipient])
-                                              : std::string()}];
+  doubts_.insert({columns[0].substr(0, kMessageDigits),
+                  columns.size() > kDoubtRecipient
+                      ? Lower(columns[kDoubtRecipient])
+                      : std::string()});
 }
 
-int64_t LedgerCompare::Doubts(const Pair& pair,
-                              const std::set<std::string>& msgids) const {
+bool LedgerCompare::Doubted(const Pair& pair,
+                            const std::set<std::string>& msgids) const {
   std::set<std::string> all = msgids;
   const auto known = msgids_by_id_.find(pair.first);
   if (known != msgids_by_id_.end()) all.insert(known->second);
-  int64_t count = 0;
   for (const std::string& msgid : all) {
-    for (const std::string& recipient : {pair.second, std::string()}) {
-      const auto found = doubts_.find({msgid, recipient});
-      if (found != doubts_.end()) count += found->second;
+    if (doubts_.count({msgid, pair.second}) || doubts_.count({msgid, ""})) {
+      return true;
     }
   }
-  return count;
+  return false;
 }
 
 LedgerCompare::Result LedgerCompare::Compare() const {
@@ -141,9 +142,9 @@ void LedgerCompare::CompareCopies(Result& result) const {
     const std::string shown = absl::StrCat(pair.first, " ", pair.second);
     if (copy.sink > 0) ++result.at_sink;
     if (copy.maildir > 0) ++result.in_maildir;
-    const int64_t doubts = Doubts(pair, copy.msgids);
+    const bool doubted = Doubted(pair, copy.msgids);
     const int64_t extra = copy.sink - 1;
-    if (extra > doubts) {
+    if (extra > 0 && !doubted) {
       result.repeated.Add(absl::StrCat(shown, " x", copy.sink));
     } else if (extra > 0) {
       result.repeated_doubt += extra;
@@ -152,10 +153,12 @@ void LedgerCompare::CompareCopies(Result& result) const {
       result.repeated_maildir.Add(
           absl::StrCat(shown, " x", copy.maildir + copy.sink));
     }
-    if (copy.queued && copy.sink + copy.maildir > 0 && doubts == 0) {
+    if (copy.queued && copy.sink + copy.maildir > 0 && !doubted) {
       result.elsewhere_too.Add(shown);
     }
-    if (acknowledged_.count(pair) == 0 && unknown_.count(pair) == 0) {
+    if (refused_.count(pair)) {
+      result.refused_too.Add(shown);
+    } else if (acknowledged_.count(pair) == 0 && unknown_.count(pair) == 0) {
       result.unexpected.Add(shown);
     }
   }
@@ -177,6 +180,7 @@ std::string LedgerCompare::Result::Json() const {
       in_queue, doubtful, repeated_doubt);
   AppendFinding(&json, "lost", lost);
   AppendFinding(&json, "repeated", repeated);
+  AppendFinding(&json, "refused_too", refused_too);
   AppendFinding(&json, "repeated_maildir", repeated_maildir);
   AppendFinding(&json, "elsewhere_too", elsewhere_too);
   AppendFinding(&json, "damaged", damaged);

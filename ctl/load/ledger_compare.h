@@ -44,7 +44,7 @@ class LedgerCompare {
   // A line of `smtpctl show queue`.
   void AddQueueLine(absl::string_view line);
   // A line of `smtpctl show doubt` (envelope, time, kind, sender, recipient; or
-  // an envelope alone).  The same line again is the same doubt.
+  // an envelope alone).
   void AddDoubtLine(absl::string_view line);
 
   struct Result {
@@ -57,14 +57,16 @@ class LedgerCompare {
     int64_t repeated_doubt = 0;  // extra copies that doubt explains
     Finding lost;                // acknowledged and nowhere
     Finding repeated;            // extra copies at the sink without doubt
+    Finding refused_too;         // taken though the client was told 4xx or 5xx
     Finding repeated_maildir;    // an envelope or pair twice in Maildirs
     Finding elsewhere_too;       // delivered and still queued, without doubt
     Finding damaged;             // body differs from what was sent
     Finding unexpected;          // neither acknowledged nor unknown
 
     bool ok() const {
-      return lost.count + repeated.count + repeated_maildir.count +
-                 elsewhere_too.count + damaged.count + unexpected.count ==
+      return lost.count + repeated.count + refused_too.count +
+                 repeated_maildir.count + elsewhere_too.count + damaged.count +
+                 unexpected.count ==
              0;
     }
     std::string Json() const;  // one line, without its end
@@ -79,19 +81,19 @@ class LedgerCompare {
     bool queued = false;
     std::set<std::string> msgids;  // that the sink saw
   };
-  // How many attempts of this pair were in doubt.
-  int64_t Doubts(const Pair& pair, const std::set<std::string>& msgids) const;
+  // Whether an attempt of this pair was ever in doubt.  How often it was can't
+  // be told: the list knows seconds.
+  bool Doubted(const Pair& pair, const std::set<std::string>& msgids) const;
   void CompareCopies(Result& result) const;
 
   std::set<Pair> acknowledged_;
   std::set<Pair> unknown_;
+  std::set<Pair> refused_;
   std::map<std::string, std::string> ids_by_msgid_;
   std::map<std::string, std::string> msgids_by_id_;
   std::map<Pair, Copies> copies_;
   std::map<std::string, int64_t> maildir_envelopes_;
-  std::set<std::string> doubt_lines_;
-  // msgid and recipient ("" for any) -> times in doubt
-  std::map<Pair, int64_t> doubts_;
+  std::set<Pair> doubts_;            // msgid and recipient ("" for any)
   std::vector<Pair> queued_msgids_;  // msgid and recipient
   Finding damaged_;
 };

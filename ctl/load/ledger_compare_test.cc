@@ -53,24 +53,35 @@ TEST(LedgerCompareTest, MissingIsLost) {
   EXPECT_FALSE(result.ok());
 }
 
-TEST(LedgerCompareTest, RepeatsAreFineOnlyAsOftenAsInDoubt) {
+TEST(LedgerCompareTest, RepeatsAreFineOnlyWhereInDoubt) {
   LedgerCompare compare;
   compare.AddLedger({Ack("r-1", "00000001", {"a@x"}),
                      Ack("r-2", "00000002", {"a@x"}),
                      Ack("r-3", "00000003", {"a@x"})});
-  compare.AddLedger(
-      {Took("r-1", "00000001", {"a@x"}), Took("r-1", "00000001", {"a@x"}),
-       Took("r-2", "00000002", {"a@x"}), Took("r-2", "00000002", {"a@x"}),
-       Took("r-2", "00000002", {"a@x"}), Took("r-3", "00000003", {"a@x"}),
-       Took("r-3", "00000003", {"a@x"})});
+  for (int i = 0; i < 2; ++i) {
+    compare.AddLedger({Took("r-1", "00000001", {"a@x"}),
+                       Took("r-2", "00000002", {"a@x"}),
+                       Took("r-3", "00000003", {"a@x"})});
+  }
   compare.AddDoubtLine("0000000100000001|1700000000|mta|s@y|a@x");
   compare.AddDoubtLine("0000000200000001");
-  compare.AddDoubtLine("0000000200000001");  // listed again: the same
   compare.AddDoubtLine("0000000300000001|1700000000|mta|s@y|other@x");
   const auto result = compare.Compare();
-  EXPECT_EQ(result.repeated_doubt, 1);
-  EXPECT_EQ(result.repeated.count, 2);
+  EXPECT_EQ(result.repeated_doubt, 2);
+  EXPECT_EQ(result.repeated.count, 1);
+  EXPECT_EQ(result.repeated.examples[0], "r-3 a@x x2");
   EXPECT_FALSE(result.ok());
+}
+
+TEST(LedgerCompareTest, TakenThoughRefusedIsSaid) {
+  LedgerCompare compare;
+  compare.AddLedger({Entry(LedgerEntry::Kind::kRefused, "r-1", "", {"a@x"}),
+                     Entry(LedgerEntry::Kind::kRefused, "r-2", "", {"a@x"})});
+  EXPECT_TRUE(compare.Compare().ok());
+  compare.AddLedger({Took("r-1", "00000001", {"a@x"})});
+  EXPECT_EQ(compare.Compare().refused_too.count, 1);
+  EXPECT_EQ(compare.Compare().unexpected.count, 0);
+  EXPECT_FALSE(compare.Compare().ok());
 }
 
 TEST(LedgerCompareTest, AMaildirNeverHasAnEnvelopeTwice) {

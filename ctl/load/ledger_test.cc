@@ -21,7 +21,7 @@ TEST(LedgerTest, EveryKindSurvivesFormatAndParse) {
   entry.recipients = {"a@x.example", "b@y.example"};
   for (const auto kind :
        {LedgerEntry::Kind::kAcknowledged, LedgerEntry::Kind::kTook,
-        LedgerEntry::Kind::kUnknown}) {
+        LedgerEntry::Kind::kUnknown, LedgerEntry::Kind::kRefused}) {
     entry.kind = kind;
     entry.body = kind == LedgerEntry::Kind::kTook ? LedgerEntry::Body::kDamaged
                                                   : LedgerEntry::Body::kUnknown;

@@ -110,6 +110,10 @@ void LoadRun::OnOutcome(const LoadOutcome& outcome) {
       return;
   }
   const std::string code = outcome.reply.substr(0, 9);
+  if (outcome.complete) {
+    entry.kind = LedgerEntry::Kind::kRefused;
+    ledger_->Add(std::move(entry));
+  }
   if (replies_.size() < kReplyKinds || replies_.count(code)) ++replies_[code];
 }
 

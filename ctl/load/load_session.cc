@@ -253,6 +253,7 @@ void LoadSession::Refuse(int code, const std::string& line) {
 void LoadSession::Finish(LoadOutcome::Kind kind, const std::string& reply) {
   LoadOutcome outcome = *std::exchange(message_, std::nullopt);
   outcome.kind = kind;
+  outcome.complete = end_sent_;
   outcome.reply = reply;
   owner_->OnOutcome(outcome);
 }

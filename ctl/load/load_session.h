@@ -33,8 +33,9 @@ struct LoadOutcome {
   std::vector<std::string> recipients;  // that RCPT accepted
   int64_t refused_recipients = 0;
   int64_t bytes = 0;
-  int64_t wait_us = 0;  // from the end of the message to its answer
-  std::string reply;    // that decided, its last line
+  int64_t wait_us = 0;    // from the end of the message to its answer
+  std::string reply;      // that decided, its last line
+  bool complete = false;  // all of the message was sent
 };
 
 class LoadSession : public TextConnection::User {

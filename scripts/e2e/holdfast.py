@@ -199,6 +199,7 @@ class Server:
             f.write(conf.replace("{port}", str(self.port))
                     .replace("{folder}", self.folder))
         self.process = None
+        self.wrapper = []    # words before those of the server
         self.hostname = hostname
         OPEN.append(self)
 
@@ -207,7 +208,7 @@ class Server:
     def start(self, wait=20):
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            as_user(self.user) +
+            as_user(self.user) + self.wrapper +
             [os.path.join(programs(), "server/smtpd"), "-d", "-f", self.conf] +
             self.options, stdin=subprocess.DEVNULL, stdout=self.log,
             stderr=self.log, start_new_session=True, cwd="/",
