@@ -36,10 +36,16 @@ bool IsValidLiteral(absl::string_view domain) {
   return IsAddress(AF_INET, address) || IsAddress(AF_INET6, address);
 }
 
+// RFC 1035 section 2.3.4: what is longer, no DNS can hold.
+constexpr size_t kMaxLabelBytes = 63;
+
 bool IsValidHostName(absl::string_view name) {
   if (name.empty() || name.front() == '-') return false;
   char previous = '.';
+  size_t label = 0;
   for (const char c : name) {
+    label = c == '.' ? 0 : label + 1;
+    if (label > kMaxLabelBytes) return false;
     const bool plain = absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
                        c == '-' || c == '_';
     if (!plain && c != '.') return false;
@@ -223,6 +229,9 @@ bool IsValidXtext(absl::string_view text) {
     if (c != '+') continue;
     if (i + 2 >= text.size() || !is_hex(text[i + 1]) || !is_hex(text[i + 2]))
       return false;
+    // A line end or a NUL would come out again where the value is shown.
+    const bool control = text[i + 1] < '2' || text.substr(i + 1, 2) == "7F";
+    if (control) return false;
     i += 2;
   }
   return true;

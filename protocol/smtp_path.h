@@ -65,7 +65,7 @@ bool IsValidDomain(absl::string_view domain);
 // A dot-atom of the reference's characters.
 bool IsValidLocalPart(absl::string_view local_part);
 // RFC 3461 section 4: graphic ASCII without '+' and '=', or "+" and two
-// hexadecimal digits in upper case.
+// hexadecimal digits in upper case.  What is encoded is no control character.
 bool IsValidXtext(absl::string_view text);
 
 }  // namespace holdfast

@@ -128,6 +128,12 @@ TEST(SmtpPathTest, EnvidIsShortXtext) {
             "501 5.5.4 Invalid command arguments: Invalid ENVID");
   EXPECT_EQ(Mail("<a@b> ENVID=a\rb"),
             "501 5.5.4 Invalid command arguments: Invalid ENVID");
+  for (const char* encoded : {"+00", "+0D+0A", "+1F", "+7F"}) {
+    EXPECT_EQ(Mail(absl::StrCat("<a@b> ENVID=a", encoded)),
+              "501 5.5.4 Invalid command arguments: Invalid ENVID")
+        << encoded;
+  }
+  EXPECT_EQ(Mail("<a@b> ENVID=a+20+2B+7E+C3+BC"), "a@b");
 }
 
 TEST(SmtpPathTest, ReadsRcptParameters) {
@@ -146,7 +152,8 @@ TEST(SmtpPathTest, RefusesBadRcptParameters) {
             "553 NOTIFY option NEVER cannot be combined with other options");
   for (const std::string& bad :
        {std::string("ORCPT=a@b"), std::string("ORCPT=;a@b"),
-        std::string("ORCPT=rfc822;a+b"), std::string("ORCPT=rfc822;a\xe9"),
+        std::string("ORCPT=rfc822;a+b"), std::string("ORCPT=rfc822;a+0Ab"),
+        std::string("ORCPT=rfc822;a+00"), std::string("ORCPT=rfc822;a\xe9"),
         std::string("ORCPT=rfc 822;a"),
         "ORCPT=rfc822;" + std::string(500, 'x')}) {
     EXPECT_EQ(Rcpt("<a@b> " + bad).substr(0, 30),
@@ -160,6 +167,9 @@ TEST(SmtpPathTest, KnowsDomains) {
                            "[IPv6:::1]", "[::1]", "[ipv6:2001:db8::1]"}) {
     EXPECT_TRUE(IsValidDomain(good)) << good;
   }
+  const std::string longest(63, 'a');
+  EXPECT_TRUE(IsValidDomain(longest + "." + longest));
+  EXPECT_FALSE(IsValidDomain("x.a" + longest + ".y"));
   for (const char* bad : {"", "foo.", "a..b", "[foo]", "-a", "a b", ".", "[]",
                           "[192.0.2.1", "[IPv6:192.0.2.1]", "a/b"}) {
     EXPECT_FALSE(IsValidDomain(bad)) << bad;

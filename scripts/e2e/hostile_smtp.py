@@ -389,6 +389,7 @@ def test_e1_e10_arguments():
         "<a@b..c>", "<a@" + long_domain + ">", "<a@[999.0.0.1]>",
         "<a@[fe80::1%lo]>", "<a@>b", "<`id`@$(id)>", "<a@b|c>", "<a@b/../c>",
         "<a@b;c>", "<a:b:c@>", "<\\@b>", "<(x)a@b>", "<a,b@c>",
+        "<../x@b>", "<a@" + "b" * 64 + ".c>",
     ]
     with Hostile() as it:
         session = it.session()
@@ -415,7 +416,7 @@ def test_e1_e10_arguments():
                 ("ORCPT=;x", "553"), ("ORCPT=rfc822;" + "x" * 500, "553"),
                 ("FOO=BAR", "503")):
             session.expect("RCPT TO:<b@inside.example> " + parameters, start)
-        for address in ("../x@inside.example", "/etc/passwd@inside.example",
+        for address in ("/etc/passwd@inside.example",
                         "|id@inside.example", "`id`@inside.example",
                         "@a,@b:joe@inside.example", "x%o@inside.example",
                         "a!b@inside.example", "${IFS}@inside.example"):
@@ -428,7 +429,7 @@ def test_e1_e10_arguments():
         session.expect("DATA", "354")
         session.send(TEXT + b".\r\n")
         expect(session.reply().startswith("250"), "the message")
-        it.accepted += 8
+        it.accepted += 7
         session.quit()
         expect_equal(sorted(os.listdir(it.maildir)), ["cur", "new", "tmp"],
                      "addresses choose no files")

@@ -77,22 +77,22 @@ class FdStream : public Stream {
       inet_ntop(AF_INET, &reinterpret_cast<sockaddr_in*>(&address)->sin_addr,
                 text, sizeof text);
     if (address.ss_family == AF_INET6)
-      inet_ntop(AF_INET6,
-                &reinterpret_cast<sockaddr_in6*>(&address)->sin6_addr, text,
-                sizeof text);
+      inet_ntop(AF_INET6, &reinterpret_cast<sockaddr_in6*>(&address)->sin6_addr,
+                text, sizeof text);
     return text;
   }
 
  private:
   void UpdateWatch() {
     if (ended_) return;
+    const bool reading = reading_ && !heard_end_;
     const bool writing = !pending_.empty();
     if (watch_ == nullptr) {
-      if (!reading_ && !writing) return;
+      if (!reading && !writing) return;
       watch_ = loop_->WatchDescriptor(
           fd_, [this] { OnReadable(); }, [this] { OnWritable(); });
     }
-    watch_->Want(reading_, writing);
+    watch_->Want(reading, writing);
   }
 
   void OnReadable() {
@@ -105,7 +105,10 @@ class FdStream : public Stream {
       return;  // the callback may have destroyed the stream
     }
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    End(n == 0 ? absl::OkStatus() : SystemError(errno));
+    if (n < 0) return End(SystemError(errno));
+    heard_end_ = true;
+    UpdateWatch();
+    TellClosed(absl::OkStatus());
   }
 
   void OnWritable() {
@@ -175,6 +178,7 @@ class FdStream : public Stream {
   std::string pending_;
   size_t sent_ = 0;  // of pending_
   bool reading_ = false;
+  bool heard_end_ = false;  // the peer says nothing more
   bool shutting_down_ = false;
   bool ended_ = false;
 };

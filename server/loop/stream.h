@@ -24,8 +24,9 @@ class Stream {
     // Bytes came.  The view is valid during the call only (all streams of a
     // loop share one read buffer).
     absl::AnyInvocable<void(absl::string_view)> on_bytes;
-    // The end: kOk, the peer closed its side; else what went wrong
-    // (kUnavailable with the system's text).  Called once, nothing after it.
+    // kOk: the peer has closed its sending side, and nothing more is read; what
+    // is written still goes out.  Else what went wrong (kUnavailable with the
+    // system's text); nothing is called after that.
     absl::AnyInvocable<void(absl::Status)> on_closed;
     // What was written has all been handed to the kernel (called when the
     // backlog falls to zero after it wasn't).  Optional.

@@ -96,6 +96,35 @@ TEST_F(StreamTest, WritingToAGoneReaderEndsWithAnError) {
   EXPECT_EQ(closed->message(), "Broken pipe");
 }
 
+TEST_F(StreamTest, APeerThatSaysNothingMoreIsStillTold) {
+  int fds[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  auto a = MakeStream(loop_.get(), fds[0]);
+  auto b = MakeStream(loop_.get(), fds[1]);
+  const std::string answer(5 << 20, 'x');
+  int ends = 0;
+  EventLoop::Timer later;
+  a->SetCallbacks({[](absl::string_view) {},
+                   [&](absl::Status status) {
+                     EXPECT_TRUE(status.ok());
+                     ++ends;
+                     a->ResumeReading();  // changes nothing
+                     later = loop_->RunAfter(absl::ZeroDuration(),
+                                             [&] { a->Write(answer); });
+                   },
+                   [&] { a->Shutdown(); }});
+  std::string got;
+  b->SetCallbacks(
+      {[&](absl::string_view bytes) { got.append(bytes.data(), bytes.size()); },
+       [&](absl::Status) { loop_->Stop(); }, nullptr});
+  a->ResumeReading();
+  b->ResumeReading();
+  b->Shutdown();
+  loop_->Run();
+  EXPECT_EQ(got, answer);
+  EXPECT_EQ(ends, 1);
+}
+
 TEST_F(StreamTest, TheLastWordsOfAPeerThatIsGoneAreHeard) {
   int fds[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);

@@ -14,8 +14,6 @@ namespace holdfast {
 
 // Longest value of any text field of an envelope.
 inline constexpr size_t kMaxEnvelopeText = 1024;
-// What our own header fields may add to a message of `max-message-size`.
-inline constexpr uint64_t kHeaderAllowance = 64 << 10;
 // How far a message's time may lie from ours: a session may be long, clocks of
 // two processes are one.
 inline constexpr absl::Duration kMaxAge = absl::Hours(24);

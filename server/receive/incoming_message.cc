@@ -32,6 +32,11 @@ bool IncomingMessage::CanTake() const {
   return ready_.empty() && open_ < kChunkCredits;
 }
 
+uint64_t IncomingMessage::raw_bytes() const {
+  if (finished_) return info_.raw_bytes;
+  return large_ ? large_->raw_bytes() : text_.size();
+}
+
 void IncomingMessage::Take(SmtpServerSession* session, std::string* scratch) {
   if (!headers_.InBody()) {
     std::string header;

@@ -39,6 +39,8 @@ class IncomingMessage : public std::enable_shared_from_this<IncomingMessage> {
 
   // Whether there is room for a slice; else chunks wait for the queue.
   bool CanTake() const;
+  // The text so far, as it will be stored.
+  uint64_t raw_bytes() const;
   // Takes a slice of the message from `session`; `scratch` is overwritten.
   void Take(SmtpServerSession* session, std::string* scratch);
   // All was taken: what is wrong with the header, if anything.

@@ -62,6 +62,10 @@ class Client {
     Read();
     return ended_;
   }
+  void CloseSendingSide() {
+    shutdown(fd_.get(), SHUT_WR);
+    loop_->RunReady();
+  }
   void Close() {
     fd_.Reset();
     loop_->RunReady();
@@ -78,7 +82,7 @@ class ReceiveRoomTest : public testing::Test {
   ReceiveRoomTest() {
     auto config = std::make_shared<Config>();
     config->server_name = "mx.test";
-    config->max_message_size = 64 << 20;
+    config->max_message_size = kMaxMessageSize;
     RoomContext context{.loop = &loop_,
                         .parent = nullptr,
                         .start = &start_,
@@ -200,6 +204,7 @@ class ReceiveRoomTest : public testing::Test {
     }
   }
 
+  static constexpr size_t kMaxMessageSize = 64 << 20;
   static constexpr char kOpening[] =
       "EHLO localhost\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<joe@c.test>\r\n"
       "DATA\r\n";
@@ -487,6 +492,85 @@ TEST_F(ReceiveRoomTest, ACommandThatDripsIsSilence) {
     loop_.Advance(absl::Seconds(10));
   }
   EXPECT_TRUE(client.ended());
+}
+
+TEST_F(ReceiveRoomTest, ARefusedMessageHasItsTimeToo) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Say("Subject: x\n\r\n");  // a bare LF
+  const std::string line(78, 'x');
+  for (int i = 0; i < 600; ++i) {
+    client.Send(line + line + "\r\n");
+    loop_.Advance(absl::Seconds(1));
+  }
+  EXPECT_THAT(client.Say(".\r\n"), StartsWith("550 5.6.0 "));
+  // But not for ever.
+  client.Say("MAIL FROM:<a@b>\r\n");
+  client.Say("RCPT TO:<joe@c.test>\r\nDATA\r\n");
+  client.Say("Subject: x\n\r\n");
+  int drops = 0;
+  while (!client.ended() && ++drops < 1000) {
+    client.Send("x");
+    loop_.Advance(absl::Seconds(10));
+  }
+  EXPECT_LT(drops, 100);
+}
+
+TEST_F(ReceiveRoomTest, WhatAClientAskedBeforeItsEndIsAnswered) {
+  answer_expands_ = false;
+  Client client(&loop_, room_.get());
+  client.Read();
+  client.Send(kOpening);
+  client.Send("Subject: x\r\n\r\n.\r\nQUIT\r\n");
+  client.CloseSendingSide();
+  AnswerExpand(expands_.at(0));
+  loop_.RunReady();
+  ASSERT_EQ(accepts_.size(), 1u);
+  EXPECT_THAT(client.Read(), EndsWith("itself\r\n"));
+  AnswerAccept(AcceptResult::kOk);
+  EXPECT_EQ(client.Read(),
+            "250 2.0.0 30e4722c Message accepted for delivery\r\n"
+            "221 2.0.0 Bye\r\n");
+  EXPECT_TRUE(client.ended());
+  loop_.Advance(kSessionCountsInterval);
+  EXPECT_EQ(counts_.now, 0u);
+}
+
+TEST_F(ReceiveRoomTest, AMessageWithoutItsEndIsDroppedWithTheClient) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  client.Send("Subject: x\r\n\r\nhello\r\n");
+  client.CloseSendingSide();
+  EXPECT_EQ(client.Read(), "");
+  EXPECT_TRUE(client.ended());
+  EXPECT_TRUE(accepts_.empty());
+}
+
+// A client that closed its sending side and reads nothing goes, too.
+TEST_F(ReceiveRoomTest, RepliesToAClosedSideDoNotWaitForEver) {
+  Client client(&loop_, room_.get());
+  std::string commands;
+  for (int i = 0; i < 2000; ++i) commands += "HELP\r\n";
+  client.Send(commands);
+  client.CloseSendingSide();
+  loop_.Advance(kSessionTimeout + absl::Seconds(2));
+  loop_.Advance(kSessionCountsInterval);
+  EXPECT_EQ(counts_.now, 0u);
+}
+
+TEST_F(ReceiveRoomTest, CompletedAddressesCountToo) {
+  Client client(&loop_, room_.get());
+  client.Say(kOpening);
+  std::string field = "To: a";
+  while (field.size() < 60000) field += ",a";
+  field += "\r\n";
+  size_t sent = 0;
+  // "@mx.test" makes five times as much of it.
+  for (; sent < kMaxMessageSize / 4; sent += field.size()) client.Send(field);
+  EXPECT_EQ(client.Say(".\r\n"),
+            "554 5.3.4 Message too big for system: Transaction failed, message "
+            "too big\r\n");
+  EXPECT_TRUE(accepts_.empty());
 }
 
 TEST_F(ReceiveRoomTest, AMessageThatDripsIsEnded) {

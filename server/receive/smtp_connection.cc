@@ -58,7 +58,7 @@ void SmtpConnection::Start() {
   Stream::Callbacks callbacks;
   callbacks.on_bytes = [this](absl::string_view bytes) { OnBytes(bytes); };
   callbacks.on_closed = [this](absl::Status status) { OnStreamClosed(status); };
-  callbacks.on_drained = [this] { Pump(); };
+  callbacks.on_drained = [this] { OnDrained(); };
   stream_->SetCallbacks(std::move(callbacks));
   ArmTimer();
   if (listener_->socket) return OnName(services_->server_name);
@@ -80,7 +80,11 @@ void SmtpConnection::OnName(const std::string& name) {
 
 void SmtpConnection::OnBytes(absl::string_view bytes) {
   if (phase_ != Phase::kTalking && phase_ != Phase::kStopping) return;
-  if (message_) message_bytes_ += static_cast<int64_t>(bytes.size());
+  if (session_.InMessage()) {
+    message_bytes_ += static_cast<int64_t>(bytes.size());
+    // A refused message makes no events; CheckTime() sees to its rate.
+    last_activity_ = services_->loop->Elapsed();
+  }
   session_.Receive(bytes);
   Pump();
 }
@@ -93,7 +97,7 @@ void SmtpConnection::Pump() {
       if (!event) break;
       std::visit([this](auto& e) { On(e); }, *event);
       last_activity_ = services_->loop->Elapsed();
-      if (phase_ == Phase::kLingering) return;
+      if (phase_ == Phase::kLingering || phase_ == Phase::kClosed) return;
     }
     const bool more = session_.OutputIsFull();
     Flush();
@@ -105,7 +109,14 @@ void SmtpConnection::Pump() {
     session_.Close(replies::ShuttingDown());
     return Pump();
   }
+  if (heard_all_ && !OwesAnswers()) return CloseWith("disconnect");
   UpdateReading();
+}
+
+// Of a client that says nothing more, whether it may hear something yet.
+bool SmtpConnection::OwesAnswers() const {
+  return session_.waits_for_answer() || MessageIsBlocked() ||
+         session_.OutputIsFull() || stream_->backlog() > 0;
 }
 
 // The queue has to take some before more is read.
@@ -146,9 +157,18 @@ void SmtpConnection::OnStreamClosed(const absl::Status& status) {
     phase_ = Phase::kClosed;
     return owner_.closed(this);
   }
-  if (status.ok()) return CloseWith("disconnect");
+  if (status.ok()) {
+    heard_all_ = true;
+    return Pump();
+  }
   CloseWith(absl::StrCat(
       "\"io-error: ", VisEncode(std::string(status.message())), "\""));
+}
+
+void SmtpConnection::OnDrained() {
+  if (phase_ != Phase::kLingering || !heard_all_) return Pump();
+  phase_ = Phase::kClosed;
+  owner_.closed(this);
 }
 
 // Without a word to the client.
@@ -174,6 +194,7 @@ void SmtpConnection::Linger() {
   message_.reset();
   transaction_.reset();
   stream_->Shutdown();
+  if (heard_all_ && stream_->backlog() == 0) return OnDrained();
   stream_->ResumeReading();
   timer_ = services_->loop->RunAfter(kLingerTimeout, [this] {
     phase_ = Phase::kClosed;
@@ -211,7 +232,7 @@ void SmtpConnection::CheckTime() {
                         !session_.WantsInput() || session_.waits_for_answer();
   if (our_turn && stream_->backlog() == 0) last_activity_ = now;
   const bool slow =
-      message_ && !our_turn &&
+      session_.InMessage() && !our_turn &&
       now - message_started_ >
           kMessageGrace + absl::Seconds(message_bytes_ / kMinMessageRate);
   if (slow || now - last_activity_ >= kSessionTimeout)
@@ -382,11 +403,21 @@ void SmtpConnection::BeginMessage(uint64_t question, MessageId id) {
 }
 
 void SmtpConnection::On(const MessageBytes&) {
-  if (message_ != nullptr)
-    return message_->Take(&session_, &services_->scratch);
+  if (message_ != nullptr) {
+    message_->Take(&session_, &services_->scratch);
+    if (MessageIsTooBig()) session_.RefuseMessage(replies::MessageTooBig());
+    return;
+  }
   // Lost with the queue; the session has been told to drop the rest.
   services_->scratch.clear();
   session_.ReadMessage(kMessageSlice, &services_->scratch);
+}
+
+// The session counts what the client sends; completing addresses can make more
+// of it than the queue would take.
+bool SmtpConnection::MessageIsTooBig() const {
+  return message_->raw_bytes() >
+         listener_->smtp.max_message_size + kHeaderAllowance;
 }
 
 void SmtpConnection::OnMessageProgress() {
@@ -401,7 +432,10 @@ void SmtpConnection::OnMessageProgress() {
 }
 
 void SmtpConnection::On(const MessageEnds& asked) {
-  switch (message_->Finish(&services_->scratch)) {
+  const MessageHeaders::Verdict verdict = message_->Finish(&services_->scratch);
+  if (MessageIsTooBig())
+    return session_.Resume(asked.question, replies::MessageTooBig());
+  switch (verdict) {
     case MessageHeaders::Verdict::kOk:
       break;
     case MessageHeaders::Verdict::kLoop:

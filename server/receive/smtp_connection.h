@@ -112,6 +112,8 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   void OnName(const std::string& name);
   void OnBytes(absl::string_view bytes);
   void OnStreamClosed(const absl::Status& status);
+  void OnDrained();
+  bool OwesAnswers() const;
 
   void On(const SenderAsked& asked);
   void On(RecipientAsked& asked);
@@ -134,6 +136,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   std::string MakeReceivedHeader(MessageId id) const;
 
   bool MessageIsBlocked() const;
+  bool MessageIsTooBig() const;
   void Flush();
   void UpdateReading();
   void ArmTimer();
@@ -151,6 +154,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   SmtpServerSession session_;
   Phase phase_ = Phase::kNaming;
   bool reading_ = false;
+  bool heard_all_ = false;  // the client has closed its sending side
 
   std::unique_ptr<Transaction> transaction_;  // between MAIL and its end
   std::shared_ptr<IncomingMessage> message_;
