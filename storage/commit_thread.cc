@@ -29,11 +29,12 @@ constexpr absl::Duration kLookPeriod = absl::Seconds(1);
 // How long a group waits for views when there is no room.
 constexpr absl::Duration kViewPatience = absl::Seconds(2);
 
-void BlockSignals() {
+void SetUpThread() {
   // Signals are for the owner's threads.
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  pthread_setname_np(pthread_self(), "commit");
 }
 
 }  // namespace
@@ -126,7 +127,7 @@ bool CommitThread::HasBackgroundWork() const {
 }
 
 void CommitThread::Run() {
-  BlockSignals();
+  SetUpThread();
   for (;;) {
     TakeSubmitted();
     if (pending_.empty() && !Wait()) return;

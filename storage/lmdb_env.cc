@@ -224,7 +224,10 @@ absl::Status LmdbTxn::Commit() {
   IoWatch watch;
   const int error = mdb_txn_commit(txn_);
   txn_ = nullptr;
-  if (error == 0) return absl::OkStatus();
+  if (error == 0) {
+    End();
+    return absl::OkStatus();
+  }
   const IoFailure* const failure = watch.failure();
   if (failure == nullptr) {
     // No call failed: it is LMDB's own finding, before anything was written.

@@ -41,13 +41,16 @@ absl::Status OpenError(const std::string& path) {
 }
 
 absl::Status Taken(const std::string& path, int fd) {
+  // The text is the last owner's, who need not be the one that is in the way.
+  if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+    return absl::UnavailableError(absl::StrCat(path, ": held by readers"));
   const std::string text = ReadText(fd);
   int64_t pid = 0;
   if (absl::SimpleAtoi(absl::StripSuffix(text, kRunning), &pid) && pid > 0) {
     return absl::UnavailableError(
         absl::StrCat(path, ": held by process ", pid));
   }
-  return absl::UnavailableError(absl::StrCat(path, ": held by readers"));
+  return absl::UnavailableError(absl::StrCat(path, ": held"));
 }
 
 }  // namespace

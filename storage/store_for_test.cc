@@ -28,7 +28,7 @@ absl::Status StoreForTest::Open() {
   options.reserve_bytes = options_.reserve_bytes;
   options.min_free = options_.min_free;
   options.read_only = options_.read_only;
-  options.clock = [now = now_] { return *now; };
+  options.clock = [now = now_] { return absl::FromUnixMicros(*now); };
   options.on_warning = [warnings = warnings_](absl::string_view text) {
     absl::MutexLock lock(&warnings->mutex);
     warnings->lines.emplace_back(text);

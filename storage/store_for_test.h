@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_STORAGE_STORE_FOR_TEST_H_
 #define HOLDFAST_STORAGE_STORE_FOR_TEST_H_
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,7 +40,7 @@ class StoreForTest {
   std::string Check();
   std::unique_ptr<QueueView> View() { return *store_->View(); }
   std::vector<std::string> warnings();
-  void set_now(absl::Time now) { *now_ = now; }
+  void set_now(absl::Time now) { *now_ = absl::ToUnixMicros(now); }
 
  private:
   struct Warnings {
@@ -49,8 +50,9 @@ class StoreForTest {
 
   const std::string folder_;
   std::shared_ptr<Warnings> warnings_ = std::make_shared<Warnings>();
-  std::shared_ptr<absl::Time> now_ =
-      std::make_shared<absl::Time>(absl::FromUnixSeconds(kTestNow));
+  // Read by the commit thread; microseconds.
+  std::shared_ptr<std::atomic<int64_t>> now_ =
+      std::make_shared<std::atomic<int64_t>>(kTestNow * 1'000'000);
   StoreOptions options_;
   std::unique_ptr<QueueStore> store_;
 };
