@@ -55,6 +55,12 @@ def by_sendmail(data, sender=SENDER):
     in_header = True
     removing = False
     for line in lines:
+        # A line that is no field begins the body, behind an empty line: the
+        # reference sends it as it is, and its server refuses the message.
+        if in_header and known and line and line[:1] not in (b" ", b"\t") \
+                and b":" not in line:
+            in_header = removing = False
+            out.append(b"")
         if in_header and line == b"":
             in_header = removing = False
         if in_header and line[:1] not in (b" ", b"\t"):
