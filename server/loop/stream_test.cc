@@ -8,6 +8,8 @@
 
 #include <optional>
 
+#include "absl/strings/str_cat.h"
+
 namespace holdfast {
 namespace {
 
@@ -123,6 +125,27 @@ TEST_F(StreamTest, APeerThatSaysNothingMoreIsStillTold) {
   loop_->Run();
   EXPECT_EQ(got, answer);
   EXPECT_EQ(ends, 1);
+}
+
+TEST_F(StreamTest, AResetBehindTheLastWordsIsNoticed) {
+  int fds[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+  auto a = MakeStream(loop_.get(), fds[0]);
+  a->Write("never read");
+  ASSERT_EQ(send(fds[1], "554 no", 6, 0), 6);
+  close(fds[1]);  // a reset, since something was not read
+  std::string heard;
+  a->SetCallbacks({[&](absl::string_view bytes) {
+                     heard.append(bytes.data(), bytes.size());
+                   },
+                   [&](absl::Status status) {
+                     absl::StrAppend(&heard, " (", status.message(), ")");
+                     loop_->Stop();
+                   },
+                   nullptr});
+  a->ResumeReading();
+  loop_->Run();
+  EXPECT_EQ(heard, "554 no (Connection reset by peer)");
 }
 
 TEST_F(StreamTest, TheLastWordsOfAPeerThatIsGoneAreHeard) {

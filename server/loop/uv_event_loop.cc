@@ -119,8 +119,12 @@ class UvWatch : public EventLoop::Watch {
   static void OnPoll(uv_poll_t* handle, int status, int events) {
     auto* self = static_cast<UvWatch*>(handle->data);
     if (self == nullptr) return;
-    // An error or a hang-up: let whoever is interested read or write it.
-    if (status < 0) events = self->wanted_;
+    // An error: let whoever is interested read or write it.  libuv has stopped
+    // the handle, but bytes that came before the error may be read first.
+    if (status < 0) {
+      events = self->wanted_;
+      uv_poll_start(handle, self->wanted_, &OnPoll);
+    }
     const std::shared_ptr<Tasks> tasks = self->tasks_;
     if ((events & UV_READABLE) && (self->wanted_ & UV_READABLE))
       tasks->on_readable();
