@@ -173,6 +173,7 @@ void CommitThread::CommitGroup(absl::Span<PendingBatch> group) {
   if (life_ == State::kDead)
     return Die(group, absl::AbortedError("queue: an earlier sync failed"));
   KeepSpace(absl::Now() - last_look_ >= kLookPeriod);
+  waited_for_views_ = false;
   CommitPart(group, true);
 }
 
@@ -195,7 +196,9 @@ void CommitThread::CommitPart(absl::Span<PendingBatch> part, bool accepting) {
     if (!part.empty()) return CommitPart(part, accepting);
   }
   if (absl::IsResourceExhausted(status)) {
-    options_.views->EndAll(kViewPatience);
+    // Once for a group, into however many parts it falls.
+    if (!std::exchange(waited_for_views_, true))
+      options_.views->EndAll(kViewPatience);
     if (accepting) return CommitPart(part, false);
   }
   if (part.size() > 1) {

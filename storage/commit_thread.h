@@ -108,6 +108,7 @@ class CommitThread {
   size_t garbage_bytes_;  // freed in one group, less where room is scarce
   bool incoming_to_clean_ = true;
   MessageId clean_from_{};
+  bool waited_for_views_ = false;    // for this group
   bool background_blocked_ = false;  // no room for it; until others commit
 
   absl::Mutex mutex_;

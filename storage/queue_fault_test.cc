@@ -190,6 +190,22 @@ TEST_F(QueueFaultTest, AFullDiskRefusesAndRecoversWithoutARestart) {
   }
 }
 
+TEST_F(QueueFaultTest, AFullDiskDoesNotPreventAStart) {
+  StoreForTest store;
+  ASSERT_TRUE(store.Open().ok());
+  ASSERT_TRUE(store.RunOne(MakeMessage(MessageId{1}, 2, "a")).status.ok());
+  store.Close();
+  Fail(IoCall::kWrite, ENOSPC);
+  ASSERT_TRUE(store.Open().ok());
+  EXPECT_EQ(store.store()->start_number(), 2u);
+  EXPECT_TRUE(store.View()->FindMessage(MessageId{1}).ok());
+  Heal();
+  EXPECT_TRUE(store.RunOne(MakeMessage(MessageId{2}, 1, "b")).status.ok());
+  store.Close();
+  ASSERT_TRUE(store.Open().ok());
+  EXPECT_EQ(store.store()->start_number(), 3u);
+}
+
 TEST_F(QueueFaultTest, NeighboursOfWhatDoesNotFitGoOn) {
   StoreForTest store;
   ASSERT_TRUE(store.Open().ok());

@@ -188,7 +188,11 @@ absl::Status LmdbQueueStore::CountStart() {
   ++state_.start;
   LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
   txn.Put(Table::kMeta, kStateKey, SealRow(kStateKey, state_));
-  return txn.Commit();
+  absl::Status status = txn.Commit();
+  if (!absl::IsResourceExhausted(status)) return status;
+  // A full disk must not keep the mail that is here from going out.
+  Warn("warn: queue: no room to count this start");
+  return absl::OkStatus();
 }
 
 void LmdbQueueStore::StartThreads() {
