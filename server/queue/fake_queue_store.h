@@ -6,56 +6,17 @@
 
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <set>
 #include <string>
-#include <tuple>
 #include <utility>
-#include <vector>
 
 #include "server/loop/event_loop.h"
+#include "server/queue/fake_disk.h"
+#include "server/queue/fake_queue_view.h"
 #include "storage/queue_store.h"
 
 namespace holdfast {
-
-// Everything that would be on the disk; outlives a FakeDiskStore, as a disk
-// does.
-struct FakeDisk {
-  struct Destination {
-    DestinationRow row;
-    // (-priority, due, envelope)
-    std::set<std::tuple<int, absl::Time, EnvelopeId>> lane;
-    std::set<std::pair<absl::Time, EnvelopeId>> by_due;  // the same rows
-  };
-  struct Message {
-    MessageRow row;
-    std::vector<std::string> chunks;
-  };
-  struct Report {
-    Envelope envelope;
-    absl::Time added;
-  };
-  using ReportId = std::pair<EnvelopeId, ReportKind>;
-  using ClaimId = std::pair<WorkerId, BatchId>;
-  using Route = std::tuple<DeliveryKind, std::string, std::string>;
-
-  std::map<MessageId, Message> messages;
-  std::map<EnvelopeId, Envelope> envelopes;
-  std::map<EnvelopeId, absl::Time> due;  // of those in a lane
-  std::map<EnvelopeId, absl::Time> deadlines;
-  std::map<DestinationId, Destination> destinations;
-  std::map<Route, DestinationId> destination_ids;
-  std::map<ClaimId, std::set<EnvelopeId>> claims;
-  std::map<EnvelopeId, ClaimId> claimed;
-  std::map<ReportId, Report> reports;
-  std::map<MessageId, std::vector<std::string>> incoming;
-  std::set<EnvelopeId> in_doubt;
-  Ledger ledger;
-  uint32_t last_message = 0x1000;
-  uint32_t last_destination = 0;
-  uint64_t starts = 0;
-};
 
 class FakeDiskStore : public QueueStore {
  public:
@@ -85,7 +46,7 @@ class FakeDiskStore : public QueueStore {
   uint64_t commits() const { return commits_; }
 
  private:
-  friend class FakeDiskView;
+  FakeDiskView::Source Source() const;
   void ScheduleCommit();
 
   EventLoop* loop_;
