@@ -78,7 +78,9 @@ TEST(WireTest, EveryCutIsAnErrorOrAnOlderValue) {
         Decode<Outer>(absl::string_view(bytes).substr(0, cut));
     // Only the cut just before the last field is an older writer's value.
     EXPECT_EQ(out.ok(), cut == bytes.size() - 1);
-    if (out.ok()) EXPECT_EQ(out->added_later, 7u);
+    if (out.ok()) {
+      EXPECT_EQ(out->added_later, 7u);
+    }
   }
 }
 
