@@ -251,16 +251,33 @@ class Server:
     def room_pids(self, name):
         return [pid for pid, its in self.pids().items() if its == name]
 
+    def remaining(self):
+        """Pids of the session the server was started in, agents included."""
+        found = {pid for pid, _, _ in descendants(self.process.pid)}
+        for entry in os.listdir("/proc"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open("/proc/%d/stat" % int(entry)) as f:
+                    rest = f.read().rsplit(")", 1)[1].split()
+                if int(rest[3]) == self.process.pid and rest[0] != "Z":
+                    found.add(int(entry))
+        return found
+
     def kill_all(self):
         """kill -9 of every process of the server, the parent first so that it
-        restarts nothing."""
+        restarts nothing; also of what was being started just then."""
         everyone = [pid for pid, _, _ in descendants(self.process.pid)]
         for pid in everyone:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
-        wait_for(lambda: not any(alive(pid) for pid in everyone), 10,
-                 "killed processes are gone")
+
+        def gone():
+            left = self.remaining() | {pid for pid in everyone if alive(pid)}
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            return not left
+        wait_for(gone, 10, "killed processes are gone")
 
     def close(self, keep=False):
         if self.process is not None and self.process.poll() is None:

@@ -67,6 +67,7 @@ class Hostile:
     def __exit__(self, kind, *unused):
         if kind is None:
             self.check()
+            expect_equal(self.server.stop(8), 0, "an orderly end")
         self.server.close()
 
     def rooms(self):
@@ -78,6 +79,11 @@ class Hostile:
     def receive_memory(self):
         return sum(anonymous_kib(pid)
                    for pid in self.server.room_pids("smtpd-receive"))
+
+    def sessions(self):
+        got = re.search(r"^smtp\.session=(\d+)$", self.server.ctl(
+            "show", "stats"), re.M)
+        return int(got.group(1)) if got else 0    # zeros are not shown
 
     def session(self, hello=True, timeout=30):
         session = Smtp(self.port, timeout=timeout)
@@ -95,6 +101,8 @@ class Hostile:
         session.quit()
         expect_equal(self.rooms(), self.pids, "processes")
         s.wait_empty(60)
+        wait_for(lambda: self.sessions() == 0, 8, "no session is left: %d" %
+                 self.sessions())
         expect_equal(s.count(self.maildir), self.accepted,
                      "messages in the Maildir")
         s.check_clean()
@@ -590,9 +598,9 @@ def test_r5_descriptors():
     with Hostile(descriptors=256) as it:
         clients = []
         served = 0
-        for _ in range(400):
+        for _ in range(260):
             s = socket.create_connection(("127.0.0.1", it.port), 5)
-            s.settimeout(0.2 if served != len(clients) else 5)
+            s.settimeout(0.1 if served != len(clients) else 5)
             clients.append(s)
             with contextlib.suppress(OSError):
                 served += s.recv(3) == b"220"

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from holdfast import (NOBODY, Blackhole, Failure, Server,      # noqa: E402
-                      expect, ledger_check, tool, wait_for)
+                      alive, expect, ledger_check, tool, wait_for)
 
 CONF = """\
 listen on 127.0.0.1 port {port} hostname mx.holdfast.example
@@ -69,12 +69,12 @@ class KillTest:
             s.kill_all()
             s.start(RESTART_SECONDS)
         elif what == "smtpd":
-            others = [pid for pid, name in s.pids().items()
-                      if pid != s.process.pid]
+            others = s.remaining() - {s.process.pid}
             os.kill(s.process.pid, signal.SIGKILL)
             s.process.wait()
-            wait_for(lambda: not any(os.path.exists("/proc/%d" % pid)
-                                     for pid in others), 35,
+            # By themselves.
+            wait_for(lambda: not any(alive(pid) for pid in others) and
+                     not s.remaining(), 35,
                      "the rooms end when their parent is killed")
             begin = time.monotonic()
             s.start(RESTART_SECONDS)
