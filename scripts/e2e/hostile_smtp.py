@@ -101,8 +101,7 @@ class Hostile:
         session.quit()
         expect_equal(self.rooms(), self.pids, "processes")
         s.wait_empty(60)
-        wait_for(lambda: self.sessions() == 0, 8, "no session is left: %d" %
-                 self.sessions())
+        wait_for(lambda: self.sessions() == 0, 8, "no session is left")
         expect_equal(s.count(self.maildir), self.accepted,
                      "messages in the Maildir")
         s.check_clean()
@@ -612,10 +611,10 @@ def test_r5_descriptors():
         expect(used < 0.5, "no busy loop while full: %.2f s of 2" % used)
         # Sessions that are there go on.
         clients[0].settimeout(10)
-        drain_banner = clients[0].makefile("rb")
-        drain_banner.readline()
-        clients[0].sendall(b"NOOP\r\n")
-        expect(drain_banner.readline().startswith(b"250"), "NOOP while full")
+        with clients[0].makefile("rb") as replies:
+            replies.readline()
+            clients[0].sendall(b"NOOP\r\n")
+            expect(replies.readline().startswith(b"250"), "NOOP while full")
         for s in clients:
             s.close()
         wait_for(it.server.ready, 10, "a banner once they are gone")
