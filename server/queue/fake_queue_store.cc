@@ -14,8 +14,13 @@ namespace {
 // Applies operations to a FakeDisk.
 class Writer {
  public:
-  Writer(FakeDisk* disk, bool no_room, BatchResult* result, absl::Time now)
-      : d_(*disk), no_room_(no_room), result_(*result), now_(now) {}
+  Writer(FakeDisk* disk, bool no_room, bool full, BatchResult* result,
+         absl::Time now)
+      : d_(*disk),
+        no_room_(no_room),
+        full_(full),
+        result_(*result),
+        now_(now) {}
 
   OperationResult operator()(const AcceptMessage& op) {
     if (no_room_) return Failed(absl::ResourceExhaustedError("no room"));
@@ -76,6 +81,7 @@ class Writer {
   }
 
   OperationResult operator()(const RecordOutcomes& op) {
+    if (full_) return Failed(absl::ResourceExhaustedError("full"));
     OperationResult r;
     for (const EnvelopeOutcome& o : op.outcomes) {
       const auto claim = d_.claimed.find(o.envelope);
@@ -91,6 +97,7 @@ class Writer {
   }
 
   OperationResult operator()(const ReleaseClaim& op) {
+    if (full_) return Failed(absl::ResourceExhaustedError("full"));
     OperationResult r;
     const auto it = d_.claims.find({op.worker, op.batch});
     if (it == d_.claims.end()) return Failed(absl::NotFoundError("no claim"));
@@ -327,6 +334,7 @@ class Writer {
 
   FakeDisk& d_;
   const bool no_room_;
+  const bool full_;
   BatchResult& result_;
   const absl::Time now_;
   Envelope ended_;
@@ -368,7 +376,7 @@ void FakeDiskStore::CommitNow() {
     if (fail_sync_) {
       result.status = absl::AbortedError("fdatasync: Input/output error");
     } else {
-      Writer writer(disk_, no_room_, &result, loop_->Now());
+      Writer writer(disk_, no_room_, full_, &result, loop_->Now());
       for (const QueueOperation& op : batch) {
         result.operations.push_back(std::visit(writer, op));
       }

@@ -37,6 +37,8 @@ class FakeDiskStore : public QueueStore {
   void CommitNow();
   // Acceptances and chunks find no room.
   void SetNoRoom(bool no_room) { no_room_ = no_room; }
+  // The disk is full to the last page: outcomes find no room either.
+  void SetFull(bool full) { full_ = full; }
   // The next commit's sync fails.
   void FailNextSync() { fail_sync_ = true; }
   // This body can't be read.
@@ -56,6 +58,7 @@ class FakeDiskStore : public QueueStore {
   std::set<MessageId> damaged_;
   bool hold_ = false;
   bool no_room_ = false;
+  bool full_ = false;
   bool fail_sync_ = false;
   bool scheduled_ = false;
   uint64_t reads_ = 0;

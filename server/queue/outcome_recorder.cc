@@ -1,6 +1,7 @@
 #include "server/queue/outcome_recorder.h"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -13,6 +14,8 @@ namespace {
 using Result = WorkerOutcome::Result;
 
 constexpr char kNoAnswer[] = "Worker gave no answer";
+// How long an outcome waits for room on a full disk before it is offered again.
+constexpr absl::Duration kRecordRetry = absl::Seconds(1);
 
 }  // namespace
 
@@ -107,21 +110,24 @@ void OutcomeRecorder::Record(const BatchKey& key,
   if (outcomes.finished) TakeUnanswered(batch, &r);
   TellScheduler(batch, outcomes, r);
 
-  RecordOutcomes record;
-  record.worker = key.first;
-  record.batch = key.second;
-  for (const Recording::Item& item : r.items) {
-    record.outcomes.push_back(item.verdict.record);
-  }
-  p_.committer->Commit(
-      {std::move(record)},
-      guard_.Wrap([this, r = std::move(r)](BatchResult result) mutable {
+  const auto recording = std::make_shared<Recording>(std::move(r));
+  CommitUntilRecorded(
+      [recording] {
+        RecordOutcomes record;
+        record.worker = recording->key.first;
+        record.batch = recording->key.second;
+        for (const Recording::Item& item : recording->items) {
+          record.outcomes.push_back(item.verdict.record);
+        }
+        return QueueBatch{std::move(record)};
+      },
+      [this, recording](const BatchResult& result) {
         if (!result.operations[0].status.ok()) {
           LogWarn("warn: queue: outcomes: %s",
                   std::string(result.operations[0].status.message()));
         }
-        OnRecorded(std::move(r));
-      }));
+        OnRecorded(std::move(*recording));
+      });
   p_.scheduler->Pump();
 }
 
@@ -235,15 +241,38 @@ void OutcomeRecorder::Release(const BatchKey& key) {
   }
   if (!batch->kept) p_.scheduler->OnAnswered(batch->destination, ids.size());
   EndBatch(batch, false);
-  p_.committer->Commit(
-      {std::move(release)},
-      guard_.Wrap([this, ids = std::move(ids), destination = batch->destination,
-                   kind = batch->kind](BatchResult) {
+  CommitUntilRecorded(
+      [release] { return QueueBatch{release}; },
+      [this, ids = std::move(ids), destination = batch->destination,
+       kind = batch->kind](const BatchResult&) {
         for (EnvelopeId id : ids) {
           if (p_.in_flight->Contains(id)) Leave(id, true);
         }
         LookAgain(destination, kind);
         p_.scheduler->Pump();
+      });
+}
+
+void OutcomeRecorder::CommitUntilRecorded(
+    std::function<QueueBatch()> make,
+    std::function<void(const BatchResult&)> done) {
+  QueueBatch batch = make();
+  p_.committer->Commit(
+      std::move(batch),
+      guard_.Wrap([this, make = std::move(make),
+                   done = std::move(done)](BatchResult result) mutable {
+        if (!absl::IsResourceExhausted(result.operations[0].status)) {
+          done(result);
+          return;
+        }
+        const uint64_t retry = ++next_retry_;
+        retries_[retry] = p_.loop->RunAfter(
+            kRecordRetry, [this, retry, make = std::move(make),
+                           done = std::move(done)]() mutable {
+              const EventLoop::Timer spent = std::move(retries_[retry]);
+              retries_.erase(retry);
+              CommitUntilRecorded(std::move(make), std::move(done));
+            });
       }));
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <vector>
 
 #include "server/loop/event_loop.h"
@@ -79,9 +80,16 @@ class OutcomeRecorder {
   // `queued`: it is still in the queue.
   void Leave(EnvelopeId id, bool queued);
   void LookAgain(DestinationId destination, DeliveryKind kind);
+  // Commits what must not get lost.  While a full disk can't even take that
+  // (the reserve is gone too), it is offered again every second; the worker is
+  // not told, and its claim stays, until it is recorded.
+  void CommitUntilRecorded(std::function<QueueBatch()> make,
+                           std::function<void(const BatchResult&)> done);
 
   const Parts p_;
   OutcomeCounts counts_;
+  uint64_t next_retry_ = 0;
+  std::map<uint64_t, EventLoop::Timer> retries_;
   CallGuard guard_;
 };
 

@@ -46,6 +46,20 @@ TEST_F(OutcomeRecorderTest, LogsAfterTheCommitAndTellsTheWorker) {
   EXPECT_EQ(bed_.relay->recorded.size(), 1u);
 }
 
+TEST_F(OutcomeRecorderTest, AnOutcomeThatFindsNoRoomIsKeptUntilThereIsSome) {
+  const GotBatch batch = Handed();
+  bed_.store->SetFull(true);
+  bed_.relay->Answer(batch, Result::kOk, "250 2.0.0 queued as SINK1");
+  bed_.Run();
+  bed_.loop.Advance(absl::Seconds(10));
+  EXPECT_EQ(bed_.TakeLog(), "");
+  EXPECT_TRUE(bed_.relay->recorded.empty());
+  bed_.store->SetFull(false);
+  bed_.loop.Advance(absl::Seconds(1));
+  EXPECT_TRUE(absl::StrContains(bed_.TakeLog(), "result=\"Ok\""));
+  EXPECT_EQ(bed_.relay->recorded.size(), 1u);
+}
+
 TEST_F(OutcomeRecorderTest, LocalDeliveryLine) {
   const EnvelopeId id =
       bed_.Accept(bed_.MakeEnvelope(DeliveryKind::kMda, "box", "bob"));
