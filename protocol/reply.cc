@@ -93,6 +93,9 @@ Reply BadCharacter() {
 Reply NotAllowed() {
   return {503, "5.5.1", "Invalid command: Command not allowed at this point."};
 }
+Reply NotSupported() {
+  return {503, "5.5.1", "Invalid command: Command not supported"};
+}
 Reply NotSupportedYet() {
   return {500, "5.5.1",
           "Invalid command: this feature is not supported yet ;-)"};

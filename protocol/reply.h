@@ -50,6 +50,7 @@ Reply OtherProtocol();
 Reply CommandTooLong();
 Reply BadCharacter();
 Reply NotAllowed();
+Reply NotSupported();
 Reply NotSupportedYet();  // WIZ
 Reply NoArgumentsAccepted();
 Reply DomainRequired(absl::string_view verb);

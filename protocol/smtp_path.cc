@@ -130,7 +130,7 @@ std::optional<Reply> ReadMailParameter(absl::string_view parameter, bool dsn,
   }
   if (dsn && HasName(parameter, "ENVID=", &value)) {
     if (value.size() > kMaxEnvidBytes)
-      return replies::OptionTooLarge(parameter);
+      return replies::OptionTooLarge(value.substr(0, kMaxEnvidBytes));
     if (!IsValidXtext(value)) return replies::InvalidArguments("Invalid ENVID");
     out->dsn_envid = std::string(value);
     return std::nullopt;

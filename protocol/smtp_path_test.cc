@@ -121,9 +121,10 @@ TEST(SmtpPathTest, RefusesUnknownMailParameters) {
 
 TEST(SmtpPathTest, EnvidIsShortXtext) {
   EXPECT_EQ(Mail("<a@b> ENVID=" + std::string(100, 'x')), "a@b");
-  EXPECT_EQ(Mail("<a@b> ENVID=" + std::string(101, 'x')).substr(0, 77),
-            "503 5.5.4 Invalid command arguments: option too large, truncated: "
-            "ENVID=xxxxx");
+  EXPECT_EQ(
+      Mail("<a@b> ENVID=" + std::string(101, 'x')),
+      "503 5.5.4 Invalid command arguments: option too large, truncated: " +
+          std::string(100, 'x'));
   EXPECT_EQ(Mail("<a@b> ENVID=a+zz"),
             "501 5.5.4 Invalid command arguments: Invalid ENVID");
   EXPECT_EQ(Mail("<a@b> ENVID=a\rb"),

@@ -74,6 +74,8 @@ const SmtpServerSession::VerbRule* SmtpServerSession::FindVerb(
       {"RCPT TO", true, kSender, &Session::OnRcpt},
       {"DATA", false, kSender | In(State::kBetweenChunks), &Session::OnData},
       {"BDAT", true, kAlways, &Session::OnBdat},
+      {"AUTH", true, kIdle, &Session::OnNotOffered},
+      {"STARTTLS", true, kIdle, &Session::OnNotOffered},
       {"RSET", false, kAnyIdentified, &Session::OnRset},
       {"NOOP", true, kAlways, &Session::OnNoop},
       {"HELP", false, kAlways, &Session::OnHelp},
@@ -282,6 +284,10 @@ void SmtpServerSession::OnQuit(const Command&) { Close(replies::Bye()); }
 
 void SmtpServerSession::OnWiz(const Command& command) {
   Answer(replies::NotSupportedYet(), command.line);
+}
+
+void SmtpServerSession::OnNotOffered(const Command& command) {
+  Answer(replies::NotSupported(), command.line);
 }
 
 void SmtpServerSession::OnOtherProtocol(const Command&) {

@@ -15,6 +15,16 @@ namespace {
 // Buffers up to this size stay with an idle session.
 constexpr size_t kIdleBufferBytes = 4096;
 
+// For the log: what follows the mechanism of AUTH may be a password.
+std::string WithoutSecrets(absl::string_view command) {
+  constexpr absl::string_view kAuth = "AUTH";
+  if (!absl::StartsWithIgnoreCase(command, kAuth)) return std::string(command);
+  size_t end = command.find_first_not_of(" \t", kAuth.size());
+  end = command.find_first_of(" \t", end == command.npos ? kAuth.size() : end);
+  if (end == command.npos) return std::string(command);
+  return absl::StrCat(command.substr(0, end), " (...)");
+}
+
 }  // namespace
 
 SmtpServerSession::SmtpServerSession(const SmtpServerOptions* options,
@@ -82,7 +92,7 @@ std::string SmtpServerSession::TakeOutput() {
 void SmtpServerSession::Answer(const Reply& reply, absl::string_view command) {
   if (reply.IsRefusal()) {
     events_.emplace_back(
-        CommandFailed{std::string(command), reply.FirstLine()});
+        CommandFailed{WithoutSecrets(command), reply.FirstLine()});
   }
   reply.AppendTo(&output_);
   if (reply.code == 421) Finish();

@@ -195,6 +195,7 @@ class SmtpServerSession {
   void OnVrfy(const Command& command);
   void OnQuit(const Command& command);
   void OnWiz(const Command& command);
+  void OnNotOffered(const Command& command);
   void OnOtherProtocol(const Command& command);
 
   void StartMessage(const Command& command, DataDecoder::Framing framing);

@@ -478,5 +478,29 @@ TEST(SmtpServerSessionTest, WithoutDsnItIsNotOffered) {
   EXPECT_FALSE(absl::StrContains(client.TakeSent(), "DSN"));
 }
 
+TEST(SmtpServerSessionTest, AuthAndStarttlsAreNotOffered) {
+  TestSession session;
+  session.Send("STARTTLS\r\nEHLO x\r\n");
+  session.TakeSent();
+  session.Send("STARTTLS\r\nAUTH PLAIN AGpvZQBzZWNyZXQ=\r\n");
+  const std::string refusal =
+      "503 5.5.1 Invalid command: Command not supported\r\n";
+  EXPECT_EQ(session.TakeSent(), refusal + refusal);
+}
+
+TEST(SmtpServerSessionTest, PasswordsDoNotReachTheLog) {
+  TestSession session;
+  session.Send(
+      "auth plain AGpvZQBzZWNyZXQ=\r\nAUTH\tLOGIN  secret\r\n"
+      "AUTHPLAIN secret\r\nAUTH  LOGIN\r\nAUTH\r\n");
+  ASSERT_EQ(session.failed().size(), 5u);
+  for (const std::string& line : session.failed()) {
+    EXPECT_FALSE(absl::StrContains(line, "AGpv")) << line;
+    EXPECT_FALSE(absl::StrContains(line, "secret")) << line;
+  }
+  EXPECT_TRUE(absl::StrContains(session.failed()[0], "auth plain (...)"))
+      << session.failed()[0];
+}
+
 }  // namespace
 }  // namespace holdfast
