@@ -89,6 +89,7 @@ def programs():
     Bazel cache below a home is closed to others."""
     if programs.folder is None:
         folder = tempfile.mkdtemp(prefix="holdfast-bin.")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         os.chmod(folder, 0o755)
         for part in ("server", "ctl"):
             os.mkdir(os.path.join(folder, part))
@@ -498,6 +499,4 @@ def run_tests(tests):
             verdict, module, name, time.monotonic() - begin,
             "\n    " + text.replace("\n", "\n    ") if text else ""),
             flush=True)
-    if programs.folder:
-        shutil.rmtree(programs.folder, ignore_errors=True)
     return 1 if failed else 0
