@@ -16,8 +16,9 @@ namespace holdfast {
 namespace {
 
 // One read buffer for all streams of a thread: what is read is consumed, or
-// copied by who wants to keep it, before the next read.
-constexpr size_t kReadBytes = 256 << 10;
+// copied by who wants to keep it, before the next read.  Its size bounds what a
+// session has to keep of a client that is faster than its answers.
+constexpr size_t kReadBytes = 64 << 10;
 thread_local std::unique_ptr<char[]> read_buffer;
 
 absl::Status SystemError(int error) {

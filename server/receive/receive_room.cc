@@ -209,7 +209,8 @@ void ReceiveRoom::OnSessionClosed(SmtpConnection* connection) {
   --counts_.now;
   ++counts_.closed;
   TellCounts();
-  if (full_) {
+  // Well below the limit: at its edge each coming and going would be a line.
+  if (full_ && connections_.size() <= max_sessions_ - max_sessions_ / 16) {
     full_ = false;
     LogWarn("warn: smtp: fd exhaustion over, re-enabling incoming connections");
     UpdateAccepting();
