@@ -283,7 +283,8 @@ void SmtpClientSession::OnData(const SmtpReply& reply) {
 
 void SmtpClientSession::OnFinal(const Expected& to, const SmtpReply& reply) {
   const SmtpResult result = ResultOf(reply);
-  if (state_ == State::kBody) {
+  // Nobody takes over what he has not been sent: the dot is not out.
+  if (state_ == State::kBody || !out_.empty()) {
     if (result.kind == SmtpResult::Kind::kOk) return End(kTooMuchData);
     // The rest of the message can't be taken back: the session is of no use.
     DecideRest(result);

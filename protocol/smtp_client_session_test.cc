@@ -401,6 +401,20 @@ TEST(SmtpClientSessionTest, TooManyRefusalsAtTheEndOfAGroup) {
   EXPECT_EQ(d.end, "");  // the second message is for another session
 }
 
+TEST(SmtpClientSessionTest, SuccessBeforeTheMessageWasSentIsNone) {
+  Dialogue d;
+  d.server.answers["DATA"] = {"354 go\r\n250 2.0.0 have it"};
+  d.to_send = {MessageTo({"a@x"})};
+  d.Run();
+  EXPECT_THAT(d.results, ElementsAre("Temp Remote host sent too much data"));
+  // A refusal is one whenever it comes.
+  Dialogue refused;
+  refused.server.answers["DATA"] = {"354 go\r\n554 5.7.1 no"};
+  refused.to_send = {MessageTo({"a@x"})};
+  refused.Run();
+  EXPECT_THAT(refused.results, ElementsAre("Perm 554 5.7.1 no"));
+}
+
 TEST(SmtpClientSessionTest, RepliesToWhatWasNotAsked) {
   Dialogue banner;
   banner.server.answers["banner"] = {"220 hi\r\n250 and more"};
