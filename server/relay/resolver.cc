@@ -174,16 +174,23 @@ void DnsResolver::FindTargets(std::shared_ptr<MxJob> job) {
                   });
 }
 
+// RFC 5321 section 5.1: from a host that is ourselves on, all are discarded;
+// the hosts behind it would give the mail back to us.  One that names nobody's
+// machine (127.0.0.1) is passed over by itself.
 void DnsResolver::FinishMx(MxJob* job) {
   MailHosts result;
+  for (const MxJob::Target& t : job->targets)
+    for (const IpAddress& address : t.addresses)
+      if (IsOwn(address) && !address.IsLoopbackOrUnspecified())
+        job->own_preference =
+            std::min(t.preference, job->own_preference.value_or(t.preference));
   bool any = false;
   for (const MxJob::Target& t : job->targets) {
     any = any || !t.addresses.empty();
-    if (job->own_preference && t.preference >= *job->own_preference) continue;
     for (const IpAddress& address : t.addresses) {
       if (IsOwn(address))
         result.loops_back = true;
-      else
+      else if (t.preference < job->own_preference.value_or(INT32_MAX))
         result.hosts.push_back({address, t.name, t.preference});
     }
   }

@@ -140,8 +140,16 @@ TEST_F(ResolverTest, NoMailToOurselves) {
   }
   dns_->Mx("us.test", 20, "other.test");
   dns_->Address("other.test", "192.0.2.1");
+  dns_->Mx("us.test", 5, "best.test");
+  dns_->Address("best.test", "192.0.2.2");
   loop_.Advance(absl::Hours(1));
-  EXPECT_EQ(Mx("us.test"), "192.0.2.1 other.test 20");
+  // What stands behind us would come back.
+  EXPECT_EQ(Mx("us.test"), "192.0.2.2 best.test 5");
+  // Nobody's machine hides none.
+  dns_->Mx("loopback.test", 10, "localhost.test");
+  dns_->Address("localhost.test", "127.0.0.1");
+  dns_->Mx("loopback.test", 20, "other.test");
+  EXPECT_EQ(Mx("loopback.test"), "192.0.2.1 other.test 20");
   // A smarthost may well be on this machine.
   EXPECT_EQ(Host("mx.us.test"),
             "198.51.100.1 mx.us.test 0, 127.0.0.1 mx.us.test 0, "
