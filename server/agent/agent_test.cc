@@ -297,6 +297,22 @@ TEST_F(AgentTest, InDoubtAFileOfAnotherLengthIsAnother) {
   EXPECT_EQ(ReadFile(maildir + "/new/" + name), "mine, which is longer\n");
 }
 
+TEST_F(AgentTest, InDoubtWhatCannotBeOpenedIsPassedOver) {
+  const std::string maildir = home_ + "/Maildir";
+  AgentProcess agent(Maildir());
+  agent.Deliver(Delivery(1), "first\n");
+  ASSERT_EQ(agent.Commit().size(), 1u);
+  const std::string link = maildir + "/cur/" + Delivery(2).file_name + ":2,S";
+  ASSERT_EQ(symlink("nowhere", link.c_str()), 0);
+  AgentDelivery again = Delivery(2);
+  again.in_doubt = true;
+  agent.Deliver(again, "second\n");
+  const auto results = agent.Commit();
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_TRUE(results[0].ok) << results[0].text;
+  EXPECT_EQ(ReadFile(maildir + "/new/" + Delivery(2).file_name), "second\n");
+}
+
 TEST_F(AgentTest, NothingIsOverwritten) {
   AgentProcess agent(Maildir());
   agent.Deliver(Delivery(1), "first\n");

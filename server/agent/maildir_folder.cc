@@ -79,8 +79,11 @@ absl::StatusOr<bool> FindIn(const OwnedFd& folder, const std::string& shown,
     close(fd);
     return FileError(shown);
   }
-  errno = 0;
-  while (const dirent* entry = readdir(dir.get())) {
+  // What an entry did to errno must not pass for an error of readdir(3).
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(dir.get());
+    if (entry == nullptr) break;
     if (!IsNameWithFlags(entry->d_name, name)) continue;
     OwnedFd file(openat(folder.get(), entry->d_name,
                         O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
