@@ -16,9 +16,6 @@ namespace holdfast {
 
 // Messages of one batch, at most.
 inline constexpr size_t kMaxBatchMessages = 64;
-// Recipients of one message of a batch: what every server must take (RFC 5321,
-// section 4.5.3.1.8).
-inline constexpr size_t kMaxBatchRecipients = 100;
 
 // How many batches `messages` are spread over when `free` may be open: a deep
 // backlog goes in full batches, a small one over several sessions.

@@ -56,7 +56,8 @@ class Reading {
   // False: enough.
   bool Take(const LanePosition& position) {
     if (request_.skip.contains(position.envelope)) return true;
-    if (out_.envelopes.size() >= request_.want || bytes_ >= kMaxLoadedBytes) {
+    if ((out_.envelopes.size() >= request_.want || bytes_ >= kMaxLoadedBytes) &&
+        !ContinuesMessage(position)) {
       return false;
     }
     absl::StatusOr<Envelope> envelope = view_.FindEnvelope(position.envelope);
@@ -70,15 +71,31 @@ class Reading {
       bytes_ += message.stored.size();
       out_.messages.emplace(id, std::move(message));
     }
+    if (MessageOf(id_) == id) {
+      ++recipients_;
+    } else {
+      recipients_ = 1;
+    }
+    id_ = position.envelope;
     out_.envelopes.push_back(*std::move(envelope));
     return true;
   }
 
  private:
+  // The recipients of a message go in one transaction: the limit doesn't cut
+  // between them, up to what a transaction takes.
+  bool ContinuesMessage(const LanePosition& position) const {
+    return !out_.envelopes.empty() &&
+           MessageOf(position.envelope) == MessageOf(id_) &&
+           recipients_ < kMaxBatchRecipients;
+  }
+
   const QueueView& view_;
   const LaneRequest& request_;
   LaneContents& out_;
   size_t bytes_ = 0;
+  EnvelopeId id_{};        // taken last
+  size_t recipients_ = 0;  // of its message, taken one after the other
 };
 
 }  // namespace

@@ -17,6 +17,10 @@
 
 namespace holdfast {
 
+// Recipients of one transaction: what every server must take (RFC 5321,
+// section 4.5.3.1.8).
+inline constexpr size_t kMaxBatchRecipients = 100;
+
 // Bodies one reading may hold.
 inline constexpr size_t kMaxLoadedBytes = 4 << 20;
 

@@ -47,6 +47,18 @@ TEST_F(LaneReaderTest, InOrderWithoutWhatIsInFlight) {
   EXPECT_TRUE(Read(3).exhausted);
 }
 
+TEST_F(LaneReaderTest, TheLimitDoesNotCutAMessage) {
+  Envelope e = bed_.MakeEnvelope(DeliveryKind::kMta, "out", "example.net");
+  const MessageId message = MessageOf(e.id);
+  for (uint32_t low = 1; low <= 50; ++low) {
+    e.id = MakeEnvelopeId(message, low);
+    bed_.Preload(e);
+  }
+  Add(absl::ZeroDuration());
+  EXPECT_EQ(Read(20).envelopes.size(), 50u);
+  EXPECT_EQ(Read(51).envelopes.size(), 51u);
+}
+
 TEST_F(LaneReaderTest, NextDueLooksThroughAllPriorities) {
   EXPECT_EQ(Read(1).status.code(), absl::StatusCode::kNotFound);
   Add(-absl::Hours(1), 3);

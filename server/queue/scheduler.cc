@@ -76,8 +76,9 @@ size_t Scheduler::Share(const Active& a) const {
   }
   const size_t share =
       std::max(kMaxBatchMessages, headroom / (ready_.size() + 1));
-  return std::min({share, headroom, MaxFlying(a) - a.flying,
-                   BatchesLeft(a) * kMaxBatchMessages});
+  // The rest of a message may have gone beyond the limit.
+  const size_t left = MaxFlying(a) - std::min(MaxFlying(a), a.flying);
+  return std::min({share, headroom, left, BatchesLeft(a) * kMaxBatchMessages});
 }
 
 bool Scheduler::MayRead(const Active& a) const {
