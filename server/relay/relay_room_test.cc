@@ -726,6 +726,16 @@ TEST_F(RelayRoomTest, ARefusalDuringALargeBodyIsHeard) {
   EXPECT_THAT(outcomes_, ElementsAre("100 Perm 554 5.7.1 no such thing"));
 }
 
+TEST_F(RelayRoomTest, SuccessTogetherWithTheGoAheadIsNone) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->answers["DATA"] = {"354 go\r\n250 2.0.0 have it"};
+  };
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_THAT(outcomes_,
+              ElementsAre("100 Temp Remote host sent too much data"));
+}
+
 TEST_F(RelayRoomTest, OutcomesAreKeptUntilRecordedAndToldToANewQueue) {
   Start();
   record_ = false;

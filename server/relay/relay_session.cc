@@ -60,7 +60,9 @@ RelaySession::~RelaySession() { DropBody(); }
 
 void RelaySession::OnBytes(absl::string_view bytes) {
   const uint64_t replies = session_.replies();
+  receiving_ = true;
   session_.Receive(bytes);
+  receiving_ = false;
   if (session_.replies() != replies)
     last_activity_ = services_->loop()->Elapsed();
   Flush();
@@ -229,7 +231,8 @@ void RelaySession::PumpBody() {
   }
   if (body_complete_ && work_->claimed && session_.in_body())
     session_.FinishBody();
-  if (!advancing_) Flush();
+  // What came together with the go-ahead must be read before the dot leaves.
+  if (!advancing_ && !receiving_) Flush();
 }
 
 // False: more comes later.

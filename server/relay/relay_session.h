@@ -111,6 +111,7 @@ class RelaySession : private SmtpClientSession::Events {
   State state_ = State::kGreeting;
   bool draining_ = false;
   bool advancing_ = false;
+  bool receiving_ = false;  // what the host sent is being read
 
   std::shared_ptr<BatchWork> work_;
   size_t message_ = 0;              // of work_
