@@ -14,7 +14,7 @@ import tempfile
 import threading
 
 sys.dont_write_bytecode = True
-from holdfast import (Failure, Server, Skip, Smtp, expect,     # noqa: E402
+from holdfast import (Failure, Server, Smtp, expect,           # noqa: E402
                       expect_equal, run_tests, wait_for)
 
 OWN = "10.9.9.1"    # the address of this machine, inside
