@@ -29,6 +29,7 @@ ActOnEnvelope::Act StoreAct(OperatorAct act) {
 
 void OperatorActs::Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
                        absl::AnyInvocable<void(uint64_t)> done) {
+  if (act == OperatorAct::kSchedule && !envelopes.empty()) p_.enable_routes();
   auto job = std::make_shared<Job>();
   job->act = act;
   job->envelopes = std::move(envelopes);

@@ -35,6 +35,9 @@ class OperatorActs {
     InFlight* in_flight = nullptr;
     Scheduler* scheduler = nullptr;
     std::function<void(EnvelopeId)> look_at_deadline;
+    // `schedule` means now: a route that rests after failures must not make it
+    // fail without an attempt.
+    std::function<void()> enable_routes;
   };
   explicit OperatorActs(Parts parts) : p_(std::move(parts)) {}
 

@@ -135,6 +135,7 @@ OperatorActs::Parts QueueEngine::ActsParts() {
   parts.in_flight = &in_flight_;
   parts.scheduler = &scheduler_;
   parts.look_at_deadline = [this](EnvelopeId id) { deadlines_.Look(id); };
+  parts.enable_routes = [this] { router_.EnableAll(); };
   return parts;
 }
 

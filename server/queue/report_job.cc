@@ -273,7 +273,7 @@ DeliveryReport ReportJob::Describe() const {
   report.full = quote_ == Quote::kAll;
   // Octets above 127 in what is quoted are not known before it is read; the
   // label is true for seven bits, too.
-  report.eight_bit = quote_ == Quote::kAll;
+  report.eight_bit = quote_ != Quote::kNothing;
   for (const PendingReport& r : group_.reports)
     report.recipients.push_back({r.envelope.dest, r.envelope.dsn_orcpt,
                                  r.envelope.status, r.envelope.error_line,

@@ -79,7 +79,8 @@ TEST_F(ReportSenderTest, RecipientsOfOneMessageBecomeOneReport) {
   EXPECT_THAT(text, HasSubstr("\nMessage-ID: <"));
   EXPECT_THAT(text, HasSubstr("bob1@example.net: 550 No such user\n"
                               "bob2@example.net: 550 No such user\n"));
-  EXPECT_THAT(text, HasSubstr("text/rfc822-headers\n\nReceived: from x\n"
+  EXPECT_THAT(text, HasSubstr("text/rfc822-headers\nContent-Transfer-Encoding: "
+                              "8bit\n\nReceived: from x\n"
                               "Subject: hi\n\n--"));
   EXPECT_THAT(text, Not(HasSubstr("body text")));
   EXPECT_THAT(store().reports, IsEmpty());
@@ -166,7 +167,8 @@ TEST_F(ReportSenderTest, WithoutRoomTheHeadersGoAlone) {
   ReportSender sender(&services_);
   Advance(absl::Seconds(2));
   EXPECT_THAT(OnlyReport(),
-              HasSubstr("text/rfc822-headers\n\nSubject: large\n\n--"));
+              HasSubstr("text/rfc822-headers\nContent-Transfer-Encoding: "
+                        "8bit\n\nSubject: large\n\n--"));
   EXPECT_THAT(store().incoming, IsEmpty());
   EXPECT_THAT(store().reports, IsEmpty());
 }

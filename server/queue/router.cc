@@ -252,6 +252,17 @@ void Router::Wake(absl::Duration now) {
   }
 }
 
+void Router::EnableAll() {
+  for (const auto& [until, key] : std::exchange(disabled_, {})) {
+    Route& route = routes_[key];
+    route.disabled = false;
+    route.proven = false;
+    route.penalty = 0;
+    log_(absl::StrCat("smtp-out: Enabling route ", RouteText(key, route.name),
+                      " per admin request"));
+  }
+}
+
 void Router::DropWorker(WorkerId worker, absl::Duration now) {
   for (auto it = slots_.begin(); it != slots_.end();) {
     if (it->second.worker != worker) {

@@ -56,6 +56,9 @@ class Router {
   // Enables routes whose time has come.  When to call next: NextWake();
   // InfiniteDuration: no need.
   void Wake(absl::Duration now);
+  // Enables all that are disabled and forgets their penalties: an operator
+  // wants an attempt now.
+  void EnableAll();
   absl::Duration NextWake() const {
     return disabled_.empty() ? absl::InfiniteDuration()
                              : disabled_.begin()->first;

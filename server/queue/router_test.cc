@@ -116,6 +116,20 @@ TEST_F(RouterTest, PenaltyDisablesAndTimeEnables) {
   EXPECT_EQ(router_.NextWake(), absl::InfiniteDuration());
 }
 
+TEST_F(RouterTest, AnOperatorEnablesAtOnce) {
+  const SlotRequest r = Request({{"192.0.2.9", "h9.test", 0}});
+  Tell(Get(r), Event::kFailed);
+  EXPECT_EQ(Ask(r).result, Answer::kNoRoute);
+  router_.EnableAll();
+  EXPECT_EQ(log_.back(),
+            "smtp-out: Enabling route [] <-> 192.0.2.9 (h9.test) per admin "
+            "request");
+  EXPECT_EQ(router_.NextWake(), absl::InfiniteDuration());
+  // The penalty is gone, too: 15 s again, not a minute.
+  Tell(Get(r), Event::kFailed);
+  EXPECT_EQ(router_.NextWake(), now_ + absl::Seconds(15));
+}
+
 TEST_F(RouterTest, RouteTextsOfInet6AndSources) {
   const SlotRequest r =
       Request({{"2001:db8::1", "", 0}}, "example.net", "2001:db8::7");
