@@ -129,7 +129,7 @@ void Dispatcher::OnClaimed(const BatchKey& key, const absl::Status& status) {
   const FlyingBatch gone = *batch;
   for (EnvelopeId id : gone.envelopes) p_.in_flight->Remove(id);
   if (!gone.over) p_.doors->CountBatch(key.first, -1);
-  p_.on_claim_failed(gone);
+  p_.on_claim_failed(gone, absl::IsResourceExhausted(status));
 }
 
 }  // namespace holdfast

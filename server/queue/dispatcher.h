@@ -24,7 +24,8 @@ namespace holdfast {
 
 class Dispatcher : public Scheduler::Outlet {
  public:
-  // All outlive it.  `on_claim_failed`: the batch is with nobody any more.
+  // All outlive it.  `on_claim_failed`: the batch is with nobody any more;
+  // true: for want of room.
   struct Parts {
     EventLoop* loop = nullptr;
     const Config* config = nullptr;
@@ -32,7 +33,7 @@ class Dispatcher : public Scheduler::Outlet {
     Committer* committer = nullptr;
     InFlight* in_flight = nullptr;
     WorkerDoors* doors = nullptr;
-    std::function<void(const FlyingBatch&)> on_claim_failed;
+    std::function<void(const FlyingBatch&, bool)> on_claim_failed;
   };
   explicit Dispatcher(Parts parts);
 

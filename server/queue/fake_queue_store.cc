@@ -68,6 +68,7 @@ class Writer {
   }
 
   OperationResult operator()(const ClaimEnvelopes& op) {
+    if (full_) return Failed(absl::ResourceExhaustedError("full"));
     for (EnvelopeId id : op.envelopes) {
       if (!d_.due.count(id) || d_.claimed.count(id)) {
         return Failed(absl::FailedPreconditionError("gone or claimed"));

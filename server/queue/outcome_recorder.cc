@@ -276,10 +276,12 @@ void OutcomeRecorder::CommitUntilRecorded(
       }));
 }
 
-void OutcomeRecorder::OnClaimFailed(const FlyingBatch& batch) {
+void OutcomeRecorder::OnClaimFailed(const FlyingBatch& batch, bool no_room) {
   if (!batch.over) {
     p_.scheduler->OnAnswered(batch.destination, batch.with_worker);
-    p_.scheduler->OnBatchOver(batch.destination, false);
+    // Without room it rests a moment, lest a full disk that takes no claim be
+    // asked without end.
+    p_.scheduler->OnBatchOver(batch.destination, /*untried=*/no_room);
   }
   p_.scheduler->Touch(batch.destination, batch.kind);
   p_.scheduler->Pump();

@@ -46,7 +46,7 @@ class OutcomeRecorder {
   // it).  In doubt, unless nothing can have been sent.
   void Release(const BatchKey& key);
   // The batch could not be claimed; its envelopes have left the table.
-  void OnClaimFailed(const FlyingBatch& batch);
+  void OnClaimFailed(const FlyingBatch& batch, bool no_room);
 
   const OutcomeCounts& counts() const { return counts_; }
 

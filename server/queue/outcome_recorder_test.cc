@@ -205,6 +205,20 @@ TEST_F(OutcomeRecorderTest, OutcomesMayComeInPieces) {
   EXPECT_EQ(bed_.engine->scheduler().active(), 0u);
 }
 
+// A full disk must not be asked without end: Run() would not come back.
+TEST_F(OutcomeRecorderTest, AClaimThatFindsNoRoomIsTriedAgainAfterARest) {
+  bed_.store->SetFull(true);
+  bed_.AcceptFor("example.net");
+  bed_.Run();
+  const GotBatch refused = bed_.relay->Take();
+  EXPECT_TRUE(bed_.relay->refused.count(refused.batch));
+  EXPECT_TRUE(bed_.relay->batches.empty());
+  bed_.store->SetFull(false);
+  bed_.loop.Advance(Scheduler::kRest);
+  ASSERT_EQ(bed_.relay->batches.size(), 1u);
+  EXPECT_TRUE(bed_.relay->claimed.count(bed_.relay->Take().batch));
+}
+
 TEST_F(OutcomeRecorderTest, AClaimThatFailsIsTakenBack) {
   bed_.store->HoldCommits(true);
   const EnvelopeId id = [&] {

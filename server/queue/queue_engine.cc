@@ -76,8 +76,8 @@ Dispatcher::Parts QueueEngine::DispatcherParts() {
   parts.committer = &committer_;
   parts.in_flight = &in_flight_;
   parts.doors = &doors_;
-  parts.on_claim_failed = [this](const FlyingBatch& batch) {
-    recorder_.OnClaimFailed(batch);
+  parts.on_claim_failed = [this](const FlyingBatch& batch, bool no_room) {
+    recorder_.OnClaimFailed(batch, no_room);
   };
   return parts;
 }
