@@ -36,7 +36,7 @@ enum EnvelopeFlag : uint32_t {
   kFlagInternal = 4,       // made by an alias, a forward or by us
   kFlagSuspended = 8,      // an operator paused it
   kFlagHeld = 16,          // its action is gone, or an operator holds it
-  kFlagInDoubt = 32,       // an attempt ended without an answer; see DESIGN P3
+  kFlagInDoubt = 32,       // an attempt ended without an answer; promise P3
 };
 
 // An enhanced status code (RFC 3463) as envelopes keep it: class 2, 4 or 5 (0:

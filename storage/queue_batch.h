@@ -202,7 +202,8 @@ struct OperationResult {
 // What became of a batch, after its transaction was synced.
 struct BatchResult {
   // Not kOk: the transaction was not committed and nothing is known to be on
-  // disk (kAborted: a failed sync; the process must end, see DESIGN section 4).
+  // disk (kAborted: a failed sync; the process must end, see
+  // docs/ARCHITECTURE.md).
   absl::Status status;
   std::vector<OperationResult> operations;  // as many as in the batch
   std::vector<LaneChange> lanes;

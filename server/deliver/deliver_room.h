@@ -1,5 +1,5 @@
 // The `deliver` room: takes batches of local mail from `queue` and sees them
-// into mailboxes through agents (DESIGN section 5).
+// into mailboxes through agents (docs/ARCHITECTURE.md).
 #ifndef HOLDFAST_SERVER_DELIVER_DELIVER_ROOM_H_
 #define HOLDFAST_SERVER_DELIVER_DELIVER_ROOM_H_
 

@@ -5,11 +5,11 @@
 // frame, then the fields of one struct (protocol/wire.h).  Frames written
 // during a turn of the loop leave together at its end, in one system call.
 //
-// Rules that keep doors from blocking each other (DESIGN section 2): answers
-// are always read; only requests are held back, by credits that the protocol
-// of the door defines; whoever cannot keep up makes `receive` stop reading from
-// the network.  A door itself buffers what it is given: backlog() tells how
-// much, and who produces without being asked watches it.
+// Rules that keep doors from blocking each other (docs/ARCHITECTURE.md):
+// answers are always read; only requests are held back, by credits that the
+// protocol of the door defines; whoever cannot keep up makes `receive` stop
+// reading from the network.  A door itself buffers what it is given: backlog()
+// tells how much, and who produces without being asked watches it.
 //
 // The peer is not trusted: a frame longer than kMaxFrameBytes, or one that
 // does not decode, closes the door with kDataLoss.

@@ -1,4 +1,4 @@
-// The rooms of smtpd: its processes (DESIGN section 2).
+// The rooms of smtpd: its processes (docs/ARCHITECTURE.md).
 #ifndef HOLDFAST_SERVER_DOOR_ROOM_H_
 #define HOLDFAST_SERVER_DOOR_ROOM_H_
 

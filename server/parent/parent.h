@@ -1,5 +1,5 @@
 // `parent`: what smtpd itself is once it has started.  It owns what needs
-// privilege and gives the rooms their parts of it (DESIGN section 2).
+// privilege and gives the rooms their parts of it (docs/ARCHITECTURE.md).
 #ifndef HOLDFAST_SERVER_PARENT_PARENT_H_
 #define HOLDFAST_SERVER_PARENT_PARENT_H_
 

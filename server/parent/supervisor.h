@@ -1,5 +1,5 @@
 // Keeps the rooms running: starts them, gives them doors to each other, starts
-// again what dies, stops all in good order (DESIGN section 2).
+// again what dies, stops all in good order (docs/ARCHITECTURE.md).
 #ifndef HOLDFAST_SERVER_PARENT_SUPERVISOR_H_
 #define HOLDFAST_SERVER_PARENT_SUPERVISOR_H_
 

@@ -1,5 +1,5 @@
 // Claims of earlier starts, and of workers that die: who has what, and when it
-// is free again (DESIGN section 2).  One thread: the loop's.
+// is free again (docs/ARCHITECTURE.md).  One thread: the loop's.
 #ifndef HOLDFAST_SERVER_QUEUE_CLAIMS_H_
 #define HOLDFAST_SERVER_QUEUE_CLAIMS_H_
 

@@ -171,7 +171,7 @@ TEST_F(ControlServerTest, ShowQueue) {
   EXPECT_EQ(Run({"show", "queue", "0000000c"}), "");
 }
 
-// DESIGN, P4: a long queue is read by pages, each when it is asked for.
+// Promise P4: a long queue is read by pages, each when it is asked for.
 TEST_F(ControlServerTest, ALongQueueWaitsForItsReader) {
   for (uint64_t i = 1; i <= 5000; ++i) Add(0x0000000a00000000 + i);
   Client client(&services_, &server_, kRoot);

@@ -107,7 +107,7 @@ void QueueRoom::PauseFromCommandLine() {
 }
 
 // Nothing is known of what is on the disk: nobody is answered, and the next
-// `queue` finds out (DESIGN section 4).
+// `queue` finds out (docs/ARCHITECTURE.md).
 void QueueRoom::OnFailedSync(const absl::Status& status) {
   acceptance_.Stop();
   LogLine(LogLevel::kFatal, absl::StrCat("queue: cannot commit: ",

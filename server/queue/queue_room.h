@@ -1,5 +1,5 @@
 // The `queue` room: owns the store, takes messages from `receive`, has them
-// delivered by `relay` and `deliver`, answers smtpctl (DESIGN sections 2, 3).
+// delivered by `relay` and `deliver`, answers smtpctl (docs/ARCHITECTURE.md).
 //
 // Here the parts meet: acceptance (what comes in), the engine (what goes out),
 // reports and the control socket, which see it as QueueServices.

@@ -132,7 +132,7 @@ TEST_F(ReportSenderTest, AFullReportKeepsEveryByte) {
                               "body text\n\n--"));
 }
 
-// DESIGN section 3: memory is bounded whatever the size of the original.
+// docs/ARCHITECTURE.md: memory is bounded whatever the size of the original.
 TEST_F(ReportSenderTest, ALargeOriginalIsStreamed) {
   std::mt19937 random(1);
   std::string raw = "Subject: large\n\n";
@@ -185,7 +185,7 @@ TEST_F(ReportSenderTest, NoRoomAtAllIsTriedAgain) {
   EXPECT_THAT(store().accepted, SizeIs(1));
 }
 
-// DESIGN section 3: expiry always frees space.
+// docs/ARCHITECTURE.md: expiry always frees space.
 TEST_F(ReportSenderTest, AFullStoreTakesSmallReportsOneAtATime) {
   store().accepting = false;
   std::string raw;

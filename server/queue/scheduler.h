@@ -1,6 +1,6 @@
-// The scheduler: which destination is next, and how much of it (DESIGN section
-// 5).  The store's agenda is the queue; memory holds a window of destinations,
-// whatever the number of envelopes.
+// The scheduler: which destination is next, and how much of it.  The store's
+// agenda is the queue; memory holds a window of destinations, whatever the
+// number of envelopes (docs/ARCHITECTURE.md).
 //
 // A destination is *active* from when the agenda (or a lane change) says that
 // something of it is due until nothing more of it can be handed out.  Active
