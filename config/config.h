@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,14 @@ struct SourcePosition {
 // `listen on ...`, one for each address after interfaces and names were
 // resolved by the parent (WHERE stays as written until then).
 struct Listener {
+  enum class Tls : uint8_t { kNone, kOffered, kRequired, kSmtps };
+  enum class Auth : uint8_t { kNone, kOptional, kRequired };
+  enum class Proxy : uint8_t { kNone, kV1, kV2 };
+  // Ours: what a bare CR, LF or NUL inside a message means.  kStrict: the
+  // message is refused; kNormalise, for senders that are local or
+  // authenticated: a bare LF is stored as a line end and still ends nothing.
+  enum class LineEnds : uint8_t { kStrict, kNormalise };
+
   SourcePosition position;
   bool socket = false;  // `listen on socket`: local submission
   std::string where;    // interface, address or host name, as written
@@ -36,6 +45,69 @@ struct Listener {
   std::string tag;
   bool mask_src = false;
   bool no_dsn = false;
+
+  Tls tls = Tls::kNone;
+  bool tls_verify = false;       // `tls-require verify`, `smtps verify`
+  std::vector<std::string> pki;  // names of Config::pkis; the first is default
+  std::string ca;                // name in Config::cas; empty: the system's
+  std::string ciphers;           // empty: Config::smtp_ciphers
+  std::string protocols;         // empty: TLS 1.2 and 1.3
+  Auth auth = Auth::kNone;
+  TableRef auth_table;  // credentials; null: system accounts
+  bool received_auth = false;
+  TableRef hostnames;  // null: none
+  TableRef senders;    // null: none
+  bool senders_masquerade = false;
+  std::string filter;  // name in Config::filters; empty: none
+  Proxy proxy = Proxy::kNone;
+  // Ours.
+  LineEnds line_ends = LineEnds::kStrict;
+  TableRef xclient;  // peers (netaddr) that may say XCLIENT and XFORWARD
+  // Extensions that are not offered here, as EHLO would name them
+  // ("CHUNKING", "SMTPUTF8", ...): `no-extension NAME`.
+  std::set<std::string> no_extensions;
+};
+
+// `pki NAME cert FILE key FILE`; the files are opened by parent.
+struct Pki {
+  SourcePosition position;
+  std::string name;  // lower case
+  std::string cert;  // paths
+  std::string key;
+  enum class Dhe : uint8_t { kNone, kAuto, kLegacy } dhe = Dhe::kNone;
+};
+
+// `ca NAME cert FILE`
+struct Ca {
+  SourcePosition position;
+  std::string name;  // lower case, or "*"
+  std::string cert;  // path
+};
+
+// `srs ...`
+struct Srs {
+  std::string key;         // empty: no SRS
+  std::string backup_key;  // empty: none
+  int ttl_days = 4;
+};
+
+// `proc`, and the program of a `filter ... proc-exec`.
+struct Processor {
+  SourcePosition position;
+  std::string name;
+  std::string command;
+  std::string user, group, chroot;
+};
+
+// `filter NAME ...`
+struct Filter {
+  SourcePosition position;
+  std::string name;
+  enum class Kind : uint8_t { kProc, kPhase, kChain } kind = Kind::kProc;
+  std::string proc;                // kProc: name in Config::processors
+  std::vector<std::string> chain;  // kChain
+  std::string phase;               // kPhase: the line behind `phase`, to be
+                                   // typed when filters come (M7)
 };
 
 enum class ActionMethod : uint8_t {
@@ -59,10 +131,14 @@ struct Action {
   std::string maildir_path;  // as written, may hold format specifiers; empty:
                              // $HOME/Maildir
   bool maildir_junk = false;
-  TableRef alias;     // null: none
-  TableRef virtual_;  // null: none
-  TableRef userbase;  // null: <getpwnam>
-  std::string user;   // deliver as; empty: the recipient
+  TableRef alias;           // null: none
+  TableRef virtual_;        // null: none
+  TableRef userbase;        // null: <getpwnam>
+  std::string user;         // deliver as; empty: the recipient
+  std::string wrapper;      // name in Config::wrappers; empty: none
+  std::string mda_command;  // kMda
+  std::string lmtp;         // kLmtp: where to
+  bool lmtp_rcpt_to = false;
 
   // relay.
   TableRef host;          // relay URLs, used in turn; null: MX lookup
@@ -72,6 +148,13 @@ struct Action {
   std::string mail_from;  // replaces parts of the sender
   bool backup = false;
   std::string backup_mx;  // empty: the listener's server name
+  TableRef domain;        // destination domain -> relay URL; null: none
+  TableRef auth;          // credentials by label; null: none
+  enum class Tls : uint8_t { kOpportunistic, kRequired, kNoVerify };
+  Tls tls = Tls::kOpportunistic;
+  std::string pki, ca, ciphers, protocols;  // empty: none, the defaults
+  bool srs = false;
+  std::string filter;
 
   bool IsLocal() const { return method != ActionMethod::kRelay; }
 };
@@ -151,9 +234,26 @@ struct SchedulerLimits {
   uint32_t max_schedule = 10;
 };
 
+// `smtp limit KEY N`.  The first two are the reference's; the others ours.  0:
+// no limit.  "By source": for an IPv4 address or an IPv6 /64; "by network": an
+// IPv4 /24, an IPv6 /48; counted over all `receive`.  Loopback and the local
+// socket are not counted by source.
 struct SmtpLimits {
-  uint32_t max_rcpt = 1000;
-  uint32_t max_mails = 100;
+  uint32_t max_rcpt = 1000;                // of a message
+  uint32_t max_mails = 100;                // of a session
+  uint32_t max_sessions = 10000;           // at once, of each `receive`
+  uint32_t max_sessions_per_source = 100;  // at once
+  uint32_t max_sessions_per_network = 400;
+  uint32_t max_connects_per_source = 600;  // a minute
+  uint32_t max_mails_per_source = 0;       // a minute
+  uint32_t max_errors = 20;     // replies of class 4 or 5 in a session, but for
+                                // those to RCPT
+  uint32_t max_bad_rcpt = 100;  // refused recipients in a session
+  uint32_t max_commands = 0;    // commands in a session without a message
+  uint32_t max_auth_failures = 3;
+  uint32_t command_timeout = 300;  // seconds; RFC 5321 section 4.5.3.2.7
+  uint32_t data_timeout = 180;     // seconds between two reads of a message
+  uint32_t min_data_rate = 1000;   // octets a second, after ten minutes
 };
 
 struct Config {
@@ -177,6 +277,13 @@ struct Config {
   MdaLimits mda_limits;
   SchedulerLimits scheduler_limits;
   std::string admd;  // empty: the server name
+  std::map<std::string, Pki> pkis;
+  std::map<std::string, Ca> cas;
+  std::string smtp_ciphers;  // empty: the library's
+  Srs srs;
+  std::map<std::string, Processor> processors;
+  std::map<std::string, Filter> filters;
+  std::map<std::string, std::string> wrappers;  // `mda wrapper`
 
   // Ours.
   std::string spool;  // `spool "/path"`; empty: the system's places

@@ -37,6 +37,12 @@ enum EnvelopeFlag : uint32_t {
   kFlagSuspended = 8,      // an operator paused it
   kFlagHeld = 16,          // its action is gone, or an operator holds it
   kFlagInDoubt = 32,       // an attempt ended without an answer; promise P3
+  kFlagRequireTls = 64,    // REQUIRETLS (RFC 8689)
+  kFlagSmtpUtf8 = 128,     // SMTPUTF8 (RFC 6531)
+  kFlagBinaryMime = 256,   // BODY=BINARYMIME (RFC 3030)
+  kFlag8BitMime = 512,     // BODY=8BITMIME (RFC 6152)
+  kFlagDeliverByReturn = 1024,  // DELIVERBY mode R: return when late; else N
+  kFlagTls = 2048,              // came over TLS
 };
 
 // An enhanced status code (RFC 3463) as envelopes keep it: class 2, 4 or 5 (0:
@@ -84,6 +90,13 @@ struct Envelope {
   std::string mda_subaddress;  // what stood behind the '+' (kMda)
   std::string mda_exec;        // "|command" or "/file" from an alias (kMda)
 
+  // Not before this (FUTURERELEASE, RFC 4865); the epoch: at once.
+  absl::Time hold_until = absl::UnixEpoch();
+  // Deliver before this or act by kFlagDeliverByReturn (RFC 2852); the epoch:
+  // no such wish.
+  absl::Time deliver_by = absl::UnixEpoch();
+  bool deliver_by_trace = false;  // DELIVERBY with T
+
   // What, with kind and action, names the destination: the recipient's domain
   // in lower case (kMta) or the user (kMda).
   std::string routing_key;
@@ -94,6 +107,7 @@ struct Envelope {
     a(sender, rcpt, dest, created, expires, last_try, last_bounce);
     a(retry, flags, priority, dsn_notify, dsn_ret, dsn_envid, dsn_orcpt);
     a(status, error_line, mda_user, mda_subaddress, mda_exec, routing_key);
+    if (a.More()) a(hold_until, deliver_by, deliver_by_trace);
   }
 };
 

@@ -6,6 +6,8 @@
 
 #include "absl/strings/string_view.h"
 #include "protocol/wire.h"
+#include "server/door/keys_messages.h"
+#include "server/door/lookup_messages.h"
 #include "server/door/parent_messages.h"
 #include "server/door/receive_messages.h"
 #include "server/door/worker_messages.h"
@@ -30,6 +32,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
   TryOne<Start>(bytes);
   TryOne<UserQuestion>(bytes);
+  TryOne<SignRequest>(bytes);
+  TryOne<TicketKeys>(bytes);
+  TryOne<AuthStep>(bytes);
+  TryOne<ListenerTableQuestion>(bytes);
+  TryOne<ForwardQuestion>(bytes);
+  TryOne<ForwardAnswer>(bytes);
+  TryOne<PasswordQuestion>(bytes);
+  TryOne<ExplainRequest>(bytes);
   TryOne<AgentRequest>(bytes);
   TryOne<AcceptRequest>(bytes);
   TryOne<ChunkRequest>(bytes);

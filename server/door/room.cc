@@ -20,6 +20,8 @@ const char* RoomName(Room room) {
       return "auth";
     case Room::kAgent:
       return "agent";
+    case Room::kKeys:
+      return "keys";
   }
   return "unknown";
 }

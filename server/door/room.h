@@ -15,6 +15,7 @@ enum class Room : uint8_t {
   kDeliver = 6,
   kAuth = 7,   // smtpd-auth: short-lived questions to the user database
   kAgent = 8,  // smtpd-agent: delivers as one user
+  kKeys = 9,   // private keys and session ticket keys of TLS
 };
 
 // "queue", "receive", ...; the executable is "smtpd-" and this name.
