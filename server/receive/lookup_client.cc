@@ -33,9 +33,18 @@ void LookupClient::SetDoor(std::unique_ptr<Door> door) {
 
 void LookupClient::OnFrame(Frame& frame) {
   const bool known =
-      Dispatch<ExpandAnswer>(frame, [this](const ExpandAnswer& answer) {
-        open_.Give(answer.question, answer);
-      });
+      Dispatch<ExpandAnswer>(frame,
+                             [this](const ExpandAnswer& answer) {
+                               open_.Give(answer.question, answer);
+                             }) ||
+      Dispatch<AuthAnswer>(frame,
+                           [this](const AuthAnswer& answer) {
+                             open_auth_.Give(answer.question, answer);
+                           }) ||
+      Dispatch<ListenerTableAnswer>(
+          frame, [this](const ListenerTableAnswer& answer) {
+            open_tables_.Give(answer.question, answer);
+          });
   if (known) return;
   LogWarn("warn: receive: malformed message of type %d from lookup",
           frame.type);
@@ -45,12 +54,34 @@ void LookupClient::OnFrame(Frame& frame) {
 void LookupClient::Lose() {
   closed_door_ = std::move(door_);
   open_.GiveAll(TemporaryFailure());
+  open_auth_.GiveAll(AuthAnswer{});
+  open_tables_.GiveAll(ListenerTableAnswer{});
 }
 
 void LookupClient::Expand(ExpandRequest request, Callback done) {
   if (door_ == nullptr) return done(TemporaryFailure());
   request.question = open_.Add(std::move(done));
   door_->Send(request);
+}
+
+void LookupClient::Authenticate(AuthStep step, AuthCallback done) {
+  if (door_ == nullptr) return done(AuthAnswer{});
+  step.question = open_auth_.Add(std::move(done));
+  door_->Send(step);
+}
+
+void LookupClient::ForgetAuth(uint64_t conversation) {
+  if (door_ == nullptr) return;
+  AuthForget forget;
+  forget.conversation = conversation;
+  door_->Send(forget);
+}
+
+void LookupClient::AskTable(ListenerTableQuestion question,
+                            TableCallback done) {
+  if (door_ == nullptr) return done(ListenerTableAnswer{});
+  question.question = open_tables_.Add(std::move(done));
+  door_->Send(question);
 }
 
 }  // namespace holdfast
