@@ -61,15 +61,22 @@ struct AuthForget {
 };
 
 // A question to a table that a listener names: `hostnames`, `senders`,
-// `xclient`.  No other table can be asked for through this (P7).
+// `xclient`, `auth`.  No other table can be asked for through this (P7).
 struct ListenerTableQuestion {
   static constexpr uint16_t kType = 23;
-  enum class Table : uint8_t { kHostnames = 1, kSenders = 2, kXclient = 3 };
+  // kScram: found means that all passwords of the listener's `auth` table are
+  // SCRAM verifiers, so that SCRAM-SHA-256 can be offered.
+  enum class Table : uint8_t {
+    kHostnames = 1,
+    kSenders = 2,
+    kXclient = 3,
+    kScram = 4,
+  };
   uint64_t question = 0;
   uint32_t listener = 0;  // index of Config::listeners
   Table table = Table::kHostnames;
   // kHostnames: the local address; kXclient: the peer's; kSenders: the
-  // authenticated user.
+  // authenticated user; kScram: nothing.
   std::string key;
   // kSenders: the sender's address; found means: this user may use it
   // (reference part 1, section 4.6).
