@@ -99,15 +99,34 @@ struct Processor {
   std::string user, group, chroot;
 };
 
+// A criterion that compares with a table, or with nothing (`from any`).
+struct Criterion {
+  bool negated = false;
+  bool regex = false;
+  TableRef table;
+};
+
+// `filter NAME phase PHASE match [!]CONDITION DECISION`, in the words of the
+// manual.
+struct PhaseFilter {
+  std::string phase;      // "connect" ... "commit"
+  std::string condition;  // "fcrdns", "rdns", "src", "helo", "auth",
+                          // "mail-from", "rcpt-to"
+  Criterion criterion;    // null table: there is one at all
+  std::string decision;   // "reject", "disconnect", "rewrite", "junk",
+                          // "bypass", "report"
+  std::string argument;   // of reject, disconnect, rewrite, report
+};
+
 // `filter NAME ...`
 struct Filter {
   SourcePosition position;
-  std::string name;
+  std::string name;  // "<dynchain:...>": a chain written where it is used
   enum class Kind : uint8_t { kProc, kPhase, kChain } kind = Kind::kProc;
   std::string proc;                // kProc: name in Config::processors
   std::vector<std::string> chain;  // kChain
-  std::string phase;               // kPhase: the line behind `phase`, to be
-                                   // typed when filters come (M7)
+  PhaseFilter phase;               // kPhase
+  bool proc_exec = false;          // kProc: the processor was written here
 };
 
 enum class ActionMethod : uint8_t {
@@ -157,13 +176,6 @@ struct Action {
   std::string filter;
 
   bool IsLocal() const { return method != ActionMethod::kRelay; }
-};
-
-// A criterion that compares with a table, or with nothing (`from any`).
-struct Criterion {
-  bool negated = false;
-  bool regex = false;
-  TableRef table;
 };
 
 // `match ... (action NAME | reject)`
@@ -289,6 +301,11 @@ struct Config {
   std::string spool;  // `spool "/path"`; empty: the system's places
   uint64_t queue_size = 16ull << 30;  // `queue size 16G`: bound of the store
   double queue_min_free = 0.05;       // `queue min-free 5%`: of the file system
+
+  // `queue encryption [KEY]`.  An empty key, "stdin" and "-" are asked for when
+  // smtpd starts.
+  bool queue_encryption = false;
+  std::string queue_key;
 
   // The limits for a relay whose domain (or smarthost name) is `domain`.
   const MtaLimits& LimitsFor(absl::string_view domain) const;

@@ -9,6 +9,7 @@
 #ifndef HOLDFAST_CONFIG_DIRECTIVES_H_
 #define HOLDFAST_CONFIG_DIRECTIVES_H_
 
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <set>
@@ -34,29 +35,54 @@ class DirectiveParser {
   ParseResult Run();
 
  private:
-  // ---- parser.cc: tokens, errors, what is common
+  // ---- parser.cc: tokens, errors, what is common.  Every question about the
+  // next token is remembered: what was asked in vain is what was expected.
   const Token& Peek();
   Token Take();
+  bool PeekString();
+  bool PeekNumber();
+  bool PeekKeyword(absl::string_view word);
+  bool PeekAnyKeyword(std::initializer_list<absl::string_view> words);
+  bool PeekWord(absl::string_view word);  // one of ours
+  bool PeekChar(char c);
   bool TakeKeyword(absl::string_view word);
+  bool TakeWord(absl::string_view word);
   bool TakeChar(char c);
-  bool PeekKeyword(absl::string_view word) { return Peek().IsKeyword(word); }
   bool ExpectKeyword(absl::string_view word);
   bool ExpectString(std::string* text);
   bool ExpectNumber(int64_t* number);
   void SkipNewlines();
   void SkipLine();
 
-  // All four report; the first three return false, NotYet() returns true.
+  // All report; NotYet() returns true, the others false.
   bool SyntaxError();
-  bool Fail(absl::string_view message);   // FILE:LINE: MESSAGE
-  bool Abort(absl::string_view message);  // smtpd: MESSAGE, and stop
+  bool Fail(absl::string_view message);       // FILE:LINE: MESSAGE
+  bool FailPlain(absl::string_view message);  // smtpd: MESSAGE
+  bool FailWithHint(absl::string_view message, absl::string_view word,
+                    const std::vector<std::string>& candidates);
+  // A name that a listener wants: MESSAGE NAME, without a position.
+  bool FailUnknownName(absl::string_view message, const std::string& name,
+                       const std::vector<std::string>& candidates);
   bool NotYet(absl::string_view what);
   void Say(absl::string_view message);
+  // Lines below the error.
+  void Hint(absl::string_view text);
+  void HintNear(absl::string_view word,
+                const std::vector<std::string>& candidates);
+  void HintPosition();
+  void HintExpected(const Token& token);
+
+  template <class Map>
+  static std::vector<std::string> KeysOf(const Map& map) {
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : map) keys.push_back(key);
+    return keys;
+  }
 
   void DefineMacros();
   bool ParseDirective();
   bool ParseWordDirective();  // a macro, or a directive of ours
-  bool ParseKeywordDirective(const std::string& word);
+  bool ParseKeywordDirective();
   bool ParseInclude();
   bool ParseSpool();
   bool ExpectDelay(absl::string_view error, absl::Duration* delay);
@@ -74,10 +100,15 @@ class DirectiveParser {
   // A <name>, a string or a brace list.
   bool ParseTableArgument(TableRef* table);
   bool PeekTableArgument();
-  // Whether it is of a kind in `kinds` and offers the service; reports.
+  bool TrailingComma();
+  // Whether it is of a kind in `kinds` and offers the service; CheckUse()
+  // reports.
   enum Kinds { kLists = 1, kMaps = 2, kListsAndMaps = 3 };
+  bool FitsUse(const TableRef& table, Kinds kinds, TableService service);
   bool CheckUse(const TableRef& table, Kinds kinds, TableService service,
                 absl::string_view lookups);
+  // The table's entries will be used as regular expressions.
+  void NoteRegex(const TableRef& table);
   // { A, B }: the names alone.
   bool ParseStringList(std::vector<std::string>* list);
 
@@ -91,36 +122,45 @@ class DirectiveParser {
   bool ParseQueueOfOurs();
   bool ParseScheduler();
   bool ParseSmtp();
+  bool ParseSmtpLimits(SmtpLimits* limits);
   struct LimitKey;
   bool ParseLimits(const std::vector<LimitKey>& keys, absl::string_view what);
   bool SetLimit(const std::vector<LimitKey>& keys, absl::string_view what,
                 const std::string& key, int64_t value);
 
-  // ---- parse_unsupported.cc: what the grammar knows and we do not do yet
+  // ---- parse_tls.cc
   bool ParseCa();
   bool ParsePki();
+  bool SetDhe(const std::string& word, Pki* pki);
   bool ParseSrs();
+  bool CheckProtocols(const std::string& text);
+  void CheckPkis();
+
+  // ---- parse_filter.cc
   bool ParseProc();
-  bool ParseProcOptions();
+  bool ParseProcOptions(Processor* processor);
   bool ParseFilter();
-  bool ParsePhaseFilter();
-  bool ParsePhaseCondition(const std::string& phase);
-  bool ParsePhaseDecision(const std::string& phase);
-  bool ParseOptionalRegexTable();
-  bool ParseFilterChain();
-  bool ParseFilterReference();  // NAME or { A, B }
+  bool ParsePhaseFilter(PhaseFilter* filter);
+  bool ParsePhaseCondition(PhaseFilter* filter);
+  bool ParsePhaseDecision(PhaseFilter* filter);
+  bool ParseFilterChain(std::vector<std::string>* chain);
+  bool ParseFilterReference(std::string* name);
+  bool FailNoFilter(const std::string& name);
 
   // ---- parse_listen.cc
   struct ListenOptions;
   bool ParseListen();
   bool ParseSocketListener();
   bool ParseInterfaceListener();
-  bool ParseListenOption(ListenOptions* options, bool* taken);
   bool ParseListenTls(ListenOptions* options, bool* taken);
+  bool ParseListenFlag(ListenOptions* options, bool* taken);
+  bool ParseListenArgument(ListenOptions* options, bool* taken);
+  bool ParseListenOptionOfOurs(ListenOptions* options, bool* taken);
   bool ParseListenAuth(ListenOptions* options);
   bool ParseListenPort(ListenOptions* options);
-  bool ParseListenTables(ListenOptions* options, const std::string& word);
-  bool ParseListenTag(bool* seen, std::string* tag);
+  bool ParseListenTables(ListenOptions* options);
+  bool ParseListenTag(bool seen, std::string* tag);
+  bool SetProxy(ListenOptions* options, Listener::Proxy proxy);
   bool FinishListener(ListenOptions* options);
 
   // ---- parse_action.cc
@@ -130,7 +170,9 @@ class DirectiveParser {
   bool ParseLocalOption(ActionOptions* options, bool* taken);
   bool ParseMapping(ActionOptions* options, const std::string& word);
   bool ParseActionUser(ActionOptions* options);
+  bool ParseWrapper(ActionOptions* options);
   bool ParseRelayOption(ActionOptions* options, bool* taken);
+  bool CheckRelayUrl(const std::string& url);
   bool ParseRelayHost(ActionOptions* options);
   bool ParseRelayBackup(ActionOptions* options);
   bool ParseRelayString(ActionOptions* options, const std::string& word);
@@ -156,18 +198,17 @@ class DirectiveParser {
   std::shared_ptr<Config> config_ = std::make_shared<Config>();
   std::vector<std::string> messages_;
   int errors_ = 0;
-  bool aborted_ = false;
   int includes_ = 0;
   int anonymous_tables_ = 0;
+  uint32_t anonymous_chains_ = 0;
   bool socket_listener_seen_ = false;
-  bool srs_key_seen_ = false;
   std::optional<std::string> services_;  // services(5), once it was wanted
-
-  // Names that were declared, of things this version does not do.
-  std::set<std::string> filters_;
-  std::set<std::string> filter_chains_;
-  std::set<std::string> procs_;
-  std::set<std::string> wrappers_;
+  std::vector<std::string> expected_;    // what next_ was compared with
+  struct RegexUse {
+    SourcePosition position;
+    TableRef table;
+  };
+  std::vector<RegexUse> regex_uses_;
 };
 
 }  // namespace holdfast

@@ -2,22 +2,18 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "config/directives.h"
 
 namespace holdfast {
 namespace {
 
-// What of a relay URL this version cannot do, or nothing.
-absl::string_view UnsupportedScheme(absl::string_view url) {
+// The scheme of a relay URL, in lower case; empty: none is written.
+std::string SchemeOf(absl::string_view url) {
   const size_t end = url.find("://");
-  if (end == absl::string_view::npos) return "";
-  const absl::string_view scheme = url.substr(0, end);
-  for (const absl::string_view later : {"smtp+tls", "smtps", "lmtp"}) {
-    if (absl::EqualsIgnoreCase(scheme, later)) return later;
-  }
-  return "";
+  return end == absl::string_view::npos
+             ? ""
+             : absl::AsciiStrToLower(url.substr(0, end));
 }
 
 }  // namespace
@@ -77,51 +73,57 @@ bool DirectiveParser::ParseActionMethod(ActionOptions* options) {
   }
   if (TakeKeyword("maildir")) {
     action.method = ActionMethod::kMaildir;
-    if (Peek().kind == Token::Kind::kString) action.maildir_path = Take().text;
+    if (PeekString()) action.maildir_path = Take().text;
     action.maildir_junk = TakeKeyword("junk");
     return true;
   }
-  std::string text;
   if (TakeKeyword("lmtp")) {
     action.method = ActionMethod::kLmtp;
-    if (!ExpectString(&text)) return false;
-    TakeKeyword("rcpt-to");
+    if (!ExpectString(&action.lmtp)) return false;
+    action.lmtp_rcpt_to = TakeKeyword("rcpt-to");
     return NotYet("\"lmtp\" as a delivery method");
   }
   if (TakeKeyword("mda")) {
     action.method = ActionMethod::kMda;
-    return ExpectString(&text) && NotYet("\"mda\" as a delivery method");
+    return ExpectString(&action.mda_command) &&
+           NotYet("\"mda\" as a delivery method");
   }
   if (TakeKeyword("expand-only")) {
     action.method = ActionMethod::kExpandOnly;
-    return NotYet("\"expand-only\" as a delivery method");
+    return true;
   }
   if (TakeKeyword("forward-only")) {
     action.method = ActionMethod::kForwardOnly;
-    return NotYet("\"forward-only\" as a delivery method");
+    return true;
   }
   return SyntaxError();
 }
 
 bool DirectiveParser::ParseLocalOption(ActionOptions* options, bool* taken) {
-  if (Peek().kind != Token::Kind::kKeyword) return true;
-  const std::string word = Peek().text;
   *taken = true;
-  if (word == "alias" || word == "virtual" || word == "userbase") {
-    Take();
-    return ParseMapping(options, word);
+  if (PeekAnyKeyword({"alias", "virtual", "userbase"})) {
+    return ParseMapping(options, Take().text);
   }
   if (TakeKeyword("user")) return ParseActionUser(options);
-  if (TakeKeyword("wrapper")) {
-    std::string name;
-    if (!ExpectString(&name)) return false;
-    if (wrappers_.count(name) == 0) {
-      return Fail(absl::StrCat("no mda wrapper with that name: ", name));
-    }
-    return NotYet("\"wrapper\" on an action");
-  }
+  if (TakeKeyword("wrapper")) return ParseWrapper(options);
   *taken = false;
   return true;
+}
+
+bool DirectiveParser::ParseWrapper(ActionOptions* options) {
+  Action& action = options->action;
+  std::string name;
+  if (!ExpectString(&name)) return false;
+  if (config_->wrappers.count(name) == 0) {
+    return FailWithHint(absl::StrCat("no mda wrapper with that name: ", name),
+                        name, KeysOf(config_->wrappers));
+  }
+  // There is no command to wrap: with the reference each delivery fails.
+  if (action.method == ActionMethod::kMbox) {
+    return Fail("wrapper may not be specified for mbox");
+  }
+  action.wrapper = name;
+  return NotYet("\"wrapper\" on an action");
 }
 
 bool DirectiveParser::ParseMapping(ActionOptions* options,
@@ -168,27 +170,18 @@ bool DirectiveParser::ParseActionUser(ActionOptions* options) {
 }
 
 bool DirectiveParser::ParseRelayOption(ActionOptions* options, bool* taken) {
-  if (Peek().kind != Token::Kind::kKeyword) return true;
-  const std::string word = Peek().text;
-  static const std::set<std::string> kStrings = {
-      "helo", "mail-from", "pki", "ca", "ciphers", "protocols"};
-  static const std::set<std::string> kTables = {"helo-src", "src", "domain",
-                                                "auth"};
-  static const std::set<std::string> kFlags = {"tls", "srs", "filter"};
   *taken = true;
   if (TakeKeyword("host")) return ParseRelayHost(options);
   if (TakeKeyword("backup")) return ParseRelayBackup(options);
-  if (kStrings.count(word) > 0) {
-    Take();
-    return ParseRelayString(options, word);
+  if (PeekAnyKeyword(
+          {"helo", "mail-from", "pki", "ca", "ciphers", "protocols"})) {
+    return ParseRelayString(options, Take().text);
   }
-  if (kTables.count(word) > 0) {
-    Take();
-    return ParseRelayTable(options, word);
+  if (PeekAnyKeyword({"helo-src", "src", "domain", "auth"})) {
+    return ParseRelayTable(options, Take().text);
   }
-  if (kFlags.count(word) > 0) {
-    Take();
-    return ParseRelayFlag(options, word);
+  if (PeekAnyKeyword({"tls", "srs", "filter"})) {
+    return ParseRelayFlag(options, Take().text);
   }
   *taken = false;
   return true;
@@ -205,10 +198,15 @@ bool DirectiveParser::ParseRelayHost(ActionOptions* options) {
   if (!CheckUse(table, kLists, TableService::kRelayhost, "host")) return false;
   action.host = table;
   for (const auto& [url, value] : table->entries()) {
-    const absl::string_view scheme = UnsupportedScheme(url);
-    if (!scheme.empty()) {
-      NotYet(absl::StrCat("\"", scheme, "://\" in the host of a relay"));
-    }
+    if (!CheckRelayUrl(url)) return false;
+  }
+  return true;
+}
+
+bool DirectiveParser::CheckRelayUrl(const std::string& url) {
+  const std::string scheme = SchemeOf(url);
+  if (scheme == "smtp+tls" || scheme == "smtps" || scheme == "lmtp") {
+    NotYet(absl::StrCat("\"", scheme, "://\" in the host of a relay"));
   }
   return true;
 }
@@ -246,6 +244,13 @@ bool DirectiveParser::ParseRelayString(ActionOptions* options,
     options->action.mail_from = text;
     return true;
   }
+  Action& action = options->action;
+  if (word == "protocols" && !CheckProtocols(text)) return false;
+  (word == "pki"       ? action.pki
+   : word == "ca"      ? action.ca
+   : word == "ciphers" ? action.ciphers
+                       : action.protocols) =
+      word == "pki" || word == "ca" ? absl::AsciiStrToLower(text) : text;
   return NotYet(absl::StrCat("\"", word, "\" on a relay"));
 }
 
@@ -280,18 +285,30 @@ bool DirectiveParser::ParseRelayTable(ActionOptions* options,
   } else if (!CheckUse(table, kMaps, TableService::kAddrname, what)) {
     return false;
   }
+  (word == "domain" ? action.domain
+   : word == "auth" ? action.auth
+                    : action.helo_src) = table;
   return NotYet(absl::StrCat("\"", word, "\" on a relay"));
 }
 
 bool DirectiveParser::ParseRelayFlag(ActionOptions* options,
                                      const std::string& word) {
-  if (word == "tls") TakeKeyword("no-verify");
-  if (word == "filter" && !ParseFilterReference()) return false;
+  Action& action = options->action;
+  const bool verify = word == "tls" && !TakeKeyword("no-verify");
+  if (word == "filter" && !ParseFilterReference(&action.filter)) return false;
   if (!options->First(word)) {
     return Fail(absl::StrCat(word, " already specified for this dispatcher"));
   }
-  if (word == "srs" && !srs_key_seen_) {
-    return Fail("an srs key is required for srs to be specified in an action");
+  if (word == "srs") {
+    if (config_->srs.key.empty()) {
+      return Fail(
+          "an srs key is required for srs to be specified in an action");
+    }
+    action.srs = true;
+    return true;
+  }
+  if (word == "tls") {
+    action.tls = verify ? Action::Tls::kRequired : Action::Tls::kNoVerify;
   }
   return NotYet(absl::StrCat("\"", word, "\" on a relay"));
 }

@@ -40,13 +40,16 @@ bool DirectiveParser::SetLimit(const std::vector<LimitKey>& keys,
     *known.value = Count(value);
     return true;
   }
-  return Fail(absl::StrCat("invalid ", what, " limit keyword: ", key));
+  std::vector<std::string> names;
+  for (const LimitKey& known : keys) names.push_back(std::string(known.name));
+  return FailWithHint(absl::StrCat("invalid ", what, " limit keyword: ", key),
+                      key, names);
 }
 
 // KEY N ...
 bool DirectiveParser::ParseLimits(const std::vector<LimitKey>& keys,
                                   absl::string_view what) {
-  while (Peek().kind == Token::Kind::kString) {
+  while (PeekString()) {
     const std::string key = Take().text;
     int64_t value = 0;
     if (!ExpectNumber(&value)) return false;
@@ -83,7 +86,7 @@ bool DirectiveParser::ParseMda() {
     std::string name;
     std::string command;
     if (!ExpectString(&name) || !ExpectString(&command)) return false;
-    if (!wrappers_.insert(name).second) {
+    if (!config_->wrappers.emplace(name, command).second) {
       return Fail(
           absl::StrCat("mda wrapper already declared with that name: ", name));
     }
@@ -149,7 +152,7 @@ bool DirectiveParser::ParseMtaLimits(MtaLimits* l) {
       l->family = MtaLimits::Family::kInet6;
       continue;
     }
-    if (Peek().kind != Token::Kind::kString) return true;
+    if (!PeekString()) return true;
     const Token key = Take();
     if (key.IsBareWord("reference") && Peek().kind != Token::Kind::kNumber) {
       const MtaLimits::Family family = l->family;
@@ -169,7 +172,8 @@ bool DirectiveParser::ParseQueue() {
     return true;
   }
   if (TakeKeyword("encryption")) {
-    if (Peek().kind == Token::Kind::kString) Take();
+    config_->queue_encryption = true;
+    config_->queue_key = PeekString() ? Take().text : "";
     return NotYet("\"queue encryption\"");
   }
   if (TakeKeyword("ttl")) {
@@ -179,8 +183,7 @@ bool DirectiveParser::ParseQueue() {
 }
 
 bool DirectiveParser::ParseQueueOfOurs() {
-  if (Peek().IsBareWord("size")) {
-    Take();
+  if (TakeWord("size")) {
     if (!ExpectSize("invalid queue size", &config_->queue_size)) return false;
     if (config_->queue_size < kMinQueueSize) {
       return Fail(absl::StrCat("queue size must be at least ",
@@ -188,8 +191,7 @@ bool DirectiveParser::ParseQueueOfOurs() {
     }
     return true;
   }
-  if (!Peek().IsBareWord("min-free")) return SyntaxError();
-  Take();
+  if (!TakeWord("min-free")) return SyntaxError();
   std::string text;
   if (!ExpectString(&text)) return false;
   const std::optional<double> fraction = ParsePercent(text);
@@ -208,20 +210,35 @@ bool DirectiveParser::ParseScheduler() {
                      "scheduler");
 }
 
+bool DirectiveParser::ParseSmtpLimits(SmtpLimits* l) {
+  return ParseLimits(
+      {{"max-rcpt", &l->max_rcpt},
+       {"max-mails", &l->max_mails},
+       // Ours.
+       {"max-sessions", &l->max_sessions},
+       {"max-sessions-per-source", &l->max_sessions_per_source},
+       {"max-sessions-per-network", &l->max_sessions_per_network},
+       {"max-connects-per-source", &l->max_connects_per_source},
+       {"max-mails-per-source", &l->max_mails_per_source},
+       {"max-errors", &l->max_errors},
+       {"max-bad-rcpt", &l->max_bad_rcpt},
+       {"max-commands", &l->max_commands},
+       {"max-auth-failures", &l->max_auth_failures},
+       {"command-timeout", &l->command_timeout},
+       {"data-timeout", &l->data_timeout},
+       {"min-data-rate", &l->min_data_rate}},
+      "session");
+}
+
 bool DirectiveParser::ParseSmtp() {
   if (TakeKeyword("limit")) {
-    SmtpLimits& limits = config_->smtp_limits;
-    return ParseLimits(
-        {{"max-rcpt", &limits.max_rcpt}, {"max-mails", &limits.max_mails}},
-        "session");
+    return ParseSmtpLimits(&config_->smtp_limits);
   }
   if (TakeKeyword("max-message-size")) {
     return ExpectSize("invalid size", &config_->max_message_size);
   }
   std::string text;
-  if (TakeKeyword("ciphers")) {
-    return ExpectString(&text) && NotYet("\"smtp ciphers\"");
-  }
+  if (TakeKeyword("ciphers")) return ExpectString(&config_->smtp_ciphers);
   if (!ExpectKeyword("sub-addr-delim") || !ExpectString(&text)) return false;
   if (text.size() != 1) {
     return Fail("subaddressing-delimiter must be one character");

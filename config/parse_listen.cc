@@ -1,7 +1,10 @@
 // `listen on` (reference part 1, section 1.9).
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "config/directives.h"
@@ -11,9 +14,20 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kMaxTagBytes = 32;
-constexpr int kMaxPkiPerListener = 32;
+constexpr size_t kMaxPkiPerListener = 32;
 constexpr uint16_t kSmtpPort = 25;
 constexpr uint16_t kSmtpsPort = 465;
+
+// What `no-extension` may name, as EHLO does.
+constexpr absl::string_view kExtensions[] = {
+    "BINARYMIME",    "CHUNKING", "DELIVERBY",   "DSN",
+    "FUTURERELEASE", "LIMITS",   "MT-PRIORITY", "PIPELINING",
+    "REQUIRETLS",    "SIZE",     "SMTPUTF8"};
+
+bool IsExtension(absl::string_view name) {
+  return std::find(std::begin(kExtensions), std::end(kExtensions), name) !=
+         std::end(kExtensions);
+}
 
 // The names that need no services(5).
 std::optional<uint16_t> WellKnownPort(absl::string_view name) {
@@ -28,11 +42,7 @@ std::optional<uint16_t> WellKnownPort(absl::string_view name) {
 // A listener with what has been said about it.
 struct DirectiveParser::ListenOptions {
   Listener listener;
-  std::set<std::string> seen;      // options given, by the group they exclude
-  std::vector<std::string> later;  // options of later versions
-  bool tls = false;
-  bool auth = false;
-  int pki = 0;
+  std::set<std::string> seen;  // options given, by the group they exclude
 
   bool First(const std::string& option) { return seen.insert(option).second; }
 };
@@ -43,12 +53,11 @@ bool DirectiveParser::ParseListen() {
   return ParseInterfaceListener();
 }
 
-bool DirectiveParser::ParseListenTag(bool* seen, std::string* tag) {
+bool DirectiveParser::ParseListenTag(bool seen, std::string* tag) {
   std::string text;
   if (!ExpectString(&text)) return false;
-  if (*seen) return Fail("tag already specified");
+  if (seen) return Fail("tag already specified");
   if (text.size() > kMaxTagBytes) return Fail("tag name too long");
-  *seen = true;
   *tag = text;
   return true;
 }
@@ -56,28 +65,25 @@ bool DirectiveParser::ParseListenTag(bool* seen, std::string* tag) {
 bool DirectiveParser::ParseSocketListener() {
   if (socket_listener_seen_) return Fail("socket listener already configured");
   socket_listener_seen_ = true;
+  ListenOptions options;
   Listener& listener = config_->socket_listener;
   listener.position = lexer_.position();
-  bool tagged = false;
-  bool filtered = false;
-  while (true) {
-    if (TakeKeyword("filter")) {
-      if (filtered) return Fail("filter already specified");
-      filtered = true;
-      if (!ParseFilterReference()) return false;
+  while (PeekAnyKeyword({"filter", "mask-src", "no-dsn", "tag"})) {
+    const std::string word = Take().text;
+    if (word == "tag") {
+      if (!ParseListenTag(!options.First(word), &listener.tag)) return false;
+    } else if (word == "filter") {
+      if (!options.First(word)) return Fail("filter already specified");
+      if (!ParseFilterReference(&listener.filter)) return false;
       NotYet("\"filter\" on a listener");
-    } else if (TakeKeyword("mask-src")) {
-      if (listener.mask_src) return Fail("mask-source already specified");
-      listener.mask_src = true;
-    } else if (TakeKeyword("no-dsn")) {
-      if (listener.no_dsn) return Fail("no-dsn already specified");
-      listener.no_dsn = true;
-    } else if (TakeKeyword("tag")) {
-      if (!ParseListenTag(&tagged, &listener.tag)) return false;
+    } else if (!options.First(word)) {
+      return Fail(absl::StrCat(word == "no-dsn" ? word : "mask-source",
+                               " already specified"));
     } else {
-      return true;
+      (word == "no-dsn" ? listener.no_dsn : listener.mask_src) = true;
     }
   }
+  return true;
 }
 
 bool DirectiveParser::ParseInterfaceListener() {
@@ -86,112 +92,152 @@ bool DirectiveParser::ParseInterfaceListener() {
   options.listener.position = lexer_.position();
   while (true) {
     bool taken = false;
-    if (!ParseListenOption(&options, &taken)) return false;
+    if (!ParseListenTls(&options, &taken)) return false;
+    if (!taken && !ParseListenFlag(&options, &taken)) return false;
+    if (!taken && !ParseListenArgument(&options, &taken)) return false;
+    if (!taken && !ParseListenOptionOfOurs(&options, &taken)) return false;
     if (!taken) return FinishListener(&options);
   }
 }
 
-// The reference's checks of the whole line first; only what would work there
-// is then refused for its options of later versions.
+// The reference's checks of the whole line, in its order.
 bool DirectiveParser::FinishListener(ListenOptions* options) {
-  if (options->auth && !options->tls) {
-    return Abort("invalid listen option: auth requires tls/smtps");
+  Listener& listener = options->listener;
+  const bool tls = listener.tls != Listener::Tls::kNone;
+  if (listener.auth != Listener::Auth::kNone && !tls) {
+    return FailPlain("invalid listen option: auth requires tls/smtps");
   }
-  if (options->pki > 0 && !options->tls) {
-    return Abort("invalid listen option: pki requires tls/smtps");
+  if (!listener.pki.empty() && !tls) {
+    return FailPlain("invalid listen option: pki requires tls/smtps");
   }
-  if (options->pki == 0 && options->tls) {
-    return Abort("invalid listen option: pki required for tls/smtps");
+  if (listener.pki.empty() && tls) {
+    return FailPlain("invalid listen option: pki required for tls/smtps");
   }
-  for (const std::string& option : options->later) {
-    NotYet(absl::StrCat("\"", option, "\" on a listener"));
+  for (const std::string& name : listener.pki) {
+    if (config_->pkis.count(name) == 0) {
+      return FailUnknownName("pki name not found: ", name,
+                             KeysOf(config_->pkis));
+    }
   }
-  config_->listeners.push_back(std::move(options->listener));
+  if (!listener.ca.empty() && config_->cas.count(listener.ca) == 0) {
+    return FailUnknownName("ca name not found: ", listener.ca,
+                           KeysOf(config_->cas));
+  }
+  config_->listeners.push_back(std::move(listener));
   return true;
 }
 
-bool DirectiveParser::ParseListenOption(ListenOptions* options, bool* taken) {
-  Listener& listener = options->listener;
-  if (Peek().kind != Token::Kind::kKeyword) return true;
-  const std::string word = Peek().text;
-  if (!ParseListenTls(options, taken)) return false;
-  if (*taken) return true;
-  static const std::set<std::string> kOthers = {
-      "auth",          "auth-optional", "ca",    "ciphers",   "filter",
-      "hostname",      "hostnames",     "inet4", "inet6",     "mask-src",
-      "no-dsn",        "pki",           "port",  "protocols", "proxy-v2",
-      "received-auth", "senders",       "tag"};
-  if (kOthers.count(word) == 0) return true;
+bool DirectiveParser::ParseListenTls(ListenOptions* options, bool* taken) {
+  if (!PeekAnyKeyword({"tls", "tls-require", "smtps"})) return true;
   *taken = true;
-  Take();
-  if (word == "inet4" || word == "inet6") {
+  const std::string word = Take().text;
+  Listener& listener = options->listener;
+  const bool verify = word != "tls" && TakeKeyword("verify");
+  if (!options->First("tls")) return Fail("TLS mode already specified");
+  listener.tls = word == "tls"           ? Listener::Tls::kOffered
+                 : word == "tls-require" ? Listener::Tls::kRequired
+                                         : Listener::Tls::kSmtps;
+  listener.tls_verify = verify;
+  if (word == "smtps" && options->seen.count("port") == 0) {
+    listener.port = kSmtpsPort;
+  }
+  return true;
+}
+
+// Options without an argument.
+bool DirectiveParser::ParseListenFlag(ListenOptions* options, bool* taken) {
+  struct Flag {
+    absl::string_view word;
+    absl::string_view name;  // in messages
+    bool* field;
+  };
+  Listener& listener = options->listener;
+  if (PeekAnyKeyword({"inet4", "inet6"})) {
+    *taken = true;
+    const bool inet4 = Take().text == "inet4";
     if (!options->First("family")) {
       return Fail("address family already specified");
     }
     listener.family =
-        word == "inet4" ? Listener::Family::kInet4 : Listener::Family::kInet6;
+        inet4 ? Listener::Family::kInet4 : Listener::Family::kInet6;
     return true;
   }
-  if (word == "port") return ParseListenPort(options);
-  if (word == "auth" || word == "auth-optional") {
-    options->later.push_back(word);
-    return ParseListenAuth(options);
-  }
-  if (word == "hostname") return ExpectString(&listener.hostname);
-  if (word == "hostnames" || word == "senders") {
-    options->later.push_back(word);
-    return ParseListenTables(options, word);
-  }
-  if (word == "tag") {
-    bool seen = !options->First("tag");
-    return ParseListenTag(&seen, &listener.tag);
-  }
-  if (word == "mask-src") {
-    if (!options->First(word)) return Fail("mask-source already specified");
-    listener.mask_src = true;
-    return true;
-  }
-  if (word == "no-dsn") {
-    if (!options->First(word)) return Fail("no-dsn already specified");
-    listener.no_dsn = true;
-    return true;
-  }
-  // The rest has no effect yet.
-  options->later.push_back(word);
-  if (word == "filter") {
-    if (!options->First(word)) return Fail("filter already specified");
-    return ParseFilterReference();
-  }
-  std::string text;
-  const bool flag = word == "proxy-v2" || word == "received-auth";
-  if (!flag && !ExpectString(&text)) return false;
-  if (word == "pki") {
-    return ++options->pki <= kMaxPkiPerListener ||
-           Fail("too many pki specified");
-  }
-  return options->First(word) || Fail(absl::StrCat(word, " already specified"));
-}
-
-bool DirectiveParser::ParseListenTls(ListenOptions* options, bool* taken) {
-  const std::string word = Peek().text;
-  if (word != "tls" && word != "tls-require" && word != "smtps") return true;
-  *taken = true;
-  Take();
-  const bool verify = word != "tls" && TakeKeyword("verify");
-  if (options->tls) return Fail("TLS mode already specified");
-  options->tls = true;
-  options->later.push_back(verify ? absl::StrCat(word, " verify") : word);
-  if (word == "smtps" && options->seen.count("port") == 0) {
-    options->listener.port = kSmtpsPort;
+  bool proxy = false;
+  for (const Flag& flag :
+       {Flag{"mask-src", "mask-source", &listener.mask_src},
+        Flag{"no-dsn", "no-dsn", &listener.no_dsn},
+        Flag{"received-auth", "received-auth", &listener.received_auth},
+        Flag{"proxy-v2", "proxy-v2", &proxy}}) {
+    if (!TakeKeyword(flag.word)) continue;
+    *taken = true;
+    if (!options->First(std::string(flag.word))) {
+      return Fail(absl::StrCat(flag.name, " already specified"));
+    }
+    *flag.field = true;
+    return !proxy || SetProxy(options, Listener::Proxy::kV2);
   }
   return true;
 }
 
+bool DirectiveParser::SetProxy(ListenOptions* options, Listener::Proxy proxy) {
+  if (!options->First("proxy")) return Fail("proxy version already specified");
+  options->listener.proxy = proxy;
+  return true;
+}
+
+bool DirectiveParser::ParseListenArgument(ListenOptions* options, bool* taken) {
+  Listener& listener = options->listener;
+  *taken = true;
+  if (TakeKeyword("port")) return ParseListenPort(options);
+  if (PeekAnyKeyword({"auth", "auth-optional"})) {
+    return ParseListenAuth(options);
+  }
+  if (TakeKeyword("hostname")) return ExpectString(&listener.hostname);
+  if (PeekAnyKeyword({"hostnames", "senders"})) {
+    return ParseListenTables(options);
+  }
+  if (TakeKeyword("tag")) {
+    return ParseListenTag(!options->First("tag"), &listener.tag);
+  }
+  if (TakeKeyword("filter")) {
+    if (!options->First("filter")) return Fail("filter already specified");
+    return ParseFilterReference(&listener.filter) &&
+           NotYet("\"filter\" on a listener");
+  }
+  std::string text;
+  if (TakeKeyword("pki")) {
+    if (!ExpectString(&text)) return false;
+    if (listener.pki.size() == kMaxPkiPerListener) {
+      return Fail("too many pki specified");
+    }
+    listener.pki.push_back(absl::AsciiStrToLower(text));
+    return true;
+  }
+  if (!PeekAnyKeyword({"ca", "ciphers", "protocols"})) {
+    *taken = false;
+    return true;
+  }
+  const std::string word = Take().text;
+  if (!ExpectString(&text)) return false;
+  if (!options->First(word)) {
+    return Fail(absl::StrCat(word, " already specified"));
+  }
+  if (word == "protocols" && !CheckProtocols(text)) return false;
+  (word == "ca"        ? listener.ca
+   : word == "ciphers" ? listener.ciphers
+                       : listener.protocols) =
+      word == "ca" ? absl::AsciiStrToLower(text) : text;
+  return true;
+}
+
 bool DirectiveParser::ParseListenAuth(ListenOptions* options) {
+  const bool required = Take().text == "auth";
   TableRef table;
   if (PeekTableArgument() && !ParseTableArgument(&table)) return false;
-  if (options->auth) return Fail("auth already specified");
-  options->auth = true;
+  if (!options->First("auth")) return Fail("auth already specified");
+  options->listener.auth =
+      required ? Listener::Auth::kRequired : Listener::Auth::kOptional;
+  options->listener.auth_table = table;
   return true;
 }
 
@@ -221,20 +267,65 @@ bool DirectiveParser::ParseListenPort(ListenOptions* options) {
   return true;
 }
 
-bool DirectiveParser::ParseListenTables(ListenOptions* options,
-                                        const std::string& word) {
+bool DirectiveParser::ParseListenTables(ListenOptions* options) {
+  const std::string word = Take().text;
+  Listener& listener = options->listener;
   TableRef table;
   if (!ParseTableArgument(&table)) return false;
   if (!options->First(word)) {
     return Fail(absl::StrCat(word, " already specified"));
   }
   const bool senders = word == "senders";
-  if (table->kind() == Table::Kind::kList) {
+  if (!FitsUse(
+          table, kMaps,
+          senders ? TableService::kMailaddrMap : TableService::kAddrname)) {
     return Fail(absl::StrFormat("invalid use of table \"%s\" as %s parameter",
                                 table->name(),
                                 senders ? "SENDERS" : "HOSTNAMES"));
   }
-  if (senders) TakeKeyword("masquerade");
+  (senders ? listener.senders : listener.hostnames) = table;
+  if (senders) listener.senders_masquerade = TakeKeyword("masquerade");
+  return true;
+}
+
+// Words that the reference does not have.
+bool DirectiveParser::ParseListenOptionOfOurs(ListenOptions* options,
+                                              bool* taken) {
+  Listener& listener = options->listener;
+  *taken = true;
+  if (TakeWord("proxy-v1")) return SetProxy(options, Listener::Proxy::kV1);
+  if (TakeWord("line-ends")) {
+    const bool strict = TakeWord("strict");
+    if (!strict && !TakeWord("normalise")) return SyntaxError();
+    if (!options->First("line-ends")) {
+      return Fail("line-ends already specified");
+    }
+    listener.line_ends =
+        strict ? Listener::LineEnds::kStrict : Listener::LineEnds::kNormalise;
+    return true;
+  }
+  if (TakeWord("xclient")) {
+    TableRef table;
+    if (!ParseTableArgument(&table)) return false;
+    if (!options->First("xclient")) return Fail("xclient already specified");
+    if (!CheckUse(table, kLists, TableService::kNetaddr, "xclient")) {
+      return false;
+    }
+    listener.xclient = table;
+    return true;
+  }
+  if (TakeWord("no-extension")) {
+    std::string name;
+    if (!ExpectString(&name)) return false;
+    absl::AsciiStrToUpper(&name);
+    if (!IsExtension(name)) {
+      return FailWithHint(absl::StrCat("unknown extension: ", name), name,
+                          {std::begin(kExtensions), std::end(kExtensions)});
+    }
+    listener.no_extensions.insert(name);
+    return true;
+  }
+  *taken = false;
   return true;
 }
 

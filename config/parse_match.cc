@@ -27,7 +27,8 @@ bool DirectiveParser::ParseMatch() {
   } else {
     if (!ExpectKeyword("action") || !ExpectString(&rule.action)) return false;
     if (config_->actions.count(rule.action) == 0) {
-      return Fail(absl::StrCat("no such dispatcher: ", rule.action));
+      return FailWithHint(absl::StrCat("no such dispatcher: ", rule.action),
+                          rule.action, KeysOf(config_->actions));
     }
   }
   config_->rules.push_back(std::move(rule));
@@ -73,6 +74,7 @@ bool DirectiveParser::ParseCriterion(MatchOptions* options, bool* taken) {
 bool DirectiveParser::ParseCriterionTable(Criterion* criterion, Kinds kinds,
                                           TableService service,
                                           absl::string_view lookups) {
+  if (criterion->regex) NoteRegex(criterion->table);
   return CheckUse(criterion->table, kinds,
                   criterion->regex ? TableService::kRegex : service, lookups);
 }

@@ -55,21 +55,22 @@ void DirectiveParser::AddBuiltinTables() {
   }
 }
 
-// Null after Abort().
+// Null if it was refused.
 std::shared_ptr<Table> DirectiveParser::MakeTable(const std::string& name,
                                                   Table::Kind kind,
                                                   const std::string& backend,
                                                   const std::string& path) {
   if (config_->tables.count(name) > 0) {
-    Abort(absl::StrFormat("table_create: table \"%s\" already defined", name));
+    FailPlain(
+        absl::StrFormat("table_create: table \"%s\" already defined", name));
     return nullptr;
   }
   if (name.size() > kMaxTableName) {
-    Abort("table_create: table name too long");
+    FailPlain("table_create: table name too long");
     return nullptr;
   }
   if (path.size() > kMaxTablePath) {
-    Abort("table_create: config file path too long");
+    FailPlain("table_create: config file path too long");
     return nullptr;
   }
   auto table = std::make_shared<Table>(name, kind, backend, path);
@@ -80,9 +81,11 @@ std::shared_ptr<Table> DirectiveParser::MakeTable(const std::string& name,
 bool DirectiveParser::ParseTable() {
   std::string name;
   if (!ExpectString(&name)) return false;
-  if (Peek().Is('{')) {
-    const auto table = MakeTable(name, Table::Kind::kList, "static", "");
-    return table != nullptr && ParseTableEntries(name);
+  if (PeekChar('{')) {
+    // The entries of one that was refused are read, too, so that their lines
+    // are not taken for directives.
+    MakeTable(name, Table::Kind::kList, "static", "");
+    return ParseTableEntries(name);
   }
   std::string source;
   if (!ExpectString(&source)) return false;
@@ -136,9 +139,14 @@ bool DirectiveParser::LoadTable(const std::string& name,
     }
     return NotYet("\"db\" as a table's backend");
   }
-  // Any other word would be the name of a table process.
-  return Abort(
+  // Any other word would be the name of a table process.  Declared all the same
+  // so that nothing is said of its uses.
+  MakeTable(name, Table::Kind::kDynamic, backend, path);
+  FailPlain(
       absl::StrFormat("table_create: backend \"%s\" does not exist", backend));
+  HintPosition();
+  HintNear(backend, {"file", "static", "db", "getpwnam"});
+  return true;
 }
 
 // "{ a, b }" or "{ a = b, c => d }", into the table declared as `name`.
@@ -150,7 +158,7 @@ bool DirectiveParser::ParseTableEntries(const std::string& name) {
     std::string key;
     std::string value;
     if (!ExpectString(&key)) return false;
-    const bool pair = Peek().Is('=') || Peek().kind == Token::Kind::kArrow;
+    const bool pair = PeekChar('=') || Peek().kind == Token::Kind::kArrow;
     const Table::Kind kind = pair ? Table::Kind::kMap : Table::Kind::kList;
     if (pair) {
       Take();
@@ -164,7 +172,7 @@ bool DirectiveParser::ParseTableEntries(const std::string& name) {
     table->Add(key, value);
     if (TakeChar(',')) {
       SkipNewlines();
-      if (Peek().Is('}')) return SyntaxError();
+      if (Peek().Is('}')) return TrailingComma();
       continue;
     }
     SkipNewlines();
@@ -175,8 +183,12 @@ bool DirectiveParser::ParseTableEntries(const std::string& name) {
 }
 
 bool DirectiveParser::PeekTableArgument() {
-  return Peek().kind == Token::Kind::kString || Peek().Is('{') ||
-         Peek().Is('<');
+  return PeekString() | PeekChar('{') | PeekChar('<');
+}
+
+bool DirectiveParser::TrailingComma() {
+  expected_.push_back("a string");
+  return SyntaxError();
 }
 
 bool DirectiveParser::ParseTableArgument(TableRef* table) {
@@ -186,13 +198,14 @@ bool DirectiveParser::ParseTableArgument(TableRef* table) {
     if (!TakeChar('>')) return SyntaxError();
     const auto found = config_->tables.find(name);
     if (found == config_->tables.end()) {
-      return Fail(absl::StrCat("no such table: ", name));
+      return FailWithHint(absl::StrCat("no such table: ", name), name,
+                          KeysOf(config_->tables));
     }
     *table = found->second;
     return true;
   }
-  const bool list = Peek().Is('{');
-  if (!list && Peek().kind != Token::Kind::kString) return SyntaxError();
+  const bool list = PeekChar('{');
+  if (!list && !PeekString()) return SyntaxError();
   const std::string name = absl::StrFormat("<dynamic:%d>", anonymous_tables_++);
   const auto single = MakeTable(name, Table::Kind::kList, "static", "");
   if (single == nullptr) return false;
@@ -205,30 +218,35 @@ bool DirectiveParser::ParseTableArgument(TableRef* table) {
   return true;
 }
 
-bool DirectiveParser::CheckUse(const TableRef& table, Kinds kinds,
-                               TableService service,
-                               absl::string_view lookups) {
-  bool fits = false;
-  switch (table->kind()) {
-    case Table::Kind::kList:
-      fits = (kinds & kLists) != 0;
-      break;
-    case Table::Kind::kMap:
-      fits = (kinds & kMaps) != 0;
-      break;
-    case Table::Kind::kDynamic:
-      fits =
-          table->backend() != "getpwnam" || service == TableService::kUserinfo;
-      break;
-  }
+bool DirectiveParser::FitsUse(const TableRef& table, Kinds kinds,
+                              TableService service) {
   // An empty file says nothing about its kind.
   if (table->is_static() && !table->path().empty() &&
       table->entries().empty()) {
-    fits = true;
+    return true;
   }
-  if (fits) return true;
-  return Fail(absl::StrFormat("table \"%s\" may not be used for %s lookups",
+  switch (table->kind()) {
+    case Table::Kind::kList:
+      return (kinds & kLists) != 0;
+    case Table::Kind::kMap:
+      return (kinds & kMaps) != 0;
+    case Table::Kind::kDynamic:
+      return table->backend() != "getpwnam" ||
+             service == TableService::kUserinfo;
+  }
+  return false;
+}
+
+bool DirectiveParser::CheckUse(const TableRef& table, Kinds kinds,
+                               TableService service,
+                               absl::string_view lookups) {
+  return FitsUse(table, kinds, service) ||
+         Fail(absl::StrFormat("table \"%s\" may not be used for %s lookups",
                               table->name(), lookups));
+}
+
+void DirectiveParser::NoteRegex(const TableRef& table) {
+  regex_uses_.push_back({lexer_.position(), table});
 }
 
 bool DirectiveParser::ParseStringList(std::vector<std::string>* list) {
@@ -238,7 +256,7 @@ bool DirectiveParser::ParseStringList(std::vector<std::string>* list) {
     if (!ExpectString(&list->emplace_back())) return false;
     if (TakeChar(',')) {
       SkipNewlines();
-      if (Peek().Is('}')) return SyntaxError();
+      if (Peek().Is('}')) return TrailingComma();
       continue;
     }
     SkipNewlines();

@@ -1,10 +1,15 @@
 #include "config/parser.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "config/directives.h"
+#include "config/hints.h"
 #include "config/values.h"
 
 namespace holdfast {
@@ -12,6 +17,30 @@ namespace {
 
 // With the longest name below it, a socket's path must fit into sockaddr_un.
 constexpr size_t kMaxSpoolBytes = 85;
+
+std::string Quoted(absl::string_view word) {
+  return absl::StrCat("'", word, "'");
+}
+
+// A token as an error names it.
+std::string Describe(const Token& token) {
+  constexpr size_t kMost = 64;
+  switch (token.kind) {
+    case Token::Kind::kEnd:
+      return "the end of the file";
+    case Token::Kind::kNewline:
+      return "the end of the line";
+    case Token::Kind::kArrow:
+      return "'=>'";
+    case Token::Kind::kError:
+      return "no token";
+    default:
+      break;
+  }
+  std::string text = absl::CHexEscape(token.text.substr(0, kMost));
+  if (token.text.size() > kMost) text += "...";
+  return token.quoted ? absl::StrCat("\"", text, "\"") : Quoted(text);
+}
 
 }  // namespace
 
@@ -32,7 +61,42 @@ Token DirectiveParser::Take() {
   Peek();
   Token token = std::move(*next_);
   next_.reset();
+  expected_.clear();
   return token;
+}
+
+bool DirectiveParser::PeekString() {
+  expected_.push_back("a string");
+  return Peek().kind == Token::Kind::kString;
+}
+
+bool DirectiveParser::PeekNumber() {
+  expected_.push_back("a number");
+  return Peek().kind == Token::Kind::kNumber;
+}
+
+bool DirectiveParser::PeekKeyword(absl::string_view word) {
+  expected_.push_back(Quoted(word));
+  return Peek().IsKeyword(word);
+}
+
+bool DirectiveParser::PeekAnyKeyword(
+    std::initializer_list<absl::string_view> words) {
+  bool found = false;
+  for (const absl::string_view word : words) {
+    if (PeekKeyword(word)) found = true;
+  }
+  return found;
+}
+
+bool DirectiveParser::PeekWord(absl::string_view word) {
+  expected_.push_back(Quoted(word));
+  return Peek().IsBareWord(word);
+}
+
+bool DirectiveParser::PeekChar(char c) {
+  expected_.push_back(Quoted(absl::string_view(&c, 1)));
+  return Peek().Is(c);
 }
 
 bool DirectiveParser::TakeKeyword(absl::string_view word) {
@@ -41,8 +105,14 @@ bool DirectiveParser::TakeKeyword(absl::string_view word) {
   return true;
 }
 
+bool DirectiveParser::TakeWord(absl::string_view word) {
+  if (!PeekWord(word)) return false;
+  Take();
+  return true;
+}
+
 bool DirectiveParser::TakeChar(char c) {
-  if (!Peek().Is(c)) return false;
+  if (!PeekChar(c)) return false;
   Take();
   return true;
 }
@@ -52,13 +122,13 @@ bool DirectiveParser::ExpectKeyword(absl::string_view word) {
 }
 
 bool DirectiveParser::ExpectString(std::string* text) {
-  if (Peek().kind != Token::Kind::kString) return SyntaxError();
+  if (!PeekString()) return SyntaxError();
   *text = Take().text;
   return true;
 }
 
 bool DirectiveParser::ExpectNumber(int64_t* number) {
-  if (Peek().kind != Token::Kind::kNumber) return SyntaxError();
+  if (!PeekNumber()) return SyntaxError();
   *number = Take().number;
   return true;
 }
@@ -96,18 +166,96 @@ bool DirectiveParser::Fail(absl::string_view message) {
 }
 
 bool DirectiveParser::SyntaxError() {
-  if (Peek().kind == Token::Kind::kError && !Peek().text.empty()) {
-    Say(next_->text);
+  if (Peek().kind == Token::Kind::kError) {
+    if (!Peek().text.empty()) Say(next_->text);
     next_->text.clear();
+    return Fail("syntax error");
   }
-  return Fail("syntax error");
+  Say("syntax error");
+  HintExpected(Peek());
+  return false;
 }
 
-bool DirectiveParser::Abort(absl::string_view message) {
+bool DirectiveParser::FailPlain(absl::string_view message) {
   ++errors_;
-  aborted_ = true;
   messages_.push_back(absl::StrCat("smtpd: ", message));
   return false;
+}
+
+bool DirectiveParser::FailWithHint(absl::string_view message,
+                                   absl::string_view word,
+                                   const std::vector<std::string>& candidates) {
+  Say(message);
+  HintNear(word, candidates);
+  return false;
+}
+
+bool DirectiveParser::FailUnknownName(
+    absl::string_view message, const std::string& name,
+    const std::vector<std::string>& candidates) {
+  ++errors_;
+  messages_.push_back(absl::StrCat(message, name));
+  messages_.push_back("smtpd");
+  HintPosition();
+  HintNear(name, candidates);
+  return false;
+}
+
+void DirectiveParser::Hint(absl::string_view text) {
+  messages_.push_back(absl::StrCat("    ", text));
+}
+
+void DirectiveParser::HintPosition() {
+  const SourcePosition& at = lexer_.position();
+  Hint(absl::StrCat("at ", at.file, ":", at.line));
+}
+
+void DirectiveParser::HintNear(absl::string_view word,
+                               const std::vector<std::string>& candidates) {
+  const std::string meant = NearMiss(word, candidates);
+  if (!meant.empty()) Hint(absl::StrCat("did you mean '", meant, "'?"));
+}
+
+// What stands at `token` and what could stand there.
+void DirectiveParser::HintExpected(const Token& token) {
+  Hint(absl::StrCat("found ", Describe(token)));
+  std::vector<std::string> unique;
+  std::vector<std::string> words;
+  bool string = false;
+  for (const std::string& one : expected_) {
+    if (std::find(unique.begin(), unique.end(), one) != unique.end()) continue;
+    unique.push_back(one);
+    if (one[0] == '\'') words.push_back(one.substr(1, one.size() - 2));
+    if (one == "a string") string = true;
+  }
+  if (!unique.empty()) {
+    Hint(absl::StrCat("expected ", absl::StrJoin(unique, ", ")));
+  }
+  switch (token.kind) {
+    case Token::Kind::kString:
+      if (!token.quoted) return HintNear(token.text, words);
+      if (std::find(words.begin(), words.end(), token.text) != words.end()) {
+        Hint("without quotes it is the word that is meant here");
+      }
+      return;
+    case Token::Kind::kKeyword:
+      if (string)
+        Hint(absl::StrCat("a reserved word as a name or value: \"", token.text,
+                          "\""));
+      return HintNear(token.text, words);
+    case Token::Kind::kNumber:
+      if (string)
+        Hint(absl::StrCat("a number as a name or value: \"", token.text, "\""));
+      return;
+    case Token::Kind::kChar:
+      if (string && absl::StrContains("/@~[*%.-", token.text)) {
+        Hint(absl::StrCat("what begins with ", token.text,
+                          " must stand in quotes"));
+      }
+      return;
+    default:
+      return;
+  }
 }
 
 bool DirectiveParser::NotYet(absl::string_view what) {
@@ -138,19 +286,21 @@ ParseResult DirectiveParser::Run() {
     return {nullptr, std::move(messages_)};
   }
   lexer_.PushFile(options_.path, *std::move(text));
-  while (!aborted_ && Peek().kind != Token::Kind::kEnd) {
-    if (!ParseDirective() && !aborted_) SkipLine();
+  while (Peek().kind != Token::Kind::kEnd) {
+    if (!ParseDirective()) SkipLine();
   }
-  if (!aborted_ && config_->rules.empty()) {
+  if (config_->rules.empty()) {
     ++errors_;
     messages_.push_back("warn: no rules, nothing to do");
   }
+  if (errors_ == 0) CheckPkis();
   if (config_->admd.empty()) config_->admd = config_->server_name;
   if (errors_ > 0) return {nullptr, std::move(messages_)};
   return {std::move(config_), std::move(messages_)};
 }
 
 bool DirectiveParser::ParseDirective() {
+  expected_.clear();
   if (Peek().kind == Token::Kind::kNewline) {
     Take();
     return true;
@@ -160,14 +310,13 @@ bool DirectiveParser::ParseDirective() {
   bool ok = false;
   if (Peek().kind == Token::Kind::kString) {
     ok = ParseWordDirective();
-  } else if (Peek().kind == Token::Kind::kKeyword) {
-    ok = ParseKeywordDirective(Take().text);
   } else {
-    return SyntaxError();
+    ok = ParseKeywordDirective();
   }
   if (!ok) return false;
   if (Peek().kind != Token::Kind::kNewline &&
       Peek().kind != Token::Kind::kEnd) {
+    expected_.push_back("the end of the line");
     return SyntaxError();
   }
   Take();
@@ -190,7 +339,7 @@ bool DirectiveParser::ParseWordDirective() {
   return true;
 }
 
-bool DirectiveParser::ParseKeywordDirective(const std::string& word) {
+bool DirectiveParser::ParseKeywordDirective() {
   struct Directive {
     absl::string_view word;
     bool (DirectiveParser::*parse)();
@@ -214,7 +363,7 @@ bool DirectiveParser::ParseKeywordDirective(const std::string& word) {
       {"table", &DirectiveParser::ParseTable},
   };
   for (const Directive& directive : kDirectives) {
-    if (directive.word == word) return (this->*directive.parse)();
+    if (TakeKeyword(directive.word)) return (this->*directive.parse)();
   }
   return SyntaxError();
 }
@@ -261,10 +410,7 @@ bool DirectiveParser::ExpectDelay(absl::string_view error,
 }
 
 bool DirectiveParser::ExpectSize(absl::string_view error, uint64_t* size) {
-  const Token::Kind kind = Peek().kind;
-  if (kind != Token::Kind::kString && kind != Token::Kind::kNumber) {
-    return SyntaxError();
-  }
+  if (!PeekString() && !PeekNumber()) return SyntaxError();
   const std::string text = Take().text;
   const std::optional<uint64_t> parsed = ParseSize(text);
   if (!parsed) return Fail(absl::StrCat(error, ": ", text));

@@ -1,12 +1,16 @@
 #include "config/values.h"
 
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 namespace holdfast {
 namespace {
@@ -126,6 +130,37 @@ std::optional<uint16_t> FindTcpService(absl::string_view services,
     }
   }
   return std::nullopt;
+}
+
+bool IsHostname(absl::string_view text) {
+  const auto letter = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c));
+  };
+  for (const absl::string_view label : absl::StrSplit(text, '.')) {
+    if (label.empty()) continue;
+    if (!letter(label.front()) || !letter(label.back())) return false;
+    for (const char c : label) {
+      if (!letter(c) && c != '-' && c != '_') return false;
+    }
+  }
+  return true;
+}
+
+bool IsProtocolList(absl::string_view text) {
+  static constexpr absl::string_view kWords[] = {
+      "all",     "legacy",  "tlsv1",   "default", "secure",
+      "tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3"};
+  for (absl::string_view word : absl::StrSplit(text, absl::ByAnyChar(",:"))) {
+    word = absl::StripAsciiWhitespace(word);
+    absl::ConsumePrefix(&word, "!");
+    word = absl::StripAsciiWhitespace(word);
+    const bool known = std::any_of(std::begin(kWords), std::end(kWords),
+                                   [word](absl::string_view one) {
+                                     return absl::EqualsIgnoreCase(one, word);
+                                   });
+    if (!known) return false;
+  }
+  return true;
 }
 
 }  // namespace holdfast

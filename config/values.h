@@ -24,6 +24,14 @@ std::optional<double> ParsePercent(absl::string_view text);
 std::optional<uint16_t> FindTcpService(absl::string_view services,
                                        absl::string_view name);
 
+// A name as res_hnok(3) takes it: labels of letters, digits, '-' and '_' that
+// begin and end with a letter or digit.
+bool IsHostname(absl::string_view text);
+
+// "tlsv1.2,tlsv1.3", "!tlsv1.0", "secure": what `protocols` takes (reference
+// part 1, section 1.14).
+bool IsProtocolList(absl::string_view text);
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_CONFIG_VALUES_H_
