@@ -61,11 +61,15 @@ struct Start {
   std::vector<Bound> bound;
   std::string resolv_conf;  // relay: contents of the files
   std::string hosts;        // relay
+  // receive: behind the listening sockets, the memory of ClientTable
+  // (server/receive/client_table.h); `number` is the column.
+  bool has_clients = false;
   template <class A>
   void Fields(A& a) {
     a(room, number, worker, config_path, files, definitions, server_name);
     a(local_addresses, syslog, verbose, privileged, user, chroot, paused);
     a(has_control, has_enqueue, listening, bound, resolv_conf, hosts);
+    a(has_clients);
   }
 };
 

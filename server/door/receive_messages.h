@@ -78,9 +78,39 @@ struct SessionCounts {
   uint64_t now = 0;                          // open
   uint64_t inet4 = 0, inet6 = 0, local = 0;  // connected since start
   uint64_t closed = 0;                       // since start
+  uint64_t tls = 0, smtps = 0;  // open, by STARTTLS, from the start
+  // Since start: what a limit made us refuse or end.
+  uint64_t refused_sessions = 0;    // max-sessions, of this `receive`
+  uint64_t refused_by_source = 0;   // max-sessions-per-source
+  uint64_t refused_by_network = 0;  // max-sessions-per-network
+  uint64_t refused_connects = 0;    // max-connects-per-source
+  uint64_t refused_mails = 0;       // max-mails-per-source
+  uint64_t timeouts = 0;            // command-timeout, data-timeout
+  uint64_t slow_messages = 0;       // min-data-rate
   template <class A>
   void Fields(A& a) {
-    a(now, inet4, inet6, local, closed);
+    a(now, inet4, inet6, local, closed, tls, smtps);
+    a(refused_sessions, refused_by_source, refused_by_network);
+    a(refused_connects, refused_mails, timeouts, slow_messages);
+  }
+  // Adds what counts since start; with `open`, what is open, too.
+  void Add(const SessionCounts& other, bool open) {
+    if (open) {
+      now += other.now;
+      tls += other.tls;
+      smtps += other.smtps;
+    }
+    inet4 += other.inet4;
+    inet6 += other.inet6;
+    local += other.local;
+    closed += other.closed;
+    refused_sessions += other.refused_sessions;
+    refused_by_source += other.refused_by_source;
+    refused_by_network += other.refused_by_network;
+    refused_connects += other.refused_connects;
+    refused_mails += other.refused_mails;
+    timeouts += other.timeouts;
+    slow_messages += other.slow_messages;
   }
 };
 

@@ -45,10 +45,8 @@ void Acceptance::Close(WorkerId id, const absl::Status& why) {
   for (const auto& [message, state] : w->leased) {
     if (state.chunks > 0 && !state.submitted) Drop(message);
   }
-  past_sessions_.inet4 += w->sessions.inet4;
-  past_sessions_.inet6 += w->sessions.inet6;
-  past_sessions_.local += w->sessions.local;
-  past_sessions_.closed += w->sessions.closed + w->sessions.now;
+  past_sessions_.Add(w->sessions, false);
+  past_sessions_.closed += w->sessions.now;
   for (auto it = workers_.begin(); it != workers_.end(); ++it) {
     if (it->second.id != id) continue;
     workers_.erase(it);
@@ -317,13 +315,7 @@ void Acceptance::On(Worker* worker, const SessionCounts& counts) {
 
 SessionCounts Acceptance::Sessions() const {
   SessionCounts sum = past_sessions_;
-  for (const auto& [number, worker] : workers_) {
-    sum.now += worker.sessions.now;
-    sum.inet4 += worker.sessions.inet4;
-    sum.inet6 += worker.sessions.inet6;
-    sum.local += worker.sessions.local;
-    sum.closed += worker.sessions.closed;
-  }
+  for (const auto& [number, worker] : workers_) sum.Add(worker.sessions, true);
   return sum;
 }
 

@@ -399,9 +399,17 @@ TEST_F(AcceptanceTest, IdsThatAreNeverUsedAreForgotten) {
 
 TEST_F(AcceptanceTest, SessionsAreSummed) {
   auto other = Connect(1, WorkerId(2));
-  worker_->door->Send(SessionCounts{3, 5, 1, 0, 3});
-  other->door->Send(SessionCounts{1, 1, 0, 2, 2});
+  SessionCounts counts{3, 5, 1, 0, 3};
+  counts.tls = 2;
+  counts.refused_connects = 7;
+  worker_->door->Send(counts);
+  counts = SessionCounts{1, 1, 0, 2, 2};
+  counts.tls = 1;
+  counts.refused_connects = 10;
+  other->door->Send(counts);
   loop_.RunReady();
+  EXPECT_EQ(acceptance_.Sessions().tls, 3u);
+  EXPECT_EQ(acceptance_.Sessions().refused_connects, 17u);
   EXPECT_EQ(acceptance_.Sessions().now, 4u);
   EXPECT_EQ(acceptance_.Sessions().inet4, 6u);
   other->door.reset();
@@ -409,6 +417,8 @@ TEST_F(AcceptanceTest, SessionsAreSummed) {
   EXPECT_EQ(acceptance_.Sessions().now, 3u);
   EXPECT_EQ(acceptance_.Sessions().inet4, 6u);
   EXPECT_EQ(acceptance_.Sessions().closed, 6u);
+  EXPECT_EQ(acceptance_.Sessions().tls, 2u);
+  EXPECT_EQ(acceptance_.Sessions().refused_connects, 17u);
 }
 
 TEST_F(AcceptanceTest, AMalformedFrameEndsThatDoor) {

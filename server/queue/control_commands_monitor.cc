@@ -18,14 +18,14 @@ constexpr absl::string_view kHeader =
 constexpr int kLinesPerHeader = 25;
 
 uint64_t Connected(const QueueCounters& c) {
-  return c.sessions_inet4 + c.sessions_inet6 + c.sessions_local;
+  return c.sessions.inet4 + c.sessions.inet6 + c.sessions.local;
 }
 
 std::string Line(const QueueCounters& now, const QueueCounters& last) {
   return absl::StrFormat(
       "%4d %4d %4d  %4d %4d %4d %4d    %4d    %4d %4d   %4d   %4d   %4d\n",
-      now.sessions_now, Connected(now) - Connected(last),
-      now.sessions_closed - last.sessions_closed, now.envelopes_now,
+      now.sessions.now, Connected(now) - Connected(last),
+      now.sessions.closed - last.sessions.closed, now.envelopes_now,
       now.enqueued - last.enqueued, now.dequeued - last.dequeued,
       now.ok - last.ok, now.tempfail - last.tempfail,
       now.permfail - last.permfail, now.loop - last.loop,

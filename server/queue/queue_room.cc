@@ -251,12 +251,7 @@ void QueueRoom::SetVerboseEverywhere(bool verbose) {
 QueueCounters QueueRoom::Counters() {
   QueueCounters counters;
   engine_->Count(&counters);
-  const SessionCounts sessions = acceptance_.Sessions();
-  counters.sessions_now = sessions.now;
-  counters.sessions_inet4 = sessions.inet4;
-  counters.sessions_inet6 = sessions.inet6;
-  counters.sessions_local = sessions.local;
-  counters.sessions_closed = sessions.closed;
+  counters.sessions = acceptance_.Sessions();
   counters.started = started_;
   return counters;
 }

@@ -27,8 +27,7 @@ namespace holdfast {
 
 // Counted since start unless said otherwise; `monitor` and `show stats`.
 struct QueueCounters {
-  uint64_t sessions_now = 0, sessions_inet4 = 0, sessions_inet6 = 0,
-           sessions_local = 0, sessions_closed = 0;
+  SessionCounts sessions;
   uint64_t envelopes_now = 0, enqueued = 0, dequeued = 0;
   uint64_t ok = 0, tempfail = 0, permfail = 0, loop = 0;
   uint64_t expired = 0, removed = 0, updated = 0, bounces = 0;
