@@ -1,5 +1,6 @@
-// smtpd-auth: asks the system's user database for `parent`, which must never
-// wait for it (NSS modules may use the network).  One question at a time.
+// smtpd-auth: asks the system's user database and looks into homes for
+// `parent`, which must never wait for them (NSS modules and homes may be on the
+// network). One question at a time.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,8 @@
 
 #include "server/agent/blocking_door.h"
 #include "server/agent/identity.h"
+#include "server/auth/forward_file.h"
+#include "server/door/lookup_messages.h"
 #include "server/door/parent_messages.h"
 #include "server/door/room.h"
 
@@ -33,6 +36,20 @@ UserAnswer Answer(const UserQuestion& question) {
   return answer;
 }
 
+ForwardAnswer Answer(const ForwardQuestion& question) {
+  ForwardAnswer answer = AnswerForward(question);
+  answer.question = question.question;
+  return answer;
+}
+
+// False: this is not such a question, or it cannot be answered any more.
+template <class Question>
+bool TryAnswer(const BlockingDoor::Frame& frame, BlockingDoor* door) {
+  if (frame.type != Question::kType) return false;
+  const absl::StatusOr<Question> question = Decode<Question>(frame.payload);
+  return question.ok() && door->Send(Answer(*question)).ok();
+}
+
 int Main() {
   if (fcntl(kParentDoorFd, F_SETFD, FD_CLOEXEC) < 0) {
     fprintf(stderr, "smtpd-auth is started by smtpd, not by hand\n");
@@ -49,10 +66,10 @@ int Main() {
     absl::StatusOr<std::optional<BlockingDoor::Frame>> frame = door.Read();
     if (!frame.ok()) return 1;
     if (!frame->has_value()) return 0;
-    if ((*frame)->type != UserQuestion::kType) return 1;
-    absl::StatusOr<UserQuestion> question =
-        Decode<UserQuestion>((*frame)->payload);
-    if (!question.ok() || !door.Send(Answer(*question)).ok()) return 1;
+    if (!TryAnswer<UserQuestion>(**frame, &door) &&
+        !TryAnswer<ForwardQuestion>(**frame, &door)) {
+      return 1;
+    }
   }
 }
 

@@ -188,13 +188,13 @@ struct ForwardQuestion {
     a(question, name, has_user, uid, gid, home);
   }
 };
-inline constexpr size_t kMaxForwardBytes = 1 << 20;
+inline constexpr size_t kMaxForwardBytes = 4095;
 struct ForwardAnswer {
   static constexpr uint16_t kType = 33;
   enum class Result : uint8_t {
     kNone = 1,    // there is none
     kFound = 2,   // `contents`
-    kUnsafe = 3,  // refused by the permission checks: temporary failure
+    kUnsafe = 3,  // refused by the permission checks: permanent failure
     kError = 4,   // could not be found out: temporary failure
   };
   uint64_t question = 0;

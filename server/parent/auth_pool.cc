@@ -9,26 +9,34 @@
 
 namespace holdfast {
 
-void AuthPool::Fail(std::unique_ptr<Pending> work) {
+UserAnswer AnswerForNobody(const UserQuestion& question) {
   UserAnswer answer;
-  answer.question = work->question.question;
-  answer.result = UserAnswer::Result::kError;
-  work->done(std::move(answer));
+  answer.question = question.question;
+  answer.result = UserAnswer::Result::kNotFound;
+  return answer;
 }
 
-void AuthPool::Ask(UserQuestion question, Done done) {
-  auto work = std::make_unique<Pending>();
-  work->question = std::move(question);
-  work->done = std::move(done);
-  const std::string& name = work->question.name;
-  if (name.empty() || name.size() > kMaxUserNameBytes ||
-      name.find('\0') != std::string::npos) {
-    UserAnswer answer;
-    answer.question = work->question.question;
-    answer.result = UserAnswer::Result::kNotFound;
-    return work->done(std::move(answer));
-  }
-  if (waiting_.size() >= kMaxAuthQuestions) return Fail(std::move(work));
+PasswordAnswer AnswerForNobody(const PasswordQuestion& question) {
+  PasswordAnswer answer;
+  answer.question = question.question;
+  answer.result = PasswordAnswer::Result::kWrong;
+  return answer;
+}
+
+ForwardAnswer AnswerForNobody(const ForwardQuestion& question) {
+  ForwardAnswer answer;
+  answer.question = question.question;
+  answer.error = "no such user";
+  return answer;
+}
+
+bool AuthPool::IsPossibleName(const std::string& name) {
+  return !name.empty() && name.size() <= kMaxUserNameBytes &&
+         name.find('\0') == std::string::npos;
+}
+
+void AuthPool::Begin(std::unique_ptr<Pending> work) {
+  if (waiting_.size() >= kMaxAuthQuestions) return work->Fail();
   waiting_.push_back(std::move(work));
   Match();
 }
@@ -48,7 +56,7 @@ void AuthPool::Match() {
   while (children_.empty() && !waiting_.empty()) {
     std::unique_ptr<Pending> work = std::move(waiting_.front());
     waiting_.pop_front();
-    Fail(std::move(work));
+    work->Fail();
   }
 }
 
@@ -82,24 +90,23 @@ bool AuthPool::StartChild() {
 
 void AuthPool::Give(Child* child, std::unique_ptr<Pending> work) {
   child->work = std::move(work);
-  child->door->Send(child->work->question);
+  child->work->Send(child->door.get());
   child->timer = loop_->RunAfter(kAuthDeadline, [this, child] {
-    LogWarn("warn: auth: no answer from the user database");
+    LogWarn("warn: auth: no answer in time");
     Kill(child);
   });
 }
 
 void AuthPool::OnFrame(Child* child, Frame& frame) {
-  const bool understood = child->work != nullptr &&
-                          Dispatch<UserAnswer>(frame, [&](UserAnswer& answer) {
-                            std::unique_ptr<Pending> work =
-                                std::move(child->work);
-                            answer.question = work->question.question;
-                            BecomeIdle(child);
-                            work->done(std::move(answer));
-                            Match();
-                          });
-  if (!understood) Kill(child);
+  absl::AnyInvocable<void()> answer;
+  if (child->work == nullptr || !child->work->Take(frame, &answer)) {
+    return Kill(child);
+  }
+  // Free for the next question before the asker may ask it.
+  const std::unique_ptr<Pending> work = std::move(child->work);
+  BecomeIdle(child);
+  answer();
+  Match();
 }
 
 void AuthPool::BecomeIdle(Child* child) {
@@ -118,7 +125,7 @@ void AuthPool::OnExit(uint64_t number) {
   if (it == children_.end()) return;
   std::unique_ptr<Child> child = std::move(it->second);
   children_.erase(it);
-  if (child->work != nullptr) Fail(std::move(child->work));
+  if (child->work != nullptr) child->work->Fail();
   Match();
 }
 

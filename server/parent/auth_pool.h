@@ -1,5 +1,5 @@
-// Questions to the system's user database, answered by short-lived children
-// (smtpd-auth), since parent must never wait.
+// Questions to the system's user database and to the users' homes, answered by
+// short-lived children (smtpd-auth), since parent must never wait.
 #ifndef HOLDFAST_SERVER_PARENT_AUTH_POOL_H_
 #define HOLDFAST_SERVER_PARENT_AUTH_POOL_H_
 
@@ -8,10 +8,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "server/door/door.h"
+#include "server/door/lookup_messages.h"
 #include "server/door/parent_messages.h"
 #include "server/loop/event_loop.h"
 #include "server/parent/processes.h"
@@ -25,23 +27,64 @@ inline constexpr absl::Duration kAuthIdle = absl::Seconds(60);
 inline constexpr size_t kMaxAuthQuestions = 4096;
 inline constexpr size_t kMaxUserNameBytes = 255;
 
-// Used on the loop's thread.
+// What is answered for a name that no user can have; no child is asked.  These
+// also say which answer belongs to which question.
+UserAnswer AnswerForNobody(const UserQuestion& question);
+PasswordAnswer AnswerForNobody(const PasswordQuestion& question);
+ForwardAnswer AnswerForNobody(const ForwardQuestion& question);
+
+// A pool answers questions of one kind or of many; those that wait in one pool
+// wait for each other, so parent has one for each kind.  Used on the loop's
+// thread.
 class AuthPool {
  public:
-  // `answer.question` is the asker's.
-  using Done = absl::AnyInvocable<void(UserAnswer answer)>;
+  template <class Question>
+  using AnswerTo = decltype(AnswerForNobody(std::declval<Question>()));
 
   AuthPool(EventLoop* loop, Processes* processes, std::string program)
       : loop_(loop), processes_(processes), program_(std::move(program)) {}
 
-  // `done` is called once, perhaps before this returns; kError if the child
-  // gave no answer in time.
-  void Ask(UserQuestion question, Done done);
+  // `done` is called once, perhaps before this returns, with the asker's
+  // `answer.question`; the result is kError if the child gave no answer in
+  // time.
+  template <class Question>
+  void Ask(Question question,
+           absl::AnyInvocable<void(AnswerTo<Question>)> done) {
+    if (!IsPossibleName(question.name)) return done(AnswerForNobody(question));
+    Begin(std::make_unique<Typed<Question>>(std::move(question),
+                                            std::move(done)));
+  }
 
  private:
   struct Pending {
-    UserQuestion question;
-    Done done;
+    virtual ~Pending() = default;
+    virtual void Send(Door* door) const = 0;
+    // False: `frame` is no answer to this.  Else `answer` gives it to who
+    // asked.
+    virtual bool Take(Frame& frame, absl::AnyInvocable<void()>* answer) = 0;
+    virtual void Fail() = 0;
+  };
+  template <class Question>
+  struct Typed : Pending {
+    using Answer = AnswerTo<Question>;
+    Typed(Question q, absl::AnyInvocable<void(Answer)> d)
+        : question(std::move(q)), done(std::move(d)) {}
+    void Send(Door* door) const override { door->Send(question); }
+    bool Take(Frame& frame, absl::AnyInvocable<void()>* answer) override {
+      return Dispatch<Answer>(frame, [&](Answer& heard) {
+        heard.question = question.question;
+        *answer = [this, heard = std::move(heard)]() mutable {
+          done(std::move(heard));
+        };
+      });
+    }
+    void Fail() override {
+      Answer answer;
+      answer.question = question.question;
+      done(std::move(answer));
+    }
+    Question question;
+    absl::AnyInvocable<void(Answer)> done;
   };
   struct Child {
     pid_t pid = 0;
@@ -50,6 +93,8 @@ class AuthPool {
     EventLoop::Timer timer;  // deadline, or idle
   };
 
+  static bool IsPossibleName(const std::string& name);
+  void Begin(std::unique_ptr<Pending> work);
   void Match();
   bool StartChild();
   void Give(Child* child, std::unique_ptr<Pending> work);
@@ -57,7 +102,6 @@ class AuthPool {
   void BecomeIdle(Child* child);
   void Kill(Child* child);
   void OnExit(uint64_t child);
-  static void Fail(std::unique_ptr<Pending> work);
 
   EventLoop* const loop_;
   Processes* const processes_;

@@ -31,7 +31,8 @@ class AuthPoolTest : public testing::Test {
     UserQuestion q;
     q.question = question;
     q.name = name;
-    pool_.Ask(q, [this](UserAnswer answer) { answers_.push_back(answer); });
+    pool_.Ask(std::move(q),
+              [this](UserAnswer answer) { answers_.push_back(answer); });
     Meet();
   }
   void Meet() {
@@ -132,6 +133,47 @@ TEST_F(AuthPoolTest, NamesThatNoUserHas) {
   ASSERT_EQ(answers_.size(), 3u);
   for (const UserAnswer& answer : answers_)
     EXPECT_EQ(answer.result, UserAnswer::Result::kNotFound);
+}
+
+TEST_F(AuthPoolTest, EachQuestionHasItsKindOfAnswer) {
+  std::vector<ForwardAnswer> forwards;
+  ForwardQuestion question;
+  question.question = 5;
+  question.name = "bob";
+  pool_.Ask(question,
+            [&](ForwardAnswer answer) { forwards.push_back(answer); });
+  FakeProcesses::Child* child = processes_.children.at(0).get();
+  auto door = MakeDoor(&loop_, std::move(child->start.fds.at(0)));
+  std::vector<ForwardQuestion> heard;
+  door->SetCallbacks(
+      [&](Frame& frame) {
+        EXPECT_TRUE(Dispatch<ForwardQuestion>(
+            frame, [&](ForwardQuestion& q) { heard.push_back(q); }));
+      },
+      [](absl::Status) {});
+  loop_.RunReady();
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_EQ(heard[0].name, "bob");
+  ForwardAnswer answer;
+  answer.result = ForwardAnswer::Result::kFound;
+  answer.contents = "joe";
+  door->Send(answer);
+  loop_.RunReady();
+  ASSERT_EQ(forwards.size(), 1u);
+  EXPECT_EQ(forwards[0].question, 5u);
+  EXPECT_EQ(forwards[0].contents, "joe");
+
+  // The answer to another kind of question is nonsense.
+  pool_.Ask(question,
+            [&](ForwardAnswer answer) { forwards.push_back(answer); });
+  door->Send(UserAnswer{});
+  loop_.RunReady();
+  EXPECT_THAT(child->signals, ElementsAre(SIGKILL));
+  door.reset();
+  processes_.End(child, kKilled);
+  loop_.RunReady();
+  ASSERT_EQ(forwards.size(), 2u);
+  EXPECT_EQ(forwards[1].result, ForwardAnswer::Result::kError);
 }
 
 TEST_F(AuthPoolTest, WithoutProcessesTheAnswerIsAnError) {

@@ -57,10 +57,26 @@ Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
       setup_(std::move(setup)),
       supervisor_(loop, processes, this,
                   SupervisorOptions(setup_, loop->Now())),
-      auth_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
+      users_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
+      passwords_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
+      forwards_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
       agents_(loop, processes, AgentOptions(setup_),
               [this](WorkerId worker) { supervisor_.OnLastEnded(worker); }),
-      offline_(loop, processes, OfflineOptions(setup_)) {}
+      offline_(loop, processes, OfflineOptions(setup_)) {
+  MapClients();
+}
+
+void Parent::MapClients() {
+  if (!setup_.client_memory) return;
+  // Parent counts nothing itself; any column will do.
+  absl::StatusOr<std::unique_ptr<ClientTable>> mapped =
+      ClientTable::Map(setup_.client_memory.get(), 0);
+  if (mapped.ok()) {
+    clients_ = *std::move(mapped);
+  } else {
+    LogWarn("warn: clients are not counted: %s", mapped.status().message());
+  }
+}
 
 void Parent::Begin() {
   supervisor_.Begin();
@@ -119,15 +135,26 @@ void Parent::GiveSockets(Room room, uint32_t number, Start* start,
       bound.port = setup_.addresses[i].port;
       start->bound.push_back(std::move(bound));
     }
+    if (clients_ != nullptr) {
+      // What its predecessor counted died with it.
+      clients_->Clear(number);
+      start->has_clients = give(setup_.client_memory.get());
+      all = all && start->has_clients;
+    }
   }
   if (!all) LogWarn("warn: %s: no descriptors for its sockets", RoomName(room));
 }
 
 bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
   if (room == Room::kLookup) {
-    return Dispatch<UserQuestion>(frame, [&](UserQuestion& question) {
-      OnQuestion(worker, door, std::move(question));
-    });
+    const auto ask = [&](AuthPool* pool) {
+      return [this, pool, worker, door](auto& question) {
+        Ask(pool, worker, door, std::move(question));
+      };
+    };
+    return Dispatch<UserQuestion>(frame, ask(&users_)) ||
+           Dispatch<PasswordQuestion>(frame, ask(&passwords_)) ||
+           Dispatch<ForwardQuestion>(frame, ask(&forwards_));
   }
   if (room != Room::kDeliver) return false;
   if (frame.type == AgentRequest::kType) {
@@ -139,12 +166,15 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
       frame, [&](AgentKill& kill) { agents_.OnKill(worker, kill); });
 }
 
-void Parent::OnQuestion(WorkerId worker, Door* door, UserQuestion question) {
+template <class Question>
+void Parent::Ask(AuthPool* pool, WorkerId worker, Door* door,
+                 Question question) {
   askers_[worker] = door;
-  auth_.Ask(std::move(question), [this, worker](UserAnswer answer) {
-    auto it = askers_.find(worker);
-    if (it != askers_.end()) it->second->Send(answer);
-  });
+  pool->Ask(std::move(question),
+            [this, worker](AuthPool::AnswerTo<Question> answer) {
+              auto it = askers_.find(worker);
+              if (it != askers_.end()) it->second->Send(answer);
+            });
 }
 
 bool Parent::OnRoomDied(Room room, WorkerId worker) {

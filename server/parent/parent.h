@@ -15,6 +15,7 @@
 #include "server/parent/offline_runner.h"
 #include "server/parent/processes.h"
 #include "server/parent/supervisor.h"
+#include "server/receive/client_table.h"
 
 namespace holdfast {
 
@@ -41,6 +42,7 @@ struct ParentSetup {
   // For each receive room, one for each address.
   std::vector<std::vector<OwnedFd>> listening;
   uint32_t relays = 1;
+  OwnedFd client_memory;  // ClientTable's; may be empty
 };
 
 // Used on the loop's thread.
@@ -64,12 +66,19 @@ class Parent : public SupervisorHost {
  private:
   void GiveSockets(Room room, uint32_t number, Start* start,
                    std::vector<OwnedFd>* fds);
-  void OnQuestion(WorkerId worker, Door* door, UserQuestion question);
+  void MapClients();
+  // Asks `pool`, and tells the lookup room that asked if it is still there.
+  template <class Question>
+  void Ask(AuthPool* pool, WorkerId worker, Door* door, Question question);
 
   EventLoop* const loop_;
   ParentSetup setup_;
+  std::unique_ptr<ClientTable> clients_;  // null: clients are not counted
   Supervisor supervisor_;
-  AuthPool auth_;
+  // One for each kind of question: none waits for another's slowness.
+  AuthPool users_;
+  AuthPool passwords_;
+  AuthPool forwards_;
   AgentStarter agents_;
   OfflineRunner offline_;
   // Doors of lookup rooms that questions are open of.
