@@ -1,5 +1,5 @@
-// Domain completion of the addresses in a From, To or Cc header (reference
-// part 1, section 4.10): "joe" becomes "joe@mx.test".
+// The addresses in a From, To or Cc header (reference part 1, section 4.10):
+// "joe" becomes "joe@mx.test", or another address altogether (masquerade).
 #ifndef HOLDFAST_PROTOCOL_ADDRESS_COMPLETION_H_
 #define HOLDFAST_PROTOCOL_ADDRESS_COMPLETION_H_
 
@@ -16,6 +16,12 @@ namespace holdfast {
 // addresses like others; the reference damages groups.
 void CompleteAddresses(absl::string_view value, absl::string_view domain,
                        std::string* out);
+
+// Puts `address` in the place of every address in `value`: of what stands in
+// < >, or of the last word.  What is not understood is not kept, or there would
+// be a way to keep an address: the new one alone stands there then.
+void ReplaceAddresses(absl::string_view value, absl::string_view address,
+                      std::string* out);
 
 }  // namespace holdfast
 

@@ -81,6 +81,7 @@ void MessageHeaders::OnContinuation(absl::string_view line, std::string* out) {
       absl::StrAppend(out, line, "\n");
       break;
     case State::kAddresses:
+    case State::kFrom:
       if (field_.size() + line.size() >= kMaxAddressHeaderBytes) {
         malformed_ = true;
         break;
@@ -103,7 +104,8 @@ void MessageHeaders::OnHeader(absl::string_view line, absl::string_view name,
     return;
   }
   if (is("From") || is("To") || is("Cc")) {
-    state_ = State::kAddresses;
+    state_ = is("From") && !options_.masquerade.empty() ? State::kFrom
+                                                        : State::kAddresses;
     if (line.size() >= kMaxAddressHeaderBytes) malformed_ = true;
     field_ = absl::StrCat(line, "\n");
     return;
@@ -116,11 +118,14 @@ void MessageHeaders::OnHeader(absl::string_view line, absl::string_view name,
 }
 
 void MessageHeaders::EndField(std::string* out) {
-  if (state_ != State::kAddresses) return;
-  const size_t value = field_.find(':') + 1;
-  out->append(field_, 0, value);
-  CompleteAddresses(absl::string_view(field_).substr(value), options_.domain,
-                    out);
+  if (state_ != State::kAddresses && state_ != State::kFrom) return;
+  const size_t colon = field_.find(':') + 1;
+  const absl::string_view value = absl::string_view(field_).substr(colon);
+  out->append(field_, 0, colon);
+  if (state_ == State::kFrom)
+    ReplaceAddresses(value, options_.masquerade, out);
+  else
+    CompleteAddresses(value, options_.domain, out);
   field_.clear();
 }
 

@@ -2,8 +2,9 @@
 // 4.7 and 4.10).  Text with LF line ends goes through, cut anywhere:
 //
 //   Bcc is removed; From, To and Cc addresses get a domain if they have none;
-//   Date and Message-ID are added if missing, on local listeners; what is not a
-//   header makes the message malformed; Received headers are counted.
+//   From gets the envelope's sender, if the listener masquerades; Date and
+//   Message-ID are added if missing, on local listeners; what is not a header
+//   makes the message malformed; Received headers are counted.
 //
 // Memory is bounded: one line, or one From, To or Cc header.
 #ifndef HOLDFAST_PROTOCOL_MESSAGE_HEADERS_H_
@@ -26,6 +27,7 @@ inline constexpr size_t kMaxHeaderNameBytes = 1023;
 struct HeaderOptions {
   std::string domain;        // of the listener
   bool add_missing = false;  // Date and Message-ID
+  std::string masquerade;    // replaces the addresses of From; empty: none
   absl::Time now;
   absl::TimeZone zone;
   uint64_t message_id_number = 0;  // random, for Message-ID
@@ -55,6 +57,7 @@ class MessageHeaders {
     kPassed,     // a header that was passed on as it came
     kRemoved,    // Bcc
     kAddresses,  // From, To or Cc: gathered in field_
+    kFrom,       // the same, to be masqueraded
     kBody,
   };
 
@@ -68,7 +71,7 @@ class MessageHeaders {
   HeaderOptions options_;
   State state_ = State::kStart;
   std::string line_;   // the part of a line that has come
-  std::string field_;  // kAddresses
+  std::string field_;  // kAddresses, kFrom
   int received_ = 0;
   bool has_date_ = false;
   bool has_message_id_ = false;

@@ -52,5 +52,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     __builtin_trap();
   const std::string once = Complete(text);
   if (Complete(once) != once) __builtin_trap();
+  std::string replaced, again;
+  ReplaceAddresses(text, "j@mx.test", &replaced);
+  ReplaceAddresses(replaced, "j@mx.test", &again);
+  if (again != replaced) __builtin_trap();
   return 0;
 }

@@ -69,6 +69,51 @@ TEST(AddressCompletionTest, GivesADomainToAddressesThatHaveNone) {
   for (const auto& c : kCases) EXPECT_EQ(Complete(c.in), c.out) << c.in;
 }
 
+TEST(AddressCompletionTest, ReplacesEveryAddress) {
+  const struct {
+    const char* in;
+    const char* out;
+  } kCases[] = {
+      {" Foo Bar <x@y>, other@z\n", " Foo Bar <j@mx.test>, j@mx.test\n"},
+      {" joe\n", " j@mx.test\n"},
+      {" Joe Doe\n", " Joe j@mx.test\n"},
+      {" joe (at home)\n", " j@mx.test (at home)\n"},
+      {" \"a <b@c>, d\" < e@f >\n", " \"a <b@c>, d\" < j@mx.test >\n"},
+      {" \"a b\"@c,\n\t<@r,@s:x@y>\n", " j@mx.test,\n\t<j@mx.test>\n"},
+      {" grp: a, b@c;\n", " grp: j@mx.test, j@mx.test;\n"},
+      {" Joe <>\n", " Joe <>\n"},
+      // Not understood: nothing is kept.
+      {" \"unbalanced <x@y>\n", " j@mx.test\n"},
+      {" joe <x@y\n", " j@mx.test\n"},
+  };
+  for (const auto& c : kCases) {
+    std::string out;
+    ReplaceAddresses(c.in, "j@mx.test", &out);
+    EXPECT_EQ(out, c.out) << c.in;
+  }
+}
+
+TEST(MessageHeadersTest, MasqueradesFromOnly) {
+  const absl::string_view in =
+      "fRom: Foo <x@y>,\n other@z\n"
+      "Sender: x@y\n"
+      "To: x@y, k\n\nFrom: x@y\n";
+  const absl::string_view out =
+      "fRom: Foo <joe@a.test>,\n joe@a.test\n"
+      "Sender: x@y\n"
+      "To: x@y, k@mx.test\n\nFrom: x@y\n";
+  for (size_t cut = 0; cut <= in.size(); ++cut) {
+    HeaderOptions options = Options();
+    options.masquerade = "joe@a.test";
+    MessageHeaders headers(options);
+    std::string text;
+    headers.Write(in.substr(0, cut), &text);
+    headers.Write(in.substr(cut), &text);
+    headers.Finish(&text);
+    EXPECT_EQ(text, out);
+  }
+}
+
 TEST(MessageHeadersTest, RewritesTheHeaderAndLeavesTheBodyAlone) {
   const absl::string_view in =
       "From: Joe\n"

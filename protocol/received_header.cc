@@ -3,6 +3,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "protocol/mail_date.h"
+#include "protocol/vis.h"
 
 namespace holdfast {
 
@@ -19,8 +20,16 @@ std::string ReceivedHeader(const ReceivedFacts& facts) {
   }
   absl::StrAppend(&header, "\n\tby ", facts.by, " (Holdfast) with ",
                   facts.extended ? "E" : "", "SMTP",
-                  facts.authenticated ? "A" : "", " id ",
-                  ToString(facts.message));
+                  facts.tls.empty() ? "" : "S", facts.authenticated ? "A" : "",
+                  " id ", ToString(facts.message));
+  if (!facts.tls.empty()) {
+    absl::StrAppend(&header, " (", facts.tls, ")");
+    if (facts.tell_auth && facts.authenticated)
+      absl::StrAppend(&header, " auth=yes user=",
+                      VisEncode(facts.username, VisSpace::kEncode));
+    else if (facts.tell_auth)
+      absl::StrAppend(&header, " auth=no");
+  }
   if (!facts.recipient.empty())
     absl::StrAppend(&header, "\n\tfor <", facts.recipient, ">");
   absl::StrAppend(&header, ";\n\t", FormatMailDate(facts.now, facts.zone),

@@ -18,6 +18,10 @@ struct ReceivedFacts {
   std::string by;              // the name this listener goes by
   bool extended = false;       // EHLO
   bool authenticated = false;  // the local socket is
+  // "TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO"; empty: not inside TLS.
+  std::string tls;
+  bool tell_auth = false;  // `received-auth`; inside TLS only
+  std::string username;    // of tell_auth
   MessageId message{};
   std::string recipient;  // "u@d"; empty unless there is exactly one
   absl::Time now;

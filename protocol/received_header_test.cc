@@ -1,5 +1,6 @@
 #include "protocol/received_header.h"
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace holdfast {
@@ -60,6 +61,33 @@ TEST(ReceivedHeaderTest, TheLocalSocketIsAuthenticated) {
             "Received: from localhost (mx.test [local])\n"
             "\tby mx.test (Holdfast) with ESMTPA id 30e4722c;\n"
             "\tSun, 22 Nov 2026 05:11:40 +0000 (UTC)\n");
+}
+
+TEST(ReceivedHeaderTest, TellsOfTlsAndOfTheUser) {
+  ReceivedFacts facts = Facts();
+  facts.recipient.clear();
+  facts.tls = "TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO";
+  const auto with = [&facts] {
+    const std::string header = ReceivedHeader(facts);
+    const size_t begin = header.find(" with ") + 6;
+    return header.substr(begin, header.find(";\n") - begin);
+  };
+  EXPECT_EQ(with(),
+            "ESMTPS id 30e4722c (TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO)");
+  facts.tell_auth = true;
+  EXPECT_EQ(with(),
+            "ESMTPS id 30e4722c (TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO) "
+            "auth=no");
+  facts.authenticated = true;
+  facts.username = "joe";
+  EXPECT_EQ(with(),
+            "ESMTPSA id 30e4722c (TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO) "
+            "auth=yes user=joe");
+  facts.username = "joe doe\nX: y";
+  EXPECT_THAT(with(), ::testing::EndsWith("auth=yes user=joe\\sdoe\\nX:\\sy"));
+  // Not without TLS.
+  facts.tls.clear();
+  EXPECT_EQ(with(), "ESMTPA id 30e4722c");
 }
 
 }  // namespace
