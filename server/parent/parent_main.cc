@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@
 #include "server/parent/spool_setup.h"
 #include "server/parent/system_facts.h"
 #include "server/parent/version.h"
+#include "server/receive/client_table.h"
 
 namespace holdfast {
 namespace {
@@ -151,6 +153,16 @@ void OpenSockets(ParentSetup* setup, uint32_t workers) {
   }
 }
 
+// Without it clients are served, but not counted.
+OwnedFd MakeClientMemory(uint32_t workers) {
+  uint64_t seed = 0;
+  if (getrandom(&seed, sizeof seed, 0) != sizeof seed) Refuse("no random bits");
+  absl::StatusOr<OwnedFd> memory = ClientTable::MakeMemory(workers, seed);
+  if (memory.ok()) return *std::move(memory);
+  Say(absl::StrCat("clients are not counted: ", memory.status().message()));
+  return OwnedFd();
+}
+
 // Descriptors 0, 1, 2 must be somebody's, or a socket becomes one of them.
 void FillStandardDescriptors() {
   int fd;
@@ -175,6 +187,7 @@ int Serve(CommandLine line, ParentSetup setup) {
   const uint32_t workers = CountWorkers();
   OpenSockets(&setup, workers);
   setup.relays = workers;
+  setup.client_memory = MakeClientMemory(workers);
   setup.control = (*instance)->control();
   setup.enqueue = (*instance)->enqueue();
   setup.environment = RoomEnvironment(setup.privileged);
