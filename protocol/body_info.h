@@ -14,6 +14,8 @@ enum class BodyCodec : uint8_t {
 
 // A body is what reports and deliveries see: Received and client headers, an
 // empty line, the text; lines end with LF (reference part 1, section 4.9).
+// Behind the header of a BINARYMIME message (kFlagBinaryMime) stands what the
+// client sent, octet by octet.
 struct BodyInfo {
   BodyCodec codec = BodyCodec::kRaw;
   uint64_t raw_bytes = 0;     // before compression; the limit when expanding
@@ -22,10 +24,15 @@ struct BodyInfo {
   uint64_t digest = 0;        // XXH3, 64 bits, of the raw bytes
   uint32_t lines = 0;         // raw LFs, so that SIZE on the wire is known
   bool eight_bit = false;     // some octet is above 127
+  bool header_eight_bit = false;  // one of the header is
 
   template <class Archive>
   void Fields(Archive& a) {
     a(codec, raw_bytes, stored_bytes, chunks, digest, lines, eight_bit);
+    if (a.More())
+      a(header_eight_bit);
+    else
+      header_eight_bit = eight_bit;  // not known
   }
 };
 

@@ -92,8 +92,8 @@ std::string StatusText(ReportAction action, EnhancedStatus status) {
   const char klass = action == ReportAction::kFailed    ? '5'
                      : action == ReportAction::kDelayed ? '4'
                                                         : '2';
-  if (status.klass == 0 || status.code > 99) status.code = 0;
-  return absl::StrFormat("%c.%d.%d", klass, status.code / 10, status.code % 10);
+  if (status.klass == 0) status.code = 0;
+  return absl::StrFormat("%c.%d.%d", klass, status.subject(), status.detail());
 }
 
 std::string RecipientFields(const DeliveryReport& report,

@@ -28,6 +28,24 @@ std::string FlagWords(uint32_t flags) {
   return absl::StrJoin(words, " ");
 }
 
+// What the reference does not have; the ordinary ones (8BITMIME, TLS) are not
+// shown, lest every envelope look different from the reference's.
+std::string ExtensionWords(uint32_t flags) {
+  std::vector<absl::string_view> words;
+  if (flags & kFlagRequireTls) words.push_back("requiretls");
+  if (flags & kFlagSmtpUtf8) words.push_back("smtputf8");
+  if (flags & kFlagBinaryMime) words.push_back("binarymime");
+  return absl::StrJoin(words, " ");
+}
+
+// As in BY= (RFC 2852 section 4), but with the time instead of the seconds.
+std::string DeliverByText(const Envelope& e) {
+  if (e.deliver_by == absl::UnixEpoch()) return "";
+  return absl::StrCat(absl::ToUnixSeconds(e.deliver_by), ";",
+                      e.flags & kFlagDeliverByReturn ? "R" : "N",
+                      e.deliver_by_trace ? "T" : "");
+}
+
 absl::string_view ReturnWord(DsnReturn ret) {
   switch (ret) {
     case DsnReturn::kUnset:
@@ -76,6 +94,11 @@ std::string EnvelopeToText(const Envelope& e) {
     AddLine("mda-subaddress", e.mda_subaddress, &out);
     AddLine("mda-user", e.mda_user, &out);
   }
+  AddLine("extensions", ExtensionWords(e.flags), &out);
+  if (e.priority != 0) AddNumber("mt-priority", e.priority, &out);
+  if (e.hold_until != absl::UnixEpoch())
+    AddNumber("hold-until", absl::ToUnixSeconds(e.hold_until), &out);
+  AddLine("deliver-by", DeliverByText(e), &out);
   return out;
 }
 

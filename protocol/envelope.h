@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_PROTOCOL_ENVELOPE_H_
 #define HOLDFAST_PROTOCOL_ENVELOPE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -46,10 +47,28 @@ enum EnvelopeFlag : uint32_t {
 };
 
 // An enhanced status code (RFC 3463) as envelopes keep it: class 2, 4 or 5 (0:
-// none yet) and the two digits of "class.x.y" as x * 10 + y.
+// none yet) and the two digits of "class.x.y" as x * 10 + y.  Of the details
+// above 9 those of security (7.10, 7.11, ... 7.165: "7.30", REQUIRETLS) are
+// kept, as 90 + y; others can't be.
 struct EnhancedStatus {
   uint8_t klass = 0;
   uint8_t code = 0;
+
+  // A detail that can't be kept becomes 0, and so does such a subject.
+  static constexpr EnhancedStatus Make(int klass, int subject, int detail) {
+    int code = 0;
+    if (subject == 7 && detail > 9 && detail <= 165)
+      code = kLongDetails - 10 + detail;
+    else if (subject >= 0 && subject <= 9)
+      code = subject * 10 + (detail >= 0 && detail <= 9 ? detail : 0);
+    return {static_cast<uint8_t>(klass), static_cast<uint8_t>(code)};
+  }
+  constexpr int subject() const { return code < kLongDetails ? code / 10 : 7; }
+  constexpr int detail() const {
+    return code < kLongDetails ? code % 10 : code - kLongDetails + 10;
+  }
+
+  static constexpr int kLongDetails = 100;
 
   template <class Archive>
   void Fields(Archive& a) {
@@ -97,6 +116,9 @@ struct Envelope {
   absl::Time deliver_by = absl::UnixEpoch();
   bool deliver_by_trace = false;  // DELIVERBY with T
 
+  // When it may go first: its life, its tries and its warnings count from here.
+  absl::Time Released() const { return std::max(created, hold_until); }
+
   // What, with kind and action, names the destination: the recipient's domain
   // in lower case (kMta) or the user (kMda).
   std::string routing_key;
@@ -112,7 +134,8 @@ struct Envelope {
 };
 
 // The reference's text form: `smtpctl show envelope`, one "field: value" a
-// line, empty fields left out (part 2, section 1.2).
+// line, empty fields left out (part 2, section 1.2).  What it does not know
+// (extensions, mt-priority, hold-until, deliver-by) follows, if it is set.
 std::string EnvelopeToText(const Envelope& envelope);
 
 }  // namespace holdfast

@@ -66,5 +66,48 @@ TEST(EnvelopeTest, PrintsTheNullSenderAndLocalFields) {
             std::string::npos);
 }
 
+TEST(EnvelopeTest, PrintsOurFieldsBehindTheReferences) {
+  Envelope e;
+  e.created = absl::FromUnixSeconds(1000);
+  e.expires = absl::FromUnixSeconds(3000);
+  e.flags = kFlagTls | kFlag8BitMime;
+  EXPECT_EQ(EnvelopeToText(e).find("extensions"), std::string::npos);
+  e.flags |= kFlagRequireTls | kFlagSmtpUtf8 | kFlagBinaryMime;
+  e.priority = -3;
+  e.hold_until = absl::FromUnixSeconds(2000);
+  e.deliver_by = absl::FromUnixSeconds(2500);
+  e.deliver_by_trace = true;
+  const std::string ours =
+      "extensions: requiretls smtputf8 binarymime\n"
+      "mt-priority: -3\n"
+      "hold-until: 2000\n"
+      "deliver-by: 2500;NT\n";
+  const std::string text = EnvelopeToText(e);
+  ASSERT_GT(text.size(), ours.size());
+  EXPECT_EQ(text.substr(text.size() - ours.size()), ours);
+  e.flags |= kFlagDeliverByReturn;
+  e.deliver_by_trace = false;
+  EXPECT_NE(EnvelopeToText(e).find("deliver-by: 2500;R\n"), std::string::npos);
+}
+
+TEST(EnvelopeTest, StatusesKeepTwoDigitsAndLongDetailsOfSecurity) {
+  for (int subject = 0; subject <= 9; ++subject) {
+    for (int detail = 0; detail <= 9; ++detail) {
+      const EnhancedStatus s = EnhancedStatus::Make(5, subject, detail);
+      EXPECT_EQ(s.code, subject * 10 + detail);
+      EXPECT_EQ(s.subject(), subject);
+      EXPECT_EQ(s.detail(), detail);
+    }
+  }
+  for (int detail = 10; detail <= 165; ++detail) {
+    const EnhancedStatus s = EnhancedStatus::Make(5, 7, detail);
+    EXPECT_EQ(s.subject(), 7);
+    EXPECT_EQ(s.detail(), detail);
+  }
+  EXPECT_EQ(EnhancedStatus::Make(5, 7, 166).code, 70);
+  EXPECT_EQ(EnhancedStatus::Make(5, 1, 10).code, 10);
+  EXPECT_EQ(EnhancedStatus::Make(5, 12, 1).code, 0);
+}
+
 }  // namespace
 }  // namespace holdfast

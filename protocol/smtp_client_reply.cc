@@ -52,8 +52,7 @@ absl::Status Bad(absl::string_view line) {
 }  // namespace
 
 EnhancedStatus SmtpReply::Enhanced() const {
-  EnhancedStatus status;
-  status.klass = static_cast<uint8_t>(klass());
+  const EnhancedStatus status = EnhancedStatus::Make(klass(), 0, 0);
   if (lines.empty()) return status;
   absl::string_view text = lines.front();
   if (TakeNumber(&text) != klass() || !absl::ConsumePrefix(&text, "."))
@@ -64,8 +63,7 @@ EnhancedStatus SmtpReply::Enhanced() const {
   const int detail = TakeNumber(&text);
   if (detail < 0 || (!text.empty() && !absl::ascii_isspace(text.front())))
     return status;
-  status.code = static_cast<uint8_t>(subject * 10 + (detail > 9 ? 0 : detail));
-  return status;
+  return EnhancedStatus::Make(klass(), subject, detail);
 }
 
 absl::StatusOr<bool> SmtpReplyParser::Parse(absl::string_view* bytes,

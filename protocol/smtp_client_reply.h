@@ -30,7 +30,7 @@ struct SmtpReply {
 
   int klass() const { return code / 100; }
   // From the first line, if it has one of the reply's class; else class.0.0.
-  // A detail above 9 can't be kept and becomes 0.
+  // A detail that can't be kept (EnhancedStatus) becomes 0.
   EnhancedStatus Enhanced() const;
 };
 

@@ -112,7 +112,7 @@ TEST(SmtpClientReplyTest, EnhancedCodes) {
   EXPECT_EQ(status("550 5.1.1 no\r\n"), "5:11");
   EXPECT_EQ(status("550-5.1.1 no\r\n550 5.1.1 no\r\n"), "5:11");
   EXPECT_EQ(status("250 2.0.0\r\n"), "2:0");
-  EXPECT_EQ(status("550 5.7.26 no\r\n"), "5:70");
+  EXPECT_EQ(status("550 5.7.26 no\r\n"), "5:116");
   EXPECT_EQ(status("550 4.1.1 of another class\r\n"), "5:0");
   EXPECT_EQ(status("550 5.1.1x\r\n"), "5:0");
   EXPECT_EQ(status("550 5.10.1 x\r\n"), "5:0");

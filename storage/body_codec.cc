@@ -132,6 +132,18 @@ bool CompressSmaller(absl::string_view raw, std::string* out) {
 
 }  // namespace
 
+void HeaderScan::Add(absl::string_view raw) {
+  if (done_) return;
+  for (const char c : raw) {
+    if (c == '\n' && line_empty_) {
+      done_ = true;
+      return;
+    }
+    line_empty_ = c == '\n';
+    eight_bit_ |= static_cast<uint8_t>(c) > 127;
+  }
+}
+
 SmallBody CompressBody(absl::string_view raw) {
   SmallBody body;
   const OctetCounts counts = CountOctets(raw);
@@ -140,6 +152,11 @@ SmallBody CompressBody(absl::string_view raw) {
   body.info.digest = XXH3_64bits(raw.data(), raw.size());
   body.info.lines = static_cast<uint32_t>(counts.lines);
   body.info.eight_bit = counts.eight_bit;
+  if (counts.eight_bit) {
+    HeaderScan header;
+    header.Add(raw);
+    body.info.header_eight_bit = header.eight_bit();
+  }
   if (CompressSmaller(raw, &body.stored)) {
     body.info.codec = BodyCodec::kZstd;
   } else {
@@ -169,6 +186,7 @@ void BodyCounter::Add(absl::string_view raw) {
   bytes_ += raw.size();
   lines_ += static_cast<uint32_t>(counts.lines);
   eight_bit_ |= counts.eight_bit;
+  header_.Add(raw);
 }
 
 uint64_t BodyCounter::digest() const {
@@ -273,6 +291,7 @@ CompressedBody BodyCompressor::Finish() {
   body.info.digest = stream.counter.digest();
   body.info.lines = stream.counter.lines();
   body.info.eight_bit = stream.counter.eight_bit();
+  body.info.header_eight_bit = stream.counter.header_eight_bit();
   stream_.reset();
   return body;
 }

@@ -55,6 +55,18 @@ struct SmallBody {
 };
 SmallBody CompressBody(absl::string_view raw);
 
+// Whether the header of a message, which comes in pieces, has octets above 127.
+class HeaderScan {
+ public:
+  void Add(absl::string_view raw);
+  bool eight_bit() const { return eight_bit_; }
+
+ private:
+  bool line_empty_ = true;  // so far
+  bool done_ = false;
+  bool eight_bit_ = false;
+};
+
 // Digest, lines and octets above 127, of raw bytes that come in pieces.
 class BodyCounter {
  public:
@@ -68,6 +80,7 @@ class BodyCounter {
   uint64_t digest() const;
   uint32_t lines() const { return lines_; }
   bool eight_bit() const { return eight_bit_; }
+  bool header_eight_bit() const { return header_.eight_bit(); }
 
  private:
   struct State;
@@ -75,6 +88,7 @@ class BodyCounter {
   uint64_t bytes_ = 0;
   uint32_t lines_ = 0;
   bool eight_bit_ = false;
+  HeaderScan header_;
 };
 
 // One body whose size is not known.  The first kSmallBodyBytes are held raw; a

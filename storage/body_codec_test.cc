@@ -81,6 +81,25 @@ TEST(BodyCodecTest, CountsLinesAndEightBitOctets) {
   }
 }
 
+TEST(BodyCodecTest, KnowsWhetherTheHeaderHasEightBitOctets) {
+  const std::string tail(2 * kSmallBodyBytes, 'x');
+  const std::pair<const char*, bool> cases[] = {
+      {"Subject: x\n\n\xc3\xa9\n", false},
+      {"Subject: \xc3\xa9\n\nx\n", true},
+      {"Subject: x\n\xc3\xa9\n", true},  // there is no body
+      {"\n\xc3\xa9\n", false},
+      {"A: x\nB: y\n\nt\n\xc3\xa9: z\n\n", false},
+  };
+  for (const auto& [raw, header] : cases) {
+    EXPECT_EQ(CompressBody(raw).info.header_eight_bit, header) << raw;
+    for (size_t piece : {size_t{1}, size_t{3}, size_t{100000}}) {
+      const CompressedBody large = CompressInPieces(raw + tail, piece);
+      EXPECT_EQ(large.info.header_eight_bit, header) << raw;
+      EXPECT_TRUE(large.info.eight_bit);
+    }
+  }
+}
+
 TEST(BodyCodecTest, WhatDoesNotShrinkIsStoredRaw) {
   for (const std::string& raw :
        {std::string(), std::string("a"), Noise(5000)}) {

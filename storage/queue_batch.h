@@ -48,7 +48,7 @@ struct AcceptMessage {
   // which this removes).
   std::string stored;
   absl::Time created;
-  // Each is due at its `created`.  Their destination is (kind, action,
+  // Each is due at its `created`, or when its hold ends (Released()).  Their destination is (kind, action,
   // routing_key).
   std::vector<Envelope> envelopes;
   // Pending reports that this message, which is a report, settles: their rows
@@ -140,7 +140,9 @@ struct PostponeDestination {
 struct ActOnEnvelope {
   EnvelopeId envelope{};
   enum class Act : uint8_t {
-    kSchedule = 1,  // due at `due` (now); also clears kFlagHeld
+    // Due at `due` (now); also clears kFlagHeld, and ends a hold of
+    // FUTURERELEASE.
+    kSchedule = 1,
     kRemove = 2,    // ends as kRemoved
     kExpire = 3,    // ends as kReported, with a report, or kSilent without
     kWarn = 4,      // a pending kDelayed report if `report`; last_bounce = due

@@ -116,6 +116,30 @@ TEST_F(QueueStoreTest, FirstDeadlinesAreKept) {
   EXPECT_EQ(rows[0].envelope, Id(1));
 }
 
+TEST_F(QueueStoreTest, AHeldMessageIsDueWhenItsHoldEnds) {
+  AcceptMessage message = MakeMessage(kMessage, 1, "a");
+  const absl::Time release = Now() + absl::Hours(24);
+  message.envelopes[0].hold_until = release;
+  const BatchResult result = store_.Run({message});
+  ASSERT_TRUE(result.operations[0].status.ok());
+  EXPECT_EQ(result.lanes[0].due, release);
+  const auto check = [&](absl::Time due, absl::Time hold) {
+    const auto envelope = store_.View()->FindEnvelope(Id(1));
+    ASSERT_TRUE(envelope.ok());
+    EXPECT_EQ(store_.View()->DueOf(*envelope), due);
+    EXPECT_EQ(envelope->hold_until, hold);
+  };
+  check(release, release);
+  EXPECT_THAT(Lane(OnlyDestination().id, release - absl::Seconds(1)),
+              IsEmpty());
+  ASSERT_TRUE(store_.Open().ok());  // a restart
+  check(release, release);
+  EXPECT_THAT(Lane(OnlyDestination().id, release), SizeIs(1));
+  // An operator lets it go: from here on it is as if it had never been held.
+  ASSERT_TRUE(Act(Id(1), Act::kSchedule, Now()).status.ok());
+  check(Now(), Now());
+}
+
 TEST_F(QueueStoreTest, DeliveredEnvelopesGoAndTheBodyWithTheLast) {
   store_.RunOne(MakeMessage(kMessage, 2, "a"));
   ASSERT_TRUE(Claim({Id(1), Id(2)}).status.ok());

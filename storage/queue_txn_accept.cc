@@ -142,7 +142,7 @@ OperationResult QueueTxn::Do(const AcceptMessage& op) {
   for (size_t i = 0; i < op.envelopes.size(); ++i) {
     record.envelope = op.envelopes[i];
     record.flags = record.envelope.flags;
-    record.due = record.envelope.created;
+    record.due = record.envelope.Released();
     record.deadline = op.first_deadlines.empty() ? record.envelope.expires
                                                  : op.first_deadlines[i];
     record.destination = FindDestination(record.envelope);

@@ -1,4 +1,6 @@
 // What happens to envelopes in the queue: claims, outcomes, operators' acts.
+#include <algorithm>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/keys.h"
@@ -204,6 +206,7 @@ absl::Status QueueTxn::ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
   switch (op.act) {
     case Act::kSchedule:
       after.due = op.due;
+      envelope.hold_until = std::min(envelope.hold_until, op.due);
       SetFlag(&after, kFlagHeld, false);
       break;
     case Act::kSuspend:

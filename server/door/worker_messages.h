@@ -38,15 +38,23 @@ struct BatchMessage {
     std::string dsn_orcpt;
     std::string subaddress;  // deliver
     bool in_doubt = false;   // deliver: look for an existing file first
+    std::string exec;        // deliver: Envelope::mda_exec
     template <class A>
     void Fields(A& a) {
       a(envelope, rcpt, dest, dsn_notify, dsn_orcpt, subaddress, in_doubt);
+      a(exec);
     }
   };
   std::vector<Recipient> recipients;
+  // Of the envelopes, for all of them: EnvelopeFlag; MT-PRIORITY; DELIVERBY.
+  uint32_t flags = 0;
+  int8_t priority = 0;
+  absl::Time deliver_by = absl::UnixEpoch();  // the epoch: no such wish
+  bool deliver_by_trace = false;
   template <class A>
   void Fields(A& a) {
     a(message, sender, dsn_ret, dsn_envid, created, body, stored, recipients);
+    a(flags, priority, deliver_by, deliver_by_trace);
   }
 };
 
@@ -163,9 +171,10 @@ struct WorkerOutcome {
   EnhancedStatus status;  // relay: from the remote reply where it has one
   std::string text;       // remote reply or reason, raw: "250 2.0.0 queued"
   bool peer_dsn = false;  // the next hop takes care of success reports
+  bool peer_deliver_by = false;  // the next hop was told of DELIVERBY
   template <class A>
   void Fields(A& a) {
-    a(envelope, result, status, text, peer_dsn);
+    a(envelope, result, status, text, peer_dsn, peer_deliver_by);
   }
 };
 
@@ -266,7 +275,8 @@ struct SlotReport {
 // frames.  The agent writes it as it comes, and answers after the batch.
 struct AgentDelivery {
   static constexpr uint16_t kType = 12;
-  enum class Method : uint8_t { kMaildir = 1, kMbox = 2 };
+  // kCommand: by a command, or into a file that an alias names.
+  enum class Method : uint8_t { kMaildir = 1, kMbox = 2, kCommand = 3 };
   EnvelopeId envelope{};
   Method method = Method::kMaildir;
   // maildir: absolute folder, empty: ~/Maildir; mbox: unused, the agent knows
@@ -275,14 +285,18 @@ struct AgentDelivery {
   std::string file_name;  // maildir: "<created>.<uuid>.<evpid>.<host>"
   std::string subaddress;
   std::string from;          // mbox: sender or MAILER-DAEMON
-  std::string mailbox_user;  // mbox: whose, for the lock's name
+  std::string mailbox_user;  // the name that was looked up
   bool junk = false;         // maildir: `.Junk` if the headers say spam
   bool in_doubt = false;  // maildir: look for the file in new/ and cur/ first
   absl::Time created;
+  // kCommand: "|command" or "/file"; empty: the action's own command, which
+  // the agent knows from `parent`.
+  std::string exec;
+  MailAddress sender, rcpt, dest;  // kCommand
   template <class A>
   void Fields(A& a) {
     a(envelope, method, path, file_name, subaddress, from, mailbox_user, junk);
-    a(in_doubt, created);
+    a(in_doubt, created, exec, sender, rcpt, dest);
   }
 };
 struct AgentText {
@@ -317,9 +331,11 @@ struct AgentResults {
     std::string text;  // of the error
     // Not ok, but the file may be there: the next attempt has to look for it.
     bool in_doubt = false;
+    std::string kind;    // what the status of a command means (sysexits(3))
+    bool plain = false;  // `text` is ours, not what a program said
     template <class A>
     void Fields(A& a) {
-      a(envelope, ok, permanent, text, in_doubt);
+      a(envelope, ok, permanent, text, in_doubt, kind, plain);
     }
   };
   std::vector<One> results;

@@ -68,6 +68,15 @@ absl::Status CheckEnvelope(const Envelope& e, const AcceptRequest& request,
       e.expires < e.created || e.expires == absl::InfiniteFuture()) {
     return Wrong("times make no sense");
   }
+  const absl::Time epoch = absl::UnixEpoch();
+  if (e.hold_until != epoch && (e.hold_until < e.created - kMaxAge ||
+                                e.hold_until > e.created + kMaxHold)) {
+    return Wrong("held for too long");
+  }
+  if (e.deliver_by != epoch && (e.deliver_by < e.created - kMaxDeliverBy ||
+                                e.deliver_by > e.created + kMaxDeliverBy)) {
+    return Wrong("deliver-by time makes no sense");
+  }
   if (e.priority > kMaxPriority || e.priority < -kMaxPriority) {
     return Wrong("no such priority");
   }
@@ -92,12 +101,16 @@ absl::Status CheckAccept(const AcceptRequest& request, const ChunksSeen& seen,
 }
 
 void ResetQueueFields(Envelope* envelope) {
-  envelope->flags &= kFlagAuthenticated | kFlagInternal;
+  envelope->flags &= kFlagAuthenticated | kFlagInternal | kFlagRequireTls |
+                     kFlagSmtpUtf8 | kFlagBinaryMime | kFlag8BitMime |
+                     kFlagDeliverByReturn | kFlagTls;
   envelope->retry = 0;
   envelope->last_try = absl::UnixEpoch();
   envelope->last_bounce = absl::UnixEpoch();
   envelope->status = EnhancedStatus();
   envelope->error_line.clear();
+  // Its life begins when its hold ends (RFC 4865 section 4).
+  envelope->expires += envelope->Released() - envelope->created;
 }
 
 }  // namespace holdfast

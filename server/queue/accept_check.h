@@ -19,6 +19,9 @@ inline constexpr size_t kMaxEnvelopeText = 1024;
 inline constexpr absl::Duration kMaxAge = absl::Hours(24);
 // What a client's MT-PRIORITY may be (RFC 6710).
 inline constexpr int kMaxPriority = 9;
+// The longest FUTURERELEASE of any listener, and nine digits of BY= (RFC 2852).
+inline constexpr absl::Duration kMaxHold = absl::Hours(24 * 366);
+inline constexpr absl::Duration kMaxDeliverBy = absl::Seconds(999'999'999);
 
 // Chunks that came before, for CheckAccept().
 struct ChunksSeen {
@@ -30,7 +33,8 @@ struct ChunksSeen {
 absl::Status CheckAccept(const AcceptRequest& request, const ChunksSeen& seen,
                          const Config& config, absl::Time now);
 
-// Clears what only the queue itself may say of an envelope.
+// Clears what only the queue itself may say of an envelope, and lets its life
+// begin when its hold ends.
 void ResetQueueFields(Envelope* envelope);
 
 }  // namespace holdfast

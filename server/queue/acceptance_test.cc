@@ -249,6 +249,14 @@ TEST_F(AcceptanceTest, LiesAreRefused) {
          r.envelopes[0].expires = absl::InfiniteFuture();
        }},
       {"priority", [](AcceptRequest& r) { r.envelopes[0].priority = 100; }},
+      {"held for ever",
+       [](AcceptRequest& r) {
+         r.envelopes[0].hold_until = absl::InfiniteFuture();
+       }},
+      {"by when?",
+       [](AcceptRequest& r) {
+         r.envelopes[0].deliver_by = absl::InfiniteFuture();
+       }},
   };
   const MessageId id = LeaseOne();
   uint64_t question = 0;
@@ -272,10 +280,23 @@ TEST_F(AcceptanceTest, QueueFieldsAreTheQueues) {
   e.last_bounce = absl::InfiniteFuture();
   EXPECT_EQ(Ask(r), AcceptResult::kOk);
   const Envelope& kept = disk_.envelopes.begin()->second;
-  EXPECT_EQ(kept.flags, uint32_t{kFlagAuthenticated | kFlagInternal});
+  EXPECT_EQ(
+      kept.flags & ~uint32_t{kFlagRequireTls | kFlagSmtpUtf8 | kFlagBinaryMime |
+                             kFlag8BitMime | kFlagDeliverByReturn | kFlagTls},
+      uint32_t{kFlagAuthenticated | kFlagInternal});
   EXPECT_EQ(kept.retry, 0u);
   EXPECT_EQ(kept.error_line, "");
   EXPECT_EQ(kept.last_bounce, absl::UnixEpoch());
+}
+
+TEST_F(AcceptanceTest, LifeCountsFromTheEndOfAHold) {
+  OpenStore();
+  AcceptRequest r = Request(LeaseOne());
+  Envelope& e = r.envelopes[0];
+  e.hold_until = e.created + absl::Hours(24);
+  EXPECT_EQ(Ask(r), AcceptResult::kOk);
+  const Envelope& kept = disk_.envelopes.begin()->second;
+  EXPECT_EQ(kept.expires, e.expires + absl::Hours(24));
 }
 
 TEST_F(AcceptanceTest, BodiesInPieces) {

@@ -16,6 +16,10 @@ BatchMessage StartMessage(const Envelope& e, const LoadedMessage& loaded,
   m.created = e.created;
   m.body = loaded.row.body;
   m.stored = loaded.stored;
+  m.flags = e.flags;
+  m.priority = e.priority;
+  m.deliver_by = e.deliver_by;
+  m.deliver_by_trace = e.deliver_by_trace;
   return m;
 }
 

@@ -13,6 +13,13 @@ namespace {
 
 constexpr EnhancedStatus kDeliveryTimeExpired = {5, 47};
 constexpr char kExpiredText[] = "Envelope expired";
+// DELIVERBY, mode R and mode N.
+constexpr char kTooLateText[] = "Delivery time expired";
+constexpr char kContinuingText[] = "Delivery time expired, continuing";
+
+const char* ExpiryText(bool by_wish) {
+  return by_wish ? kTooLateText : kExpiredText;
+}
 
 }  // namespace
 
@@ -102,12 +109,16 @@ ActOnEnvelope DeadlineServer::ActFor(const Envelope& envelope) {
     case DeadlineStep::What::kWarn:
       act.report = true;
       act.due = step.warned;
+      if (step.by_wish) {
+        act.status = {4, kDeliveryTimeExpired.code};
+        act.error_line = kContinuingText;
+      }
       break;
     case DeadlineStep::What::kExpire:
       act.act = ActOnEnvelope::Act::kExpire;
       act.report = NoticeOfFailure(envelope) == FailureNotice::kReport;
       act.status = kDeliveryTimeExpired;
-      act.error_line = kExpiredText;
+      act.error_line = ExpiryText(step.by_wish);
       // Should a worker have it by then, its outcome comes first.
       act.next_deadline = now + kFlyingAgain;
       break;
@@ -117,10 +128,14 @@ ActOnEnvelope DeadlineServer::ActFor(const Envelope& envelope) {
 
 void DeadlineServer::Handle(std::vector<Envelope> envelopes, bool then_serve) {
   QueueBatch batch;
-  std::vector<ActOnEnvelope::Act> acts;
+  struct Done {
+    ActOnEnvelope::Act act;
+    std::string text;
+  };
+  std::vector<Done> acts;
   for (const Envelope& e : envelopes) {
     ActOnEnvelope act = ActFor(e);
-    acts.push_back(act.act);
+    acts.push_back({act.act, act.error_line});
     batch.push_back(std::move(act));
   }
   p_.committer->Commit(
@@ -130,7 +145,7 @@ void DeadlineServer::Handle(std::vector<Envelope> envelopes, bool then_serve) {
         bool progress = false;
         for (size_t i = 0; i < envelopes.size(); ++i) {
           const absl::Status& status = result.operations[i].status;
-          OnHandled(envelopes[i], acts[i], status);
+          OnHandled(envelopes[i], acts[i].act, acts[i].text, status);
           // On a claimed one the act fails, but its deadline has moved.
           progress |= status.ok() || absl::IsFailedPrecondition(status);
         }
@@ -143,6 +158,7 @@ void DeadlineServer::Handle(std::vector<Envelope> envelopes, bool then_serve) {
 }
 
 void DeadlineServer::OnHandled(const Envelope& envelope, ActOnEnvelope::Act act,
+                               const std::string& text,
                                const absl::Status& status) {
   if (absl::IsFailedPrecondition(status)) {
     if (FlyingEnvelope* flying = p_.in_flight->Find(envelope.id)) {
@@ -152,7 +168,7 @@ void DeadlineServer::OnHandled(const Envelope& envelope, ActOnEnvelope::Act act,
   if (!status.ok() || act != ActOnEnvelope::Act::kExpire) return;
   ++expired_;
   LogLine(LogLevel::kInfo,
-          EndingLogLine(envelope, "Expire", kExpiredText, p_.loop->Now()));
+          EndingLogLine(envelope, "Expire", text, p_.loop->Now()));
   const absl::string_view warning = WarningOf(NoticeOfFailure(envelope));
   if (!warning.empty()) LogLine(LogLevel::kWarning, warning);
 }

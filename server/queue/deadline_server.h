@@ -64,8 +64,9 @@ class DeadlineServer {
   ActOnEnvelope Retimed(const Envelope& envelope, absl::Time next) const;
   // Commits what is to be done about these.
   void Handle(std::vector<Envelope> envelopes, bool then_serve);
+  // `text` of an expiry: why.
   void OnHandled(const Envelope& envelope, ActOnEnvelope::Act act,
-                 const absl::Status& status);
+                 const std::string& text, const absl::Status& status);
 
   const Parts p_;
   bool running_ = true;

@@ -67,6 +67,47 @@ TEST_F(DeadlineServerTest, FourDays) {
   EXPECT_EQ(c.expired, 1u);
 }
 
+TEST_F(DeadlineServerTest, DeliverByReturnFailsInTime) {
+  bed_.Boot();
+  TryLaterAlways();
+  Envelope e = Made();
+  e.deliver_by = e.created + absl::Minutes(5);
+  e.flags |= kFlagDeliverByReturn;
+  const EnvelopeId id = bed_.Accept(e);
+  bed_.loop.Advance(absl::Minutes(5) - absl::Seconds(1));
+  EXPECT_TRUE(bed_.InQueue(id));
+  bed_.TakeLog();
+  bed_.loop.Advance(absl::Seconds(2));
+  EXPECT_FALSE(bed_.InQueue(id));
+  ASSERT_TRUE(Failed(id));
+  const Envelope& failed =
+      bed_.disk.reports[{id, ReportKind::kFailed}].envelope;
+  EXPECT_EQ(failed.error_line, "Delivery time expired");
+  EXPECT_EQ(failed.status.code, 47);
+  EXPECT_TRUE(
+      absl::StrContains(bed_.TakeLog(), "stat=Delivery time expired\n"));
+  EXPECT_TRUE(bed_.LedgerHolds());
+}
+
+TEST_F(DeadlineServerTest, DeliverByNotifyWarnsAndGoesOn) {
+  bed_.Boot();
+  TryLaterAlways();
+  Envelope e = Made();
+  e.deliver_by = e.created + absl::Minutes(5);
+  const EnvelopeId id = bed_.Accept(e);
+  bed_.loop.Advance(absl::Minutes(5) + absl::Seconds(1));
+  EXPECT_TRUE(bed_.InQueue(id));
+  ASSERT_TRUE(Warned(id));
+  const Envelope& told = bed_.disk.reports[{id, ReportKind::kDelayed}].envelope;
+  EXPECT_EQ(told.error_line, "Delivery time expired, continuing");
+  EXPECT_EQ(told.last_bounce, e.deliver_by);
+  EXPECT_EQ(bed_.disk.envelopes[id].error_line, "450 later")
+      << "its own state stays";
+  bed_.disk.reports.clear();
+  bed_.loop.Advance(absl::Hours(3));
+  EXPECT_FALSE(Warned(id)) << "once";
+}
+
 TEST_F(DeadlineServerTest, NotifyIsHonoured) {
   bed_.Boot();
   TryLaterAlways();

@@ -14,26 +14,36 @@ bool WantsDelayReports(const Envelope& envelope) {
 
 DeadlineStep NextDeadlineStep(const Envelope& envelope,
                               const WarnIntervals& intervals, absl::Time now) {
+  const bool deliver_by = envelope.deliver_by != absl::UnixEpoch();
+  const bool returned =
+      deliver_by && (envelope.flags & kFlagDeliverByReturn) != 0;
+  const absl::Time end = returned
+                             ? std::min(envelope.expires, envelope.deliver_by)
+                             : envelope.expires;
   DeadlineStep step;
-  if (envelope.expires <= now) {
+  if (end <= now) {
     step.what = DeadlineStep::What::kExpire;
+    step.by_wish = envelope.expires > now;
     step.next = absl::InfiniteFuture();
     return step;
   }
-  step.next = envelope.expires;
+  step.next = end;
   if (!WantsDelayReports(envelope)) return step;
   step.warned = absl::InfinitePast();
-  for (absl::Duration interval : intervals) {
-    const absl::Time at = envelope.created + interval;
-    if (at <= envelope.last_bounce) continue;  // warned of already
+  const auto warn_at = [&](absl::Time at, bool by_wish) {
+    if (at <= envelope.last_bounce) return;  // warned of already
     if (at > now) {
       step.next = std::min(step.next, at);
-    } else {
-      // Several may have passed while we were down: one report is enough.
-      step.what = DeadlineStep::What::kWarn;
-      step.warned = std::max(step.warned, at);
+      return;
     }
-  }
+    // Several may have passed while we were down: one report is enough.
+    step.what = DeadlineStep::What::kWarn;
+    step.by_wish |= by_wish;
+    step.warned = std::max(step.warned, at);
+  };
+  for (absl::Duration interval : intervals)
+    warn_at(envelope.Released() + interval, false);
+  if (deliver_by && !returned) warn_at(envelope.deliver_by, true);
   return step;
 }
 

@@ -1,7 +1,8 @@
 // When the deadlines table is to speak of an envelope: delay warnings at
-// created + each `bounce warn-interval`, then its expiry (reference part 2,
-// sections 2.4, 2.5; RFC 3461 section 4.1 where the reference departs from
-// it).  Pure.
+// created (or the end of its hold) + each `bounce warn-interval`, then its
+// expiry (reference part 2, sections 2.4, 2.5; RFC 3461 section 4.1 where the
+// reference departs from it).  The time of DELIVERBY (RFC 2852 section 4.1.4)
+// is one more expiry in mode R and one more warning in mode N.  Pure.
 #ifndef HOLDFAST_SERVER_QUEUE_DEADLINE_TIMES_H_
 #define HOLDFAST_SERVER_QUEUE_DEADLINE_TIMES_H_
 
@@ -21,8 +22,10 @@ bool WantsDelayReports(const Envelope& envelope);
 // What is to be done about an envelope, `now`.
 struct DeadlineStep {
   enum class What { kNothing, kWarn, kExpire } what = What::kNothing;
-  absl::Time warned;  // kWarn: created + the longest interval that has passed
-  absl::Time next;    // when to look again; kExpire: never
+  absl::Time warned;  // kWarn: the latest of the times that have passed
+  // kWarn, kExpire: the sender's DELIVERBY wants it so.
+  bool by_wish = false;
+  absl::Time next;  // when to look again; kExpire: never
 };
 DeadlineStep NextDeadlineStep(const Envelope& envelope,
                               const WarnIntervals& intervals, absl::Time now);

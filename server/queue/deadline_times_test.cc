@@ -76,5 +76,56 @@ TEST(DeadlineTimesTest, AWarningBehindTheExpiryNeverComes) {
   EXPECT_EQ(FirstDeadline(e, kDefault), e.expires);
 }
 
+TEST(DeadlineTimesTest, AHoldMovesWarnings) {
+  Envelope e = Made();
+  e.hold_until = kCreated + absl::Hours(10);
+  e.expires += absl::Hours(10);
+  EXPECT_EQ(FirstDeadline(e, kDefault), kCreated + absl::Hours(14));
+}
+
+TEST(DeadlineTimesTest, DeliverByReturnExpires) {
+  Envelope e = Made();
+  e.flags = kFlagDeliverByReturn;
+  e.deliver_by = kCreated + absl::Hours(1);
+  EXPECT_EQ(FirstDeadline(e, kDefault), e.deliver_by);
+  DeadlineStep step =
+      NextDeadlineStep(e, kDefault, e.deliver_by - absl::Seconds(1));
+  EXPECT_EQ(step.what, What::kNothing);
+  step = NextDeadlineStep(e, kDefault, e.deliver_by);
+  EXPECT_EQ(step.what, What::kExpire);
+  EXPECT_TRUE(step.by_wish);
+  // Its own end may come first.
+  e.deliver_by = e.expires + absl::Hours(1);
+  step = NextDeadlineStep(e, kDefault, e.expires);
+  EXPECT_EQ(step.what, What::kExpire);
+  EXPECT_FALSE(step.by_wish);
+  // Also for those who are not warned.
+  e.deliver_by = kCreated + absl::Hours(1);
+  e.dsn_notify = kNotifyNever;
+  EXPECT_EQ(NextDeadlineStep(e, kDefault, e.deliver_by).what, What::kExpire);
+}
+
+TEST(DeadlineTimesTest, DeliverByNotifyWarnsOnceAndGoesOn) {
+  Envelope e = Made();
+  e.deliver_by = kCreated + absl::Hours(2);
+  EXPECT_EQ(FirstDeadline(e, kDefault), e.deliver_by);
+  DeadlineStep step = NextDeadlineStep(e, kDefault, e.deliver_by);
+  EXPECT_EQ(step.what, What::kWarn);
+  EXPECT_TRUE(step.by_wish);
+  EXPECT_EQ(step.warned, e.deliver_by);
+  EXPECT_EQ(step.next, kCreated + absl::Hours(4));
+  e.last_bounce = step.warned;
+  step = NextDeadlineStep(e, kDefault, kCreated + absl::Hours(4));
+  EXPECT_EQ(step.what, What::kWarn);
+  EXPECT_FALSE(step.by_wish) << "an ordinary warning";
+  e.last_bounce = step.warned;
+  EXPECT_EQ(NextDeadlineStep(e, kDefault, e.expires - absl::Seconds(1)).what,
+            What::kNothing);
+  e.last_bounce = absl::UnixEpoch();
+  e.dsn_notify = kNotifyFailure;
+  EXPECT_EQ(NextDeadlineStep(e, kDefault, e.deliver_by).what, What::kNothing)
+      << "NOTIFY without DELAY";
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -44,7 +44,7 @@ class Writer {
     for (size_t i = 0; i < op.envelopes.size(); ++i) {
       const Envelope& e = op.envelopes[i];
       d_.envelopes[e.id] = e;
-      InsertLane(e, e.created);
+      InsertLane(e, e.Released());
       d_.deadlines[e.id] =
           i < op.first_deadlines.size() ? op.first_deadlines[i] : e.expires;
       ++d_.ledger.accepted;
@@ -304,6 +304,7 @@ class Writer {
     switch (op.act) {
       case Act_::kSchedule:
         e->flags &= ~kFlagHeld;
+        e->hold_until = std::min(e->hold_until, op.due);
         return Retime(*e, op.due);
       case Act_::kRemove:
         return End(e->id, Ending::kRemoved, false, ReportKind::kFailed);
@@ -313,8 +314,15 @@ class Writer {
         return End(e->id, op.report ? Ending::kReported : Ending::kSilent,
                    op.report, ReportKind::kFailed);
       case Act_::kWarn:
-        if (op.report) AddReport(*e, ReportKind::kDelayed);
         e->last_bounce = op.due;
+        if (op.report) {
+          Envelope reported = *e;
+          if (!op.error_line.empty()) {
+            reported.status = op.status;
+            reported.error_line = op.error_line;
+          }
+          AddReport(reported, ReportKind::kDelayed);
+        }
         d_.deadlines[e->id] = op.next_deadline;
         return;
       case Act_::kSuspend:

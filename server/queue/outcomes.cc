@@ -1,6 +1,7 @@
 #include "server/queue/outcomes.h"
 
 #include "absl/strings/str_cat.h"
+#include "server/queue/deadline_times.h"
 #include "server/queue/retry_times.h"
 
 namespace holdfast {
@@ -18,18 +19,28 @@ EnhancedStatus WithClass(EnhancedStatus status, uint8_t klass,
   if (status.klass == 0) {
     status.code = kind == DeliveryKind::kMda ? kMailSystemStatus : 0;
   }
-  if (status.code > 99) status.code = 0;
   status.klass = klass;
   return status;
 }
 
+// RFC 2852 section 4.1.4: a trace is told each relaying; in mode N the sender
+// is told that from here on nobody keeps the time.
+bool WantsDeliverByReport(const Envelope& envelope,
+                          const WorkerOutcome& outcome) {
+  if (envelope.deliver_by == absl::UnixEpoch()) return false;
+  if (envelope.deliver_by_trace) return true;
+  return !outcome.peer_deliver_by && WantsDelayReports(envelope);
+}
+
 bool WantsSuccessReport(const Envelope& envelope,
                         const WorkerOutcome& outcome) {
-  if (!(envelope.dsn_notify & kNotifySuccess)) return false;
   if (envelope.dsn_notify & kNotifyNever) return false;
   if (envelope.flags & kFlagBounce) return false;
   if (envelope.sender.user.empty()) return false;
-  return envelope.kind == DeliveryKind::kMda || !outcome.peer_dsn;
+  const bool asked = (envelope.dsn_notify & kNotifySuccess) != 0;
+  if (envelope.kind == DeliveryKind::kMda) return asked;
+  return (asked && !outcome.peer_dsn) ||
+         WantsDeliverByReport(envelope, outcome);
 }
 
 void Deliver(const Envelope& envelope, const WorkerOutcome& outcome,

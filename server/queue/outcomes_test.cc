@@ -207,5 +207,37 @@ TEST(OutcomesTest, ErrorLinesAreCut) {
   EXPECT_EQ(CutErrorLine("short"), "short");
 }
 
+TEST(OutcomesTest, DeliverByIsReportedWhenRelayed) {
+  const auto report = [](bool trace, bool peer, uint8_t notify,
+                         DeliveryKind kind = DeliveryKind::kMta) {
+    Envelope e = Made(kind, notify);
+    e.deliver_by = kCreated + absl::Hours(1);
+    e.deliver_by_trace = trace;
+    WorkerOutcome said = Said(Result::kOk, "250 ok", /*peer_dsn=*/true);
+    said.peer_deliver_by = peer;
+    const Verdict v = Judge(e, said, false, kCreated);
+    if (v.record.report) {
+      EXPECT_EQ(v.record.report_kind, ReportKind::kRelayed);
+    }
+    return v.record.report;
+  };
+  EXPECT_TRUE(report(true, true, 0)) << "trace";
+  EXPECT_TRUE(report(true, false, kNotifyFailure));
+  EXPECT_FALSE(report(true, true, kNotifyNever));
+  EXPECT_TRUE(report(false, false, 0)) << "nobody keeps the time from here on";
+  EXPECT_TRUE(report(false, false, kNotifyDelay));
+  EXPECT_FALSE(report(false, false, kNotifyFailure));
+  EXPECT_FALSE(report(false, true, 0));
+  EXPECT_FALSE(report(true, false, 0, DeliveryKind::kMda)) << "it is delivered";
+}
+
+TEST(OutcomesTest, LongDetailsOfSecurityAreKept) {
+  WorkerOutcome said = Said(Result::kPermFail, "REQUIRETLS support required");
+  said.status = EnhancedStatus::Make(5, 7, 30);
+  const Verdict v = Judge(Made(DeliveryKind::kMta), said, false, kCreated);
+  EXPECT_EQ(v.record.status.subject(), 7);
+  EXPECT_EQ(v.record.status.detail(), 30);
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -265,7 +265,7 @@ DeliveryReport ReportJob::Describe() const {
   report.zone = absl::LocalTimeZone();
   report.boundary = absl::Uniform<uint64_t>(services_->random());
   report.delay = group_.delay;
-  report.ttl = first.expires - first.created;
+  report.ttl = first.expires - first.Released();
   report.dsn_envid = first.dsn_envid;
   report.arrival = first.created;
   report.message_id = absl::StrFormat(

@@ -22,7 +22,7 @@ ReportGroup GroupOf(const PendingReport& report) {
   group.kind = report.key.kind;
   if (group.kind == ReportKind::kDelayed)
     group.delay =
-        std::max(report.envelope.last_bounce - report.envelope.created,
+        std::max(report.envelope.last_bounce - report.envelope.Released(),
                  absl::ZeroDuration());
   group.ret = report.envelope.dsn_ret;
   return group;

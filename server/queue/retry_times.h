@@ -23,10 +23,11 @@ absl::Time QuadraticTime(absl::Time start, absl::Duration base,
                          uint32_t failures, absl::Time now);
 
 // The next try of an envelope that has failed for the `retry`th time: anchored
-// at its creation, not at the failed attempt.
+// at its creation (or the end of its hold), not at the failed attempt.
 inline absl::Time NextTry(const Envelope& envelope, uint32_t retry,
                           absl::Time now) {
-  return QuadraticTime(envelope.created, RetryBase(envelope.kind), retry, now);
+  return QuadraticTime(envelope.Released(), RetryBase(envelope.kind), retry,
+                       now);
 }
 
 }  // namespace holdfast
