@@ -9,9 +9,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "config/format_specifiers.h"
 #include "server/agent/mbox_format.h"
 #include "server/deliver/delivery_text.h"
-#include "server/deliver/expand_path.h"
 #include "server/deliver/header_watch.h"
 
 namespace holdfast {
@@ -22,7 +22,7 @@ void Check(bool holds) {
 }
 
 void FuzzPath(const std::string& text) {
-  PathValues values;
+  FormatValues values;
   values.rcpt = SplitAddress(text);
   values.sender = {text, ""};
   values.dest = {"", text};

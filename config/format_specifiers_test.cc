@@ -1,12 +1,12 @@
-#include "server/deliver/expand_path.h"
+#include "config/format_specifiers.h"
 
 #include "gtest/gtest.h"
 
 namespace holdfast {
 namespace {
 
-PathValues Values() {
-  PathValues v;
+FormatValues Values() {
+  FormatValues v;
   v.sender = {"Ann+news", "Example.ORG"};
   v.rcpt = {"bob+lists", "example.net"};
   v.dest = {"bob", "example.org"};
@@ -15,10 +15,17 @@ PathValues Values() {
   return v;
 }
 
-std::string Expand(const std::string& format, PathValues values = Values()) {
+std::string Expand(const std::string& format, FormatValues values = Values()) {
   absl::StatusOr<std::string> path = ExpandPath(format, values);
   return path.ok() ? *path : "error";
 }
+
+std::string Command(const std::string& format, FormatValues values = Values()) {
+  absl::StatusOr<std::string> command = ExpandCommand(format, values);
+  return command.ok() ? *command : std::string(command.status().message());
+}
+
+constexpr char kBad[] = "smtpd: mda command line could not be expanded";
 
 TEST(ExpandPath, HomeOnlyAtTheBeginning) {
   EXPECT_EQ(Expand("~/Maildir"), "/home/bob/Maildir");
@@ -43,7 +50,7 @@ TEST(ExpandPath, Names) {
 }
 
 TEST(ExpandPath, NullSender) {
-  PathValues v = Values();
+  FormatValues v = Values();
   v.sender = {};
   EXPECT_EQ(Expand("/a%{sender}b", v), "/ab");
   EXPECT_EQ(Expand("/%{mbox.from}", v), "/MAILER-DAEMON");
@@ -71,7 +78,16 @@ TEST(ExpandPath, Ranges) {
   EXPECT_EQ(Expand("%{dest.domain[-99:]}"), "error");
   EXPECT_EQ(Expand("%{dest.domain[x]}"), "error");
   EXPECT_EQ(Expand("%{dest.domain[1}"), "error");
-  EXPECT_EQ(Expand("%{dest.domain[1]:uppercase}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[]}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[1]x}"), "error");
+  EXPECT_EQ(Expand("%{dest.domain[1]:}"), "error");
+}
+
+// In the reference this is an error.
+TEST(ExpandPath, ARangeIsOfWhatModifiersLeave) {
+  EXPECT_EQ(Expand("%{dest.domain[1]:uppercase}"), "X");
+  EXPECT_EQ(Expand("%{rcpt.user[0:9]:strip|uppercase}"), "BOB");
+  EXPECT_EQ(Expand("%{rcpt.user[4:]:strip}"), "error");
 }
 
 TEST(ExpandPath, Modifiers) {
@@ -84,16 +100,16 @@ TEST(ExpandPath, Modifiers) {
 }
 
 TEST(ExpandPath, ShellCharactersBecomeColons) {
-  PathValues v = Values();
+  FormatValues v = Values();
   v.rcpt.user = "!#$%&'*?`{|}~ok/;";
-  EXPECT_EQ(Expand("/%{rcpt.user}", v), "/:::::::::::::ok/;");
-  EXPECT_EQ(Expand("/%{rcpt.user:raw}", v), "/!#$%&'*?`{|}~ok/;");
+  EXPECT_EQ(Expand("/%{rcpt.user}", v), "/:::::::::::::ok/:");
+  EXPECT_EQ(Expand("/%{rcpt.user:raw}", v), "/!#$%&'*?`{|}~ok/:");
   v.directory = "/home/b$b";
   EXPECT_EQ(Expand("~/x", v), "/home/b$b/x");
 }
 
 TEST(ExpandPath, AMessageNeverClimbs) {
-  PathValues v = Values();
+  FormatValues v = Values();
   v.rcpt.user = "..";
   EXPECT_EQ(Expand("/mail/%{rcpt.user}/x", v), "error");
   EXPECT_EQ(Expand("/mail/%{rcpt.user:raw}", v), "error");
@@ -106,17 +122,59 @@ TEST(ExpandPath, AMessageNeverClimbs) {
   // What the operator wrote is his to say.
   EXPECT_EQ(Expand("/mail/../%{dest.user}", v), "/mail/../bob");
   v.rcpt.user = std::string("a\0b", 3);
-  EXPECT_EQ(Expand("/mail/%{rcpt.user}", v), "error");
+  EXPECT_EQ(Expand("/mail/%{rcpt.user}", v), "/mail/a:b");
+  EXPECT_EQ(Expand(std::string("/mail/a\0b", 9)), "error");
 }
 
 TEST(ExpandPath, Limits) {
   EXPECT_EQ(Expand("/%{" + std::string(128, 'x') + "}"), "error");
-  PathValues v = Values();
+  FormatValues v = Values();
   v.rcpt.user = std::string(600, 'a');
   EXPECT_EQ(Expand("/%{rcpt.user}/%{rcpt.user}", v), "error");
   v.rcpt.user = std::string(1022, 'a');
   EXPECT_EQ(Expand("/%{rcpt.user}", v).size(), 1023u);
   EXPECT_EQ(Expand("/a%{rcpt.user}", v), "error");
+}
+
+TEST(ExpandCommand, WhatOnlyQuotesCanHoldNeverGetsThrough) {
+  FormatValues v = Values();
+  v.sender = {"\"a;b \\\"c\n$(x)<>[],:\"", "[IPv6:2001:db8::1]"};
+  EXPECT_EQ(Command("m %{sender.user}", v), "m :a:b:::c:::x::::::::");
+  EXPECT_EQ(Command("m %{sender.user:raw}", v), "m :a:b:::c:$:x::::::::");
+  EXPECT_EQ(Command("m %{sender.domain}", v), "m [IPv6:2001:db8::1]");
+  v.sender.user = "J\xc3\xbcrgen^x";
+  EXPECT_EQ(Command("m %{sender.user}", v), "m J\xc3\xbcrgen^x");
+  v.sender.domain = "a;b$c";
+  EXPECT_EQ(Command("m %{sender.domain:raw}", v), "m a:b:c");
+  EXPECT_EQ(Command("m %{mbox.from:raw}", v), "m J\xc3\xbcrgen^x@a:b:c");
+  v.username = "x;y";
+  EXPECT_EQ(Command("m %{user.username:raw}", v), "m x:y");
+}
+
+TEST(ExpandCommand, WhatItWraps) {
+  FormatValues v = Values();
+  EXPECT_EQ(Command("nice %{mda}", v), kBad);
+  v.mda = "/bin/x \"$HOME\" %{rcpt}";
+  EXPECT_EQ(Command("nice %{mda}", v), "nice /bin/x \"$HOME\" %{rcpt}");
+}
+
+TEST(ExpandCommand, DotsAreNoFolders) {
+  FormatValues v = Values();
+  v.rcpt.user = "..";
+  EXPECT_EQ(Command("x /%{rcpt.user}/", v), "x /../");
+  EXPECT_EQ(Command("~/bin/x %{dest}", v), "/home/bob/bin/x bob@example.org");
+}
+
+TEST(ExpandCommand, Errors) {
+  for (const char* format :
+       {"%{rcpt:loud}", "%{x}", "%{rcpt[5:1]}", "%{rcpt[99:]}"}) {
+    EXPECT_EQ(Command(format), kBad) << format;
+  }
+  EXPECT_EQ(Command(std::string(1023, 'x')).size(), 1023u);
+  EXPECT_EQ(Command(std::string(1024, 'x')), kBad);
+  EXPECT_EQ(Command(std::string(1020, 'x') + "%{x"),
+            std::string(1020, 'x') + "%{x");
+  EXPECT_EQ(Command(std::string(1022, 'x') + "%{x"), kBad);
 }
 
 TEST(NeedsDirectory, OnlyWhereItIsNamed) {

@@ -1,4 +1,4 @@
-#include "server/deliver/expand_path.h"
+#include "config/format_specifiers.h"
 
 #include <string.h>
 
@@ -16,8 +16,8 @@
 namespace holdfast {
 namespace {
 
-constexpr size_t kMaxTokenBytes = 127;
-constexpr size_t kMaxExpandedBytes = 1023;
+// What the reference replaces, unless `raw` was said.
+constexpr char kSanitised[] = "!#$%&'*?`{|}~";
 
 absl::Status Bad() {
   return absl::InvalidArgumentError(
@@ -30,6 +30,31 @@ struct Value {
   bool from_message = true;  // not to be trusted with ".."
 };
 
+// Whatever is neither ordinary nor one of `others` becomes ':'.
+std::string Only(std::string text, absl::string_view others) {
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (!absl::ascii_isalnum(byte) && byte < 0x80 &&
+        others.find(c) == absl::string_view::npos)
+      c = ':';
+  }
+  return text;
+}
+
+// The characters of a dot-string (RFC 5321 section 4.1.2).
+std::string CleanUser(const std::string& user) {
+  return Only(user, "!#$%&'*+-/=?^_`{|}~.");
+}
+
+// Those of domains and address literals.
+std::string CleanDomain(const std::string& domain) {
+  return Only(domain, "-._[]:");
+}
+
+MailAddress Clean(const MailAddress& address) {
+  return {CleanUser(address.user), CleanDomain(address.domain)};
+}
+
 std::optional<std::string> AddressPart(absl::string_view name,
                                        absl::string_view which,
                                        const MailAddress& address) {
@@ -40,18 +65,20 @@ std::optional<std::string> AddressPart(absl::string_view name,
   return std::nullopt;
 }
 
-std::optional<Value> Find(const std::string& name, const PathValues& values) {
-  if (name == "user.username") return Value{values.username};
+std::optional<Value> Find(const std::string& name, const FormatValues& values) {
+  if (name == "user.username") return Value{CleanUser(values.username)};
   if (name == "user.directory") return Value{values.directory, false, false};
   if (name == "mbox.from") {
     return Value{values.sender.IsNull() ? "MAILER-DAEMON"
-                                        : values.sender.ToString()};
+                                        : Clean(values.sender).ToString()};
   }
+  if (name == "mda" && values.mda) return Value{*values.mda, false, false};
   for (const auto& [which, address] :
        {std::pair<const char*, const MailAddress&>{"sender", values.sender},
         {"rcpt", values.rcpt},
         {"dest", values.dest}}) {
-    if (std::optional<std::string> part = AddressPart(name, which, address))
+    if (std::optional<std::string> part =
+            AddressPart(name, which, Clean(address)))
       return Value{*std::move(part)};
   }
   return std::nullopt;
@@ -110,32 +137,41 @@ bool Cut(absl::string_view range, std::string* text) {
   return true;
 }
 
-absl::StatusOr<Value> Expand(absl::string_view token,
-                             const PathValues& values) {
-  const size_t colon_at = token.find_first_of("[:");
-  std::optional<Value> value =
-      Find(absl::AsciiStrToLower(token.substr(0, colon_at)), values);
-  if (!value) return Bad();
-  if (colon_at != absl::string_view::npos) {
-    absl::string_view rest = token.substr(colon_at);
-    if (absl::ConsumePrefix(&rest, "[")) {
-      // A range with modifiers behind it is an error, as in the reference.
-      if (!absl::ConsumeSuffix(&rest, "]") || !Cut(rest, &value->text))
-        return Bad();
-    } else if (!Modify(rest.substr(1), values.delimiter, &*value)) {
-      return Bad();
-    }
+// What stands behind the name: "[range]", ":modifiers", or both.  The range is
+// of what the modifiers leave.
+bool Apply(absl::string_view rest, char delimiter, Value* value) {
+  absl::string_view range;
+  if (absl::ConsumePrefix(&rest, "[")) {
+    const size_t end = rest.find(']');
+    if (end == absl::string_view::npos || end == 0) return false;
+    range = rest.substr(0, end);
+    rest.remove_prefix(end + 1);
   }
+  if (absl::ConsumePrefix(&rest, ":")) {
+    if (!Modify(rest, delimiter, value)) return false;
+  } else if (!rest.empty()) {
+    return false;
+  }
+  return range.empty() || Cut(range, &value->text);
+}
+
+absl::StatusOr<Value> ExpandOne(absl::string_view token,
+                                const FormatValues& values) {
+  const size_t name_ends = std::min(token.find_first_of("[:"), token.size());
+  std::optional<Value> value =
+      Find(absl::AsciiStrToLower(token.substr(0, name_ends)), values);
+  if (!value || !Apply(token.substr(name_ends), values.delimiter, &*value))
+    return Bad();
   if (value->sanitised) {
     for (char& c : value->text) {
-      if (c != '\0' && strchr("!#$%&'*?`{|}~", c) != nullptr) c = ':';
+      if (c != '\0' && strchr(kSanitised, c) != nullptr) c = ':';
     }
   }
   return *std::move(value);
 }
 
-// The path as it grows, with what of it came from a message.
-class Path {
+// The text as it grows, with what of it came from a message.
+class Expanded {
  public:
   bool Append(absl::string_view text, bool from_message) {
     text_.append(text.data(), text.size());
@@ -162,39 +198,56 @@ class Path {
   std::vector<bool> from_message_;
 };
 
-}  // namespace
-
-absl::StatusOr<std::string> ExpandPath(absl::string_view format,
-                                       const PathValues& values) {
+absl::StatusOr<Expanded> Expand(absl::string_view format,
+                                const FormatValues& values) {
   const absl::string_view whole = format;
-  Path path;
+  Expanded out;
   if (absl::ConsumePrefix(&format, "~/")) {
-    if (!path.Append(values.directory, false) || !path.Append("/", false))
+    if (!out.Append(values.directory, false) || !out.Append("/", false))
       return Bad();
   }
   while (!format.empty()) {
     const size_t plain = std::min(format.find('%'), format.size());
-    if (!path.Append(format.substr(0, plain), false)) return Bad();
+    if (!out.Append(format.substr(0, plain), false)) return Bad();
     format.remove_prefix(plain);
     if (absl::ConsumePrefix(&format, "%%")) {
-      if (!path.Append("%", false)) return Bad();
+      if (!out.Append("%", false)) return Bad();
     } else if (absl::ConsumePrefix(&format, "%{")) {
       const size_t end = format.find('}');
-      // Without its end it is no specifier: the text stays as it is.
-      if (end == absl::string_view::npos) return std::string(whole);
-      if (end > kMaxTokenBytes) return Bad();
-      absl::StatusOr<Value> value = Expand(format.substr(0, end), values);
+      if (end == absl::string_view::npos) {
+        Expanded as_written;
+        if (!as_written.Append(whole, false)) return Bad();
+        return as_written;
+      }
+      if (end > kMaxSpecifierBytes) return Bad();
+      absl::StatusOr<Value> value = ExpandOne(format.substr(0, end), values);
       if (!value.ok()) return value.status();
-      if (!path.Append(value->text, value->from_message)) return Bad();
+      if (!out.Append(value->text, value->from_message)) return Bad();
       format.remove_prefix(end + 1);
     } else if (!format.empty()) {
-      if (!path.Append(format.substr(0, 1), false)) return Bad();
+      if (!out.Append(format.substr(0, 1), false)) return Bad();
       format.remove_prefix(1);
     }
   }
-  if (path.Climbs() || path.text().find('\0') != std::string::npos)
-    return Bad();
-  return path.text();
+  if (out.text().find('\0') != std::string::npos) return Bad();
+  return out;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ExpandCommand(absl::string_view format,
+                                          const FormatValues& values) {
+  absl::StatusOr<Expanded> expanded = Expand(format, values);
+  if (!expanded.ok()) return expanded.status();
+  return expanded->text();
+}
+
+absl::StatusOr<std::string> ExpandPath(absl::string_view format,
+                                       const FormatValues& values) {
+  absl::StatusOr<Expanded> expanded = Expand(format, values);
+  if (!expanded.ok()) return expanded.status();
+  if (expanded->Climbs()) return Bad();
+  return expanded->text();
 }
 
 bool NeedsDirectory(absl::string_view format) {
