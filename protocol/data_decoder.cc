@@ -20,6 +20,7 @@ void DataDecoder::Content(absl::string_view bytes, std::string* out) {
 
 void DataDecoder::EndLine(std::string* out) {
   out->push_back('\n');
+  if (framing_ == Framing::kBinary && line_bytes_ == 0) in_body_ = true;
   if (line_bytes_ >= kMaxTextLineBytes) long_line_ = true;
   line_bytes_ = 0;
   ++size_;
@@ -42,7 +43,7 @@ bool DataDecoder::TakeUpToLineEnd(absl::string_view* in, std::string* out) {
 }
 
 void DataDecoder::DecodeLines(absl::string_view* in, std::string* out) {
-  while (!in->empty() && !done_) {
+  while (!in->empty() && !done_ && !in_body_) {
     switch (at_) {
       case At::kLineStart:
         if (in->front() == '.' && framing_ == Framing::kDots) {
@@ -63,6 +64,9 @@ void DataDecoder::DecodeLines(absl::string_view* in, std::string* out) {
         if (in->empty()) break;
         if (in->front() == '\r') {
           at_ = At::kCr;
+        } else if (normalise_) {
+          EndLine(out);
+          at_ = At::kMidLine;
         } else {
           bare_newline_ = true;
           Content("\n", out);
@@ -116,10 +120,16 @@ DataDecoder::Result DataDecoder::Decode(absl::string_view* in,
   DecodeLines(in, out);
   if (Find(absl::string_view(*out).substr(before), '\0') != nullptr)
     bare_newline_ = true;
+  if (in_body_) {
+    out->append(in->data(), in->size());
+    size_ += in->size();
+    in->remove_prefix(in->size());
+  }
   return done_ ? Result::kDone : Result::kNeedMore;
 }
 
 void DataDecoder::Finish(std::string* out) {
+  if (in_body_) return;
   if (at_ == At::kCr) {
     bare_newline_ = true;
     Content("\r", out);

@@ -19,12 +19,18 @@ inline constexpr size_t kMaxTextLineBytes = 65535;
 // ends a dot-stuffed text: a CR without LF, an LF without CR and a NUL are
 // content, and noted, so that the message can be read to its true end and then
 // be refused.  What comes out does not depend on how the bytes were cut.
+//
+// Of BODY=BINARYMIME (RFC 3030 section 3) only the header is text of lines;
+// what is behind the first empty line is kept octet by octet, whatever it is.
 class DataDecoder {
  public:
-  enum class Framing { kDots, kCounted };
+  enum class Framing { kDots, kCounted, kBinary };
   enum class Result { kNeedMore, kDone };
 
-  explicit DataDecoder(Framing framing) : framing_(framing) {}
+  // `normalise`: a bare LF is a line end in what comes out, too.  It still
+  // begins no line on the wire: no dot behind it is dropped or ends the text.
+  explicit DataDecoder(Framing framing, bool normalise = false)
+      : framing_(framing), normalise_(normalise) {}
 
   // Consumes from `*in` and appends to `*out`.  At kDone (kDots only) the
   // final dot line was consumed, and `*in` holds what is behind it.
@@ -33,7 +39,7 @@ class DataDecoder {
   // Counted text has ended: completes a last line that has no line end.
   void Finish(std::string* out);
 
-  // A bare CR, a bare LF or a NUL has been seen.
+  // A bare CR, a bare LF (unless normalised) or a NUL has been seen.
   bool has_bare_newline() const { return bare_newline_; }
   bool has_long_line() const { return long_line_; }
 
@@ -51,6 +57,8 @@ class DataDecoder {
   void EndLine(std::string* out);
 
   Framing framing_;
+  bool normalise_;
+  bool in_body_ = false;  // kBinary: behind the empty line
   At at_ = At::kLineStart;
   bool done_ = false;
   bool bare_newline_ = false;

@@ -137,6 +137,67 @@ Reply NotifyNeverCombined() {
 Reply NoRecipient() {
   return {503, "5.5.4", "Invalid command arguments: No recipient specified"};
 }
+Reply BareLineFeed() {
+  return {500, "5.5.2", "Syntax error: Command ends in a bare LF"};
+}
+Reply NonAsciiSender() {
+  return {550, "5.6.7", "Non-ASCII sender address needs SMTPUTF8"};
+}
+Reply NonAsciiRecipient() {
+  return {553, "5.6.7", "Non-ASCII recipient address needs SMTPUTF8"};
+}
+Reply PriorityChanged(int priority) {
+  return {250, "2.3.6",
+          absl::StrCat(priority, " is the new priority of the message")};
+}
+Reply DeliverByTooShort() {
+  return {555, "5.5.4",
+          "Invalid command arguments: BY is less than the least time"};
+}
+Reply HoldTooLong() {
+  return {501, "5.5.4",
+          "Invalid command arguments: Message would be held for too long"};
+}
+
+Reply ReadyForTls() { return {220, "2.0.0", "Ready to start TLS"}; }
+Reply AlreadySecured() {
+  return {503, "5.5.1", "Invalid command: Channel already secured"};
+}
+Reply NoParametersAllowed() {
+  return {501, "5.5.4", "Invalid command arguments: No parameters allowed"};
+}
+Reply StartTlsFirst() {
+  return {530, "5.5.1", "Invalid command: Must issue a STARTTLS command first"};
+}
+Reply AuthFirst() {
+  return {530, "5.5.1", "Invalid command: Must issue an AUTH command first"};
+}
+Reply AlreadyAuthenticated() {
+  return {503, "5.5.1", "Invalid command: Already authenticated"};
+}
+Reply NoParametersGiven() {
+  return {501, "5.5.4", "Invalid command arguments: No parameters given"};
+}
+Reply MechanismNotSupported(absl::string_view mechanism) {
+  return {504, "5.7.4",
+          absl::StrCat("Security features not supported: AUTH method \"",
+                       mechanism, "\" not supported")};
+}
+Reply AuthChallenge(absl::string_view base64) {
+  return {334, "", std::string(base64)};
+}
+Reply AuthSucceeded() { return {235, "2.0.0", "Authentication succeeded"}; }
+Reply AuthFailed() { return {535, "", "Authentication failed"}; }
+// The reference says 421 and stays, which RFC 5321 does not know; this is
+// RFC 4954's (section 4.7.0).
+Reply AuthTemporaryFailure() {
+  return {454, "4.7.0", "Temporary authentication failure"};
+}
+Reply AuthSyntax() { return {501, "5.5.2", "Syntax error: Syntax error"}; }
+Reply AuthLineTooLong() {
+  return {500, "5.5.6", "Authentication exchange line is too long"};
+}
+Reply SenderRejected() { return {530, "", "Sender rejected"}; }
 
 Reply TooManyMessages() {
   return {452, "4.5.3", "Too many recipients: Too many messages sent"};
@@ -153,6 +214,16 @@ Reply MessageTooBig() {
           "Message too big for system: Transaction failed, message too big"};
 }
 Reply LineTooLong() { return {500, "5.0.0", "Line too long"}; }
+Reply TooManyErrors() { return {421, "4.7.0", "Too many errors"}; }
+Reply TooManyBadRecipients() {
+  return {421, "4.7.0", "Too many refused recipients"};
+}
+Reply TooManyCommands() {
+  return {421, "4.7.0", "Too many commands without a message"};
+}
+Reply TooManyAuthFailures() {
+  return {421, "4.7.0", "Too many failed authentications"};
+}
 
 Reply BareNewline() {
   return {550, "5.6.0",

@@ -63,6 +63,29 @@ Reply RecipientSyntax();
 Reply OrcptSyntax();
 Reply NotifyNeverCombined();
 Reply NoRecipient();
+Reply BareLineFeed();    // a command that ends so
+Reply NonAsciiSender();  // without SMTPUTF8 (RFC 6531 section 3.5)
+Reply NonAsciiRecipient();
+Reply PriorityChanged(int priority);  // MAIL; RFC 6710 section 4.1
+Reply DeliverByTooShort();            // RFC 2852 section 4.1
+Reply HoldTooLong();                  // RFC 4865
+
+// TLS and AUTH.
+Reply ReadyForTls();
+Reply AlreadySecured();
+Reply NoParametersAllowed();
+Reply StartTlsFirst();
+Reply AuthFirst();
+Reply AlreadyAuthenticated();
+Reply NoParametersGiven();
+Reply MechanismNotSupported(absl::string_view mechanism);
+Reply AuthChallenge(absl::string_view base64);  // 334
+Reply AuthSucceeded();
+Reply AuthFailed();
+Reply AuthTemporaryFailure();
+Reply AuthSyntax();
+Reply AuthLineTooLong();
+Reply SenderRejected();  // `senders`
 
 // Limits.
 Reply TooManyMessages();
@@ -70,6 +93,10 @@ Reply TooManyRecipients();
 Reply DeclaredSizeTooBig();  // SIZE= at MAIL
 Reply MessageTooBig();
 Reply LineTooLong();
+Reply TooManyErrors();  // 421, as the next three
+Reply TooManyBadRecipients();
+Reply TooManyCommands();
+Reply TooManyAuthFailures();
 
 // The message.
 Reply BareNewline();  // or NUL: only CRLF ends a line

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "protocol/smtp_path.h"
+#include "protocol/xtext.h"
 
 namespace {
 
@@ -14,37 +15,63 @@ void CheckGraphic(absl::string_view text) {
   }
 }
 
-void CheckPath(absl::string_view text) {
-  CheckGraphic(text);
-  if (text.find_first_of("<>") != text.npos) __builtin_trap();
+// Printable ASCII or UTF-8; blanks and angle brackets only between quotes.
+void CheckPath(const holdfast::MailAddress& address, bool utf8) {
+  const std::string printed = address.ForPath();
+  for (const char c : printed) {
+    const auto octet = static_cast<unsigned char>(c);
+    if (octet < ' ' || octet == 0x7f || (octet > 0x7f && !utf8))
+      __builtin_trap();
+  }
+  if (!holdfast::IsValidUtf8(printed)) __builtin_trap();
+  if (address.user.empty() || address.user[0] != '"') {
+    if (printed.find_first_of("<> \"\\") != printed.npos) __builtin_trap();
+  }
+  if (address.domain.find_first_of("<> \"\\@") != std::string::npos)
+    __builtin_trap();
 }
 
-}  // namespace
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+void Check(absl::string_view text, const holdfast::PathOptions& options) {
   using namespace holdfast;
-  const absl::string_view text(reinterpret_cast<const char*>(data), size);
-  const PathOptions options{"mx.test", true};
-
   auto sender = ParseMailArgument(text, options);
   if (const auto* path = std::get_if<ReversePath>(&sender)) {
-    const std::string printed = path->address.ForPath();
-    CheckPath(printed);
+    CheckPath(path->address, path->parameters.smtputf8);
     CheckGraphic(path->parameters.dsn_envid);
-    auto again = ParseMailArgument(absl::StrCat("<", printed, ">"), options);
+    CheckGraphic(path->parameters.auth);
+    if (path->parameters.mt_priority &&
+        (*path->parameters.mt_priority > kMaxMtPriority ||
+         *path->parameters.mt_priority < -kMaxMtPriority))
+      __builtin_trap();
+    const char* utf8 = path->parameters.smtputf8 ? "> SMTPUTF8" : ">";
+    auto again = ParseMailArgument(
+        absl::StrCat("<", path->address.ForPath(), utf8), options);
     if (!(std::get<ReversePath>(again).address == path->address))
       __builtin_trap();
   }
   auto recipient = ParseRcptArgument(text, options);
   if (const auto* path = std::get_if<ForwardPath>(&recipient)) {
-    const std::string printed = path->address.ForPath();
     if (path->address.user.empty() || path->address.domain.empty())
       __builtin_trap();
-    CheckPath(printed);
-    CheckGraphic(path->parameters.dsn_orcpt);
-    auto again = ParseRcptArgument(absl::StrCat("<", printed, ">"), options);
+    CheckPath(path->address, options.rules.smtputf8);
+    if (!options.rules.smtputf8) CheckGraphic(path->parameters.dsn_orcpt);
+    if (!IsValidUtf8(path->parameters.dsn_orcpt)) __builtin_trap();
+    auto again = ParseRcptArgument(
+        absl::StrCat("<", path->address.ForPath(), ">"), options);
     if (!(std::get<ForwardPath>(again).address == path->address))
       __builtin_trap();
   }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const absl::string_view text(reinterpret_cast<const char*>(data), size);
+  holdfast::PathOptions options{"mx.test", {}};
+  Check(text, options);
+  options.rules.smtputf8 = true;
+  Check(text, options);
+  options.rules = {};
+  options.rules.offered.smtputf8 = false;
+  Check(text, options);
   return 0;
 }

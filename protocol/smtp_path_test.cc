@@ -1,31 +1,26 @@
 #include "protocol/smtp_path.h"
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 namespace holdfast {
 namespace {
 
-PathOptions Options(bool dsn = true) { return {"mx.test", dsn}; }
+PathOptions Options() { return {"mx.test", {}}; }
 
-std::string Mail(absl::string_view argument, bool dsn = true) {
-  auto parsed = ParseMailArgument(argument, Options(dsn));
+std::string Mail(absl::string_view argument,
+                 const PathOptions& options = Options()) {
+  auto parsed = ParseMailArgument(argument, options);
   if (const Reply* refusal = std::get_if<Reply>(&parsed))
     return refusal->FirstLine();
   return std::get<ReversePath>(parsed).address.ToString();
 }
-std::string Rcpt(absl::string_view argument, bool dsn = true) {
-  auto parsed = ParseRcptArgument(argument, Options(dsn));
+std::string Rcpt(absl::string_view argument,
+                 const PathOptions& options = Options()) {
+  auto parsed = ParseRcptArgument(argument, options);
   if (const Reply* refusal = std::get_if<Reply>(&parsed))
     return refusal->FirstLine();
   return std::get<ForwardPath>(parsed).address.ToString();
-}
-MailParameters MailParametersOf(absl::string_view argument) {
-  return std::get<ReversePath>(ParseMailArgument(argument, Options()))
-      .parameters;
-}
-RcptParameters RcptParametersOf(absl::string_view argument) {
-  return std::get<ForwardPath>(ParseRcptArgument(argument, Options()))
-      .parameters;
 }
 
 constexpr char kSenderSyntax[] = "553 5.1.0 Sender address syntax error";
@@ -46,7 +41,6 @@ TEST(SmtpPathTest, RefusesSendersThatAreNotPaths) {
   for (const char* bad : {"",
                           "a@b",
                           "<a@b",
-                          "<\"a b\"@c>",
                           "<a b@c>",
                           "<@b.test>",
                           "<a..b@c>",
@@ -60,8 +54,22 @@ TEST(SmtpPathTest, RefusesSendersThatAreNotPaths) {
                           "<a@[999.1.1.1]>",
                           "<a@[fe80::1%eth0]>",
                           "<a@[>",
-                          "<caf\xc3\xa9@d>",
-                          "<a@d\xc3\xa9>",
+                          "<a@d\xc3>",
+                          "<\xff@d>",
+                          "<@>",
+                          "<@a>",
+                          "<@a:>",
+                          "<@\"a:b\":c@d>",
+                          "<a:b@c>",
+                          "<\"a@b>",
+                          "<a\"b\"@c>",
+                          "<\"a\"b@c>",
+                          "<\"a\".\"b\"@c>",
+                          "<\"a\\\"@c>",
+                          "<\"a\tb\"@c>",
+                          "<\"a\\\tb\"@c>",
+                          "<\"a\"b\"@c>",
+                          "<\"@>",
                           "<a;rm@d>",
                           "<a`id`\n@d>",
                           "<a\\@d>",
@@ -83,86 +91,6 @@ TEST(SmtpPathTest, ARecipientIsNeverNull) {
   EXPECT_EQ(Rcpt("<joe@mx.test"), kRcptSyntax);
 }
 
-TEST(SmtpPathTest, ReadsMailParameters) {
-  const MailParameters p = MailParametersOf(
-      "<a@b> size=100 BODY=8BITMIME ret=hdrs ENVID=x+2By "
-      "AUTH=<>");
-  EXPECT_EQ(p.size, 100u);
-  EXPECT_EQ(p.dsn_ret, DsnReturn::kHeaders);
-  EXPECT_EQ(p.dsn_envid, "x+2By");
-  EXPECT_EQ(MailParametersOf("<a@b> RET=FULL").dsn_ret, DsnReturn::kFull);
-  EXPECT_EQ(MailParametersOf("<a@b> RET=ALL").dsn_ret, DsnReturn::kUnset);
-}
-
-TEST(SmtpPathTest, SizeIsANumberOfAtMostTwentyDigits) {
-  EXPECT_EQ(MailParametersOf("<a@b> SIZE=18446744073709551615").size,
-            18446744073709551615u);
-  EXPECT_EQ(MailParametersOf("<a@b> SIZE=99999999999999999999").size,
-            18446744073709551615u);
-  for (const char* bad : {"SIZE=", "SIZE=-1", "SIZE=1k", "SIZE=0x10",
-                          "SIZE=111111111111111111111"}) {
-    EXPECT_EQ(Mail(absl::StrCat("<a@b> ", bad)),
-              "501 5.5.4 Invalid command arguments: Invalid SIZE")
-        << bad;
-  }
-}
-
-TEST(SmtpPathTest, RefusesUnknownMailParameters) {
-  const std::string prefix =
-      "503 5.5.4 Invalid command arguments: Unsupported option ";
-  EXPECT_EQ(Mail("<a@b> FOO=1"), prefix + "FOO=1");
-  EXPECT_EQ(Mail("<a@b> BODY=BINARYMIME"), prefix + "BODY=BINARYMIME");
-  EXPECT_EQ(Mail("<a@b> SMTPUTF8"), prefix + "SMTPUTF8");
-  EXPECT_EQ(Mail("<a@b> RET=FULL", false), prefix + "RET=FULL");
-  EXPECT_EQ(Mail("<a@b> ENVID=x", false), prefix + "ENVID=x");
-  EXPECT_EQ(Mail("<a@b> SIZE=1 size=2"),
-            "501 5.5.4 Invalid command arguments: Duplicate option");
-}
-
-TEST(SmtpPathTest, EnvidIsShortXtext) {
-  EXPECT_EQ(Mail("<a@b> ENVID=" + std::string(100, 'x')), "a@b");
-  EXPECT_EQ(
-      Mail("<a@b> ENVID=" + std::string(101, 'x')),
-      "503 5.5.4 Invalid command arguments: option too large, truncated: " +
-          std::string(100, 'x'));
-  EXPECT_EQ(Mail("<a@b> ENVID=a+zz"),
-            "501 5.5.4 Invalid command arguments: Invalid ENVID");
-  EXPECT_EQ(Mail("<a@b> ENVID=a\rb"),
-            "501 5.5.4 Invalid command arguments: Invalid ENVID");
-  for (const char* encoded : {"+00", "+0D+0A", "+1F", "+7F"}) {
-    EXPECT_EQ(Mail(absl::StrCat("<a@b> ENVID=a", encoded)),
-              "501 5.5.4 Invalid command arguments: Invalid ENVID")
-        << encoded;
-  }
-  EXPECT_EQ(Mail("<a@b> ENVID=a+20+2B+7E+C3+BC"), "a@b");
-}
-
-TEST(SmtpPathTest, ReadsRcptParameters) {
-  const RcptParameters p =
-      RcptParametersOf("<a@b> NOTIFY=success,DELAY,junk ORCPT=rfc822;a+2Bc@b");
-  EXPECT_EQ(p.dsn_notify, kNotifySuccess | kNotifyDelay);
-  EXPECT_EQ(p.dsn_orcpt, "rfc822;a+2Bc@b");
-  EXPECT_EQ(RcptParametersOf("<a@b> notify=never").dsn_notify, kNotifyNever);
-}
-
-TEST(SmtpPathTest, RefusesBadRcptParameters) {
-  EXPECT_EQ(Rcpt("<a@b> FOO"), "503 Unsupported option FOO");
-  EXPECT_EQ(Rcpt("<a@b> NOTIFY=NEVER", false),
-            "503 Unsupported option NOTIFY=NEVER");
-  EXPECT_EQ(Rcpt("<a@b> NOTIFY=NEVER,DELAY"),
-            "553 NOTIFY option NEVER cannot be combined with other options");
-  for (const std::string& bad :
-       {std::string("ORCPT=a@b"), std::string("ORCPT=;a@b"),
-        std::string("ORCPT=rfc822;a+b"), std::string("ORCPT=rfc822;a+0Ab"),
-        std::string("ORCPT=rfc822;a+00"), std::string("ORCPT=rfc822;a\xe9"),
-        std::string("ORCPT=rfc 822;a"),
-        "ORCPT=rfc822;" + std::string(500, 'x')}) {
-    EXPECT_EQ(Rcpt("<a@b> " + bad).substr(0, 30),
-              "553 ORCPT address syntax error")
-        << bad;
-  }
-}
-
 TEST(SmtpPathTest, KnowsDomains) {
   for (const char* good : {"x", "192.0.2.1", "a-b.c_d", "[192.0.2.1]",
                            "[IPv6:::1]", "[::1]", "[ipv6:2001:db8::1]"}) {
@@ -175,6 +103,82 @@ TEST(SmtpPathTest, KnowsDomains) {
                           "[192.0.2.1", "[IPv6:192.0.2.1]", "a/b"}) {
     EXPECT_FALSE(IsValidDomain(bad)) << bad;
   }
+}
+
+// ---- Quoted local parts (RFC 5321 section 4.1.2)
+
+TEST(SmtpPathTest, QuotedLocalPartsHaveOnePrintedForm) {
+  EXPECT_EQ(Mail("<\"a b\"@x>"), "\"a b\"@x");
+  EXPECT_EQ(Mail("<\"a\\ b\"@x>"), "\"a b\"@x");
+  EXPECT_EQ(Mail("<\"a\\\"b\"@x>"), "\"a\\\"b\"@x");
+  EXPECT_EQ(Mail("<\"a\\\\b\"@x>"), "\"a\\\\b\"@x");
+  EXPECT_EQ(Mail("<\"\"@x>"), "\"\"@x");
+  EXPECT_EQ(Mail("<\"a..b\"@x>"), "\"a..b\"@x");
+  // What needs no quotes has none.
+  EXPECT_EQ(Mail("<\"joe\"@x>"), "joe@x");
+  EXPECT_EQ(Mail("<\"j\\oe.x\"@x>"), "joe.x@x");
+  // Nothing that is quoted ends or splits anything.
+  EXPECT_EQ(Mail("<\"a>b\"@x> SIZE=1"), "\"a>b\"@x");
+  EXPECT_EQ(Mail("<\"a@b\"@x>"), "\"a@b\"@x");
+  EXPECT_EQ(Mail("<\"a@b\">"), "\"a@b\"@mx.test");
+  EXPECT_EQ(Mail("<\"@a:b\"@x>"), "\"@a:b\"@x");
+  EXPECT_EQ(Rcpt("<@r,@s:\"a:b\"@x>"), "\"a:b\"@x");
+  EXPECT_EQ(Rcpt("<\"<script>\"@x>"), "\"<script>\"@x");
+  EXPECT_EQ(Mail("<\"" + std::string(253, ' ') + "\"@d>").size(), 257u);
+  EXPECT_EQ(Mail("<\"" + std::string(254, ' ') + "\"@d>"), kSenderSyntax);
+}
+
+TEST(SmtpPathTest, EveryLocalPartComesBackFromItsPrintedForm) {
+  // All contents of up to three of the characters that matter.
+  const std::string letters = "ab.\"\\@<>: ;,(\xc3\xa9";
+  uint32_t state = 1;
+  const auto next = [&state](uint32_t below) {
+    state = state * 1664525 + 1013904223;
+    return (state >> 16) % below;
+  };
+  PathOptions options = Options();
+  options.rules.smtputf8 = true;
+  int accepted = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::string text = "\"";
+    for (uint32_t n = next(8); n > 0; --n)
+      text.push_back(letters[next(static_cast<uint32_t>(letters.size()))]);
+    text += "\"";
+    const auto canonical = CanonicalLocalPart(text, true);
+    if (!canonical) continue;
+    ++accepted;
+    EXPECT_EQ(CanonicalLocalPart(*canonical, true), *canonical) << text;
+    const std::string path = "<" + *canonical + "@x.test>";
+    const auto parsed = ParseRcptArgument(path, options);
+    ASSERT_TRUE(std::holds_alternative<ForwardPath>(parsed)) << path;
+    const MailAddress& address = std::get<ForwardPath>(parsed).address;
+    EXPECT_EQ(address.user, *canonical);
+    EXPECT_EQ("<" + address.ForPath() + ">", path);
+  }
+  EXPECT_GT(accepted, 1000);
+}
+
+// ---- SMTPUTF8 (RFC 6531)
+
+TEST(SmtpPathTest, Utf8NeedsItsParameter) {
+  EXPECT_EQ(Mail("<caf\xc3\xa9@d> SMTPUTF8"), "caf\xc3\xa9@d");
+  EXPECT_EQ(Mail("<a@d\xc3\xa9.test> smtputf8"), "a@d\xc3\xa9.test");
+  EXPECT_EQ(Mail("<\"caf\xc3\xa9 x\"@d> SMTPUTF8"), "\"caf\xc3\xa9 x\"@d");
+  const std::string refusal =
+      "550 5.6.7 Non-ASCII sender address needs SMTPUTF8";
+  EXPECT_EQ(Mail("<caf\xc3\xa9@d>"), refusal);
+  EXPECT_EQ(Mail("<a@d\xc3\xa9>"), refusal);
+  EXPECT_EQ(Rcpt("<caf\xc3\xa9@d>"),
+            "553 5.6.7 Non-ASCII recipient address needs SMTPUTF8");
+  PathOptions options = Options();
+  options.rules.smtputf8 = true;
+  EXPECT_EQ(Rcpt("<caf\xc3\xa9@d>", options), "caf\xc3\xa9@d");
+  EXPECT_EQ(Rcpt("<caf\xc3@d>", options), kRcptSyntax);
+  // Where it isn't offered, it is bad syntax, as in the reference.
+  options.rules = {};
+  options.rules.offered.smtputf8 = false;
+  EXPECT_EQ(Mail("<caf\xc3\xa9@d>", options), kSenderSyntax);
+  EXPECT_EQ(Rcpt("<caf\xc3\xa9@d>", options), kRcptSyntax);
 }
 
 }  // namespace

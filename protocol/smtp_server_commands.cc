@@ -20,6 +20,9 @@ constexpr uint32_t In(State state) {
   return 1u << static_cast<uint32_t>(state);
 }
 
+// RFC 9422 section 3: six digits.
+constexpr uint32_t kMaxLimitValue = 999999;
+
 bool HasBadCharacter(absl::string_view line) {
   return line.find_first_of(absl::string_view("\0\r", 2)) != line.npos;
 }
@@ -64,6 +67,7 @@ const SmtpServerSession::VerbRule* SmtpServerSession::FindVerb(
   constexpr uint32_t kSender = In(State::kTransaction);
   constexpr uint32_t kAnyIdentified =
       kIdle | kSender | In(State::kBetweenChunks);
+  constexpr uint32_t kBeforeMail = kIdle | In(State::kUnidentified);
   constexpr uint32_t kAlways = kAnyIdentified | In(State::kUnidentified);
   using Session = SmtpServerSession;
   // BDAT is allowed always: its octets must be read even if it is refused.
@@ -74,14 +78,16 @@ const SmtpServerSession::VerbRule* SmtpServerSession::FindVerb(
       {"RCPT TO", true, kSender, &Session::OnRcpt},
       {"DATA", false, kSender | In(State::kBetweenChunks), &Session::OnData},
       {"BDAT", true, kAlways, &Session::OnBdat},
-      {"AUTH", true, kIdle, &Session::OnNotOffered},
-      {"STARTTLS", true, kIdle, &Session::OnNotOffered},
+      {"AUTH", true, kIdle, &Session::OnAuth},
+      {"STARTTLS", true, kIdle, &Session::OnStartTls},
       {"RSET", false, kAnyIdentified, &Session::OnRset},
       {"NOOP", true, kAlways, &Session::OnNoop},
       {"HELP", false, kAlways, &Session::OnHelp},
       {"VRFY", true, kAlways, &Session::OnVrfy},
       {"QUIT", false, kAlways, &Session::OnQuit},
       {"WIZ", false, kAlways, &Session::OnWiz},
+      {"XCLIENT", true, kBeforeMail, &Session::OnXclient},
+      {"XFORWARD", true, kBeforeMail, &Session::OnXforward},
       // Somebody makes a web browser talk to us.
       {"GET", true, kAlways, &Session::OnOtherProtocol},
       {"POST", true, kAlways, &Session::OnOtherProtocol},
@@ -111,52 +117,78 @@ SmtpServerSession::Command SmtpServerSession::SplitCommand(
 }
 
 bool SmtpServerSession::StepCommand() {
-  if (input_.empty()) return false;
-  const char* lf = static_cast<const char*>(memchr(
-      input_.data(), '\n', std::min(input_.size(), kMaxCommandBytes + 2)));
-  if (lf == nullptr) {
-    // With a CR, a line of the largest size has one byte more.
-    if (input_.size() < kMaxCommandBytes + 2) return false;
+  const Line line = PeekLine(kMaxCommandBytes);
+  if (line.kind == Line::Kind::kNone) return false;
+  if (line.kind == Line::Kind::kTooLong) {
     CloseForBadInput(replies::CommandTooLong());
     return true;
   }
-  const size_t length = static_cast<size_t>(lf - input_.data());
-  absl::string_view line = input_.substr(0, length);
-  absl::ConsumeSuffix(&line, "\r");
-  if (line.size() > kMaxCommandBytes) {
-    CloseForBadInput(replies::CommandTooLong());
-    return true;
-  }
-  const Command command = SplitCommand(line);
+  Command command = SplitCommand(line.text);
+  command.bare_lf = line.bare_lf && !options_->bare_lf_commands;
   const VerbRule* rule = FindVerb(command.verb);
+  const bool is_rcpt =
+      rule != nullptr && rule->handler == &SmtpServerSession::OnRcpt;
   if (!recipients_.empty()) {
     // Recipients may be asked together; all else waits for their answers, for
     // it depends on them.
-    if (rule == nullptr || rule->handler != &SmtpServerSession::OnRcpt ||
-        HasBadCharacter(line))
-      return false;
+    if (!is_rcpt || command.bare_lf || HasBadCharacter(line.text)) return false;
     if (recipients_.size() >= kMaxOpenRecipients ||
-        accepted_recipients_ + recipients_.size() >= options_->max_recipients)
+        transaction_.accepted_recipients + recipients_.size() >=
+            options_->max_recipients)
       return false;
   }
   // The line stays where it is while the command runs.
-  Consume(length + 1);
+  Consume(line.bytes);
+  if (!is_rcpt &&
+      (rule == nullptr || rule->handler != &SmtpServerSession::OnBdat))
+    ++commands_;
   Execute(command, rule);
   return true;
 }
 
+// The 421 that is the answer to whatever comes.
+std::optional<Reply> SmtpServerSession::LimitReached() const {
+  const SmtpServerOptions& limits = *options_;
+  if (limits.max_errors > 0 && errors_ >= limits.max_errors)
+    return replies::TooManyErrors();
+  if (limits.max_bad_recipients > 0 &&
+      bad_recipients_ >= limits.max_bad_recipients)
+    return replies::TooManyBadRecipients();
+  if (limits.max_commands > 0 && commands_ > limits.max_commands)
+    return replies::TooManyCommands();
+  return std::nullopt;
+}
+
 void SmtpServerSession::Execute(const Command& command, const VerbRule* rule) {
+  using Session = SmtpServerSession;
+  const auto handler = rule == nullptr ? nullptr : rule->handler;
+  // What stands behind a refused AUTH is often what should have been answered
+  // to a challenge.
+  if (rule != nullptr) hide_command_ = handler == &Session::OnAuth;
+  const absl::string_view shown = hide_command_ && rule == nullptr
+                                      ? absl::string_view("(...)")
+                                      : command.line;
+  if (handler == &Session::OnOtherProtocol) return OnOtherProtocol(command);
+  if (handler != &Session::OnQuit) {
+    if (const std::optional<Reply> limit = LimitReached())
+      return Answer(*limit, shown);
+  }
   // BDAT judges its argument itself, for it must end the session.
-  const bool is_bdat =
-      rule != nullptr && rule->handler == &SmtpServerSession::OnBdat;
-  if (!is_bdat && HasBadCharacter(command.line))
-    return Answer(replies::BadCharacter(), command.line);
-  if (rule == nullptr) return Answer(replies::Unrecognized(), command.line);
+  if (handler != &Session::OnBdat) {
+    if (command.bare_lf) return Answer(replies::BareLineFeed(), shown);
+    if (HasBadCharacter(command.line))
+      return Answer(replies::BadCharacter(), shown);
+  }
+  const bool unknown_here =
+      !xclient_offered_ &&
+      (handler == &Session::OnXclient || handler == &Session::OnXforward);
+  if (rule == nullptr || unknown_here)
+    return Answer(replies::Unrecognized(), shown);
   if (command.has_argument && !rule->takes_argument)
     return Answer(replies::NoArgumentsAccepted(), command.line);
   if ((rule->allowed & In(state_)) == 0)
     return Answer(replies::NotAllowed(), command.line);
-  (this->*rule->handler)(command);
+  (this->*handler)(command);
 }
 
 // RFC 5321 section 4.1.1.1.  A second one is allowed and ends the transaction
@@ -181,40 +213,111 @@ void SmtpServerSession::Identify(const Command& command, bool extended) {
   events_.emplace_back(Greeted{});
 
   std::string text =
-      absl::StrCat(options_->name, " Hello ", helo_, " ",
+      absl::StrCat(name(), " Hello ", helo_, " ",
                    BracketedAddress(client_address_), ", pleased to meet you");
-  if (extended) {
-    absl::StrAppend(&text, "\nPIPELINING\n8BITMIME\nENHANCEDSTATUSCODES\nSIZE ",
-                    options_->max_message_size, options_->dsn ? "\nDSN" : "",
-                    "\nCHUNKING\nHELP");
-  }
+  if (extended) text.append(EhloText());
   Answer({250, "", text}, command.line);
+}
+
+// What may be used now: one extension can need another, or TLS.
+SmtpExtensions SmtpServerSession::Offered() const {
+  SmtpExtensions offered = options_->extensions;
+  offered.binarymime &= offered.chunking;
+  offered.smtputf8 &= offered.eight_bit_mime;  // RFC 6531 section 3.1
+  offered.requiretls &= tls_;
+  offered.futurerelease &= options_->now != nullptr;
+  return offered;
+}
+
+ParameterRules SmtpServerSession::Rules() const {
+  ParameterRules rules;
+  rules.offered = Offered();
+  rules.smtputf8 = transaction_.smtputf8;
+  if (rules.offered.futurerelease) rules.now = options_->now();
+  rules.futurerelease_max = options_->futurerelease_max;
+  rules.deliverby_min = options_->deliverby_min;
+  return rules;
+}
+
+// The reference's lines, in its order, then ours; HELP is last there, too.
+std::string SmtpServerSession::EhloText() const {
+  const SmtpExtensions offered = Offered();
+  std::string text;
+  const auto line = [&text](bool said, const auto&... words) {
+    if (said) absl::StrAppend(&text, "\n", words...);
+  };
+  const std::string mechanisms = AuthMechanisms();
+  const bool starttls = options_->tls == SmtpServerOptions::Tls::kOffered ||
+                        options_->tls == SmtpServerOptions::Tls::kRequired;
+  line(offered.eight_bit_mime, "8BITMIME");
+  line(offered.enhanced_status_codes, "ENHANCEDSTATUSCODES");
+  line(offered.size, "SIZE ", options_->max_message_size);
+  line(offered.dsn, "DSN");
+  line(starttls && !tls_, "STARTTLS");
+  line(!mechanisms.empty(), "AUTH ", mechanisms);
+  line(offered.pipelining, "PIPELINING");
+  line(offered.chunking, "CHUNKING");
+  line(offered.binarymime, "BINARYMIME");
+  line(offered.smtputf8, "SMTPUTF8");
+  line(offered.limits,
+       "LIMITS MAILMAX=", std::min(options_->max_messages, kMaxLimitValue),
+       " RCPTMAX=", std::min(options_->max_recipients, kMaxLimitValue));
+  line(offered.requiretls, "REQUIRETLS");
+  line(offered.mt_priority, "MT-PRIORITY");
+  if (offered.deliverby) {
+    const int64_t least = absl::ToInt64Seconds(options_->deliverby_min);
+    text.append("\nDELIVERBY");
+    if (least > 0) absl::StrAppend(&text, " ", least);
+  }
+  if (offered.futurerelease) {
+    absl::StrAppend(
+        &text, "\nFUTURERELEASE ",
+        absl::ToInt64Seconds(options_->futurerelease_max), " ",
+        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ",
+                         options_->now() + options_->futurerelease_max,
+                         absl::UTCTimeZone()));
+  }
+  if (xclient_offered_) text.append(XclientOffer());
+  text.append("\nHELP");
+  return text;
 }
 
 // RFC 5321 section 4.1.1.2.
 void SmtpServerSession::OnMail(const Command& command) {
+  if (options_->tls == SmtpServerOptions::Tls::kRequired && !tls_)
+    return Answer(replies::StartTlsFirst(), command.line);
+  if (options_->auth == SmtpServerOptions::Auth::kRequired && !authenticated_)
+    return Answer(replies::AuthFirst(), command.line);
   if (messages_ >= options_->max_messages)
     return Answer(replies::TooManyMessages(), command.line);
-  auto parsed = ParseMailArgument(command.argument, path_options());
+  auto parsed = ParseMailArgument(command.argument, {name(), Rules()});
   if (const Reply* refusal = std::get_if<Reply>(&parsed))
     return Answer(*refusal, command.line);
   ReversePath& path = std::get<ReversePath>(parsed);
   // RFC 1870 section 6.1.
   if (path.parameters.size.value_or(0) > options_->max_message_size)
     return Answer(replies::DeclaredSizeTooBig(), command.line);
-  state_ = State::kSenderAsked;
+  transaction_ = {};
+  transaction_.binary =
+      path.parameters.body == MailParameters::Body::kBinaryMime;
+  transaction_.smtputf8 = path.parameters.smtputf8;
+  // To be preferred, one must be known (RFC 6710 section 5.1).
+  if (path.parameters.mt_priority.value_or(0) > 0 && !authenticated_) {
+    path.parameters.mt_priority = 0;
+    transaction_.lowered_priority = 0;
+  }
   command_ = std::string(command.line);
-  events_.emplace_back(SenderAsked{++last_question_, std::move(path)});
+  events_.emplace_back(SenderAsked{Ask(State::kSenderAsked), std::move(path)});
 }
 
 // RFC 5321 section 4.1.1.3.
 void SmtpServerSession::OnRcpt(const Command& command) {
   PendingReply pending;
   pending.command = std::string(command.line);
-  if (accepted_recipients_ >= options_->max_recipients) {
+  if (transaction_.accepted_recipients >= options_->max_recipients) {
     pending.reply = replies::TooManyRecipients();
   } else {
-    auto parsed = ParseRcptArgument(command.argument, path_options());
+    auto parsed = ParseRcptArgument(command.argument, {name(), Rules()});
     if (Reply* refusal = std::get_if<Reply>(&parsed)) {
       pending.reply = std::move(*refusal);
     } else {
@@ -224,7 +327,7 @@ void SmtpServerSession::OnRcpt(const Command& command) {
     }
   }
   if (pending.reply && recipients_.empty())
-    return Answer(*pending.reply, pending.command);
+    return AnswerRecipient(*pending.reply, pending.command);
   recipients_.push_back(std::move(pending));
 }
 
@@ -235,19 +338,19 @@ void SmtpServerSession::OnData(const Command& command) {
     EndTransaction();
     return Answer(replies::NotAllowed(), command.line);
   }
-  if (accepted_recipients_ == 0)
+  if (transaction_.accepted_recipients == 0)
     return Answer(replies::NoRecipient(), command.line);
+  // RFC 3030 section 3: only BDAT can carry it.
+  if (transaction_.binary) return Answer(replies::NotAllowed(), command.line);
   StartMessage(command, DataDecoder::Framing::kDots);
 }
 
 // RFC 3030 section 2.
 void SmtpServerSession::OnBdat(const Command& command) {
   const std::optional<BdatArgument> argument = ParseBdat(command.argument);
-  if (!argument) {
+  if (!argument || command.bare_lf) {
     // How many octets follow is not known, so nothing can be read after it.
-    events_.emplace_back(
-        BadInput{replies::InvalidArguments("Invalid BDAT").FirstLine()});
-    return Close(replies::InvalidArguments("Invalid BDAT"));
+    return CloseForBadInput(replies::InvalidArguments("Invalid BDAT"));
   }
   chunk_ = Chunk{argument->octets, argument->octets, argument->last, {}, {}};
   if (state_ == State::kBetweenChunks) {
@@ -255,12 +358,17 @@ void SmtpServerSession::OnBdat(const Command& command) {
     state_ = State::kChunk;
     return;
   }
-  if (state_ == State::kTransaction && accepted_recipients_ > 0)
-    return StartMessage(command, DataDecoder::Framing::kCounted);
+  const bool chunking = options_->extensions.chunking;
+  if (chunking && state_ == State::kTransaction &&
+      transaction_.accepted_recipients > 0)
+    return StartMessage(command, transaction_.binary
+                                     ? DataDecoder::Framing::kBinary
+                                     : DataDecoder::Framing::kCounted);
   command_ = std::string(command.line);
-  SkipChunk(state_ == State::kTransaction ? replies::NoRecipient()
-                                          : replies::NotAllowed(),
-            state_);
+  const Reply refusal = !chunking ? replies::NotSupported()
+                        : state_ == State::kTransaction ? replies::NoRecipient()
+                                                        : replies::NotAllowed();
+  SkipChunk(refusal, state_);
 }
 
 void SmtpServerSession::OnRset(const Command& command) {
@@ -284,10 +392,6 @@ void SmtpServerSession::OnQuit(const Command&) { Close(replies::Bye()); }
 
 void SmtpServerSession::OnWiz(const Command& command) {
   Answer(replies::NotSupportedYet(), command.line);
-}
-
-void SmtpServerSession::OnNotOffered(const Command& command) {
-  Answer(replies::NotSupported(), command.line);
 }
 
 void SmtpServerSession::OnOtherProtocol(const Command&) {

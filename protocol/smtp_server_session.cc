@@ -7,7 +7,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "protocol/received_header.h"
+#include "absl/strings/strip.h"
+#include "protocol/secret.h"
 
 namespace holdfast {
 namespace {
@@ -29,15 +30,17 @@ std::string WithoutSecrets(absl::string_view command) {
 
 SmtpServerSession::SmtpServerSession(const SmtpServerOptions* options,
                                      std::string client_address)
-    : options_(options), client_address_(std::move(client_address)) {}
+    : options_(options),
+      client_address_(std::move(client_address)),
+      tls_(options->tls == SmtpServerOptions::Tls::kWrapped),
+      authenticated_(options->trusted) {}
 
-void SmtpServerSession::Greet() {
-  replies::Banner(options_->name).AppendTo(&output_);
-}
+void SmtpServerSession::Greet() { Say(replies::Banner(name()), ""); }
 
 bool SmtpServerSession::ReadsCommands() const {
   return state_ == State::kUnidentified || state_ == State::kIdentified ||
-         state_ == State::kTransaction || state_ == State::kBetweenChunks;
+         state_ == State::kTransaction || state_ == State::kBetweenChunks ||
+         state_ == State::kAuthLine;
 }
 
 bool SmtpServerSession::InMessage() const {
@@ -48,13 +51,16 @@ bool SmtpServerSession::InMessage() const {
 
 bool SmtpServerSession::waits_for_answer() const {
   return state_ == State::kSenderAsked || state_ == State::kStarting ||
-         state_ == State::kEnding || !recipients_.empty();
+         state_ == State::kEnding || state_ == State::kAuthAsked ||
+         state_ == State::kXclientAsked || state_ == State::kTlsAsked ||
+         pause_ != 0 || !recipients_.empty();
 }
 
 // ---- Input and output
 
 void SmtpServerSession::Receive(absl::string_view bytes) {
-  if (state_ == State::kClosed) return;
+  // Before TLS nothing more is heard in clear text.
+  if (state_ == State::kClosed || state_ == State::kTlsAsked) return;
   if (input_.empty()) {
     input_ = bytes;
     return;
@@ -78,7 +84,8 @@ void SmtpServerSession::KeepRest() {
 }
 
 bool SmtpServerSession::WantsInput() const {
-  if (state_ == State::kClosed) return false;
+  if (state_ == State::kClosed || state_ == State::kTlsAsked) return false;
+  if (pause_ != 0) return false;
   if (input_.empty()) return true;
   return ReadsCommands() && input_.size() < kMaxKeptInput;
 }
@@ -89,33 +96,90 @@ std::string SmtpServerSession::TakeOutput() {
   return std::exchange(output_, std::string());
 }
 
-void SmtpServerSession::Answer(const Reply& reply, absl::string_view command) {
+uint64_t SmtpServerSession::Ask(State state) {
+  state_ = state;
+  asked_ = ++last_question_;
+  return asked_;
+}
+
+void SmtpServerSession::Say(const Reply& reply, absl::string_view command) {
   if (reply.IsRefusal()) {
     events_.emplace_back(
         CommandFailed{WithoutSecrets(command), reply.FirstLine()});
   }
-  reply.AppendTo(&output_);
+  if (options_->extensions.enhanced_status_codes) {
+    reply.AppendTo(&output_);
+  } else {
+    Reply({reply.code, "", reply.text}).AppendTo(&output_);
+  }
   if (reply.code == 421) Finish();
+}
+
+void SmtpServerSession::Answer(const Reply& reply, absl::string_view command) {
+  Say(reply, command);
+  if (reply.code >= 500) CountError(&errors_, options_->max_errors);
+}
+
+void SmtpServerSession::AnswerRecipient(const Reply& reply,
+                                        absl::string_view command) {
+  Say(reply, command);
+  if (reply.code >= 500)
+    CountError(&bad_recipients_, options_->max_bad_recipients);
+}
+
+// The client waits before its session ends.
+void SmtpServerSession::CountError(uint32_t* count, uint32_t limit) {
+  ++*count;
+  if (limit == 0 || *count <= limit / 2 || *count >= limit || pause_ != 0)
+    return;
+  pause_ = ++last_question_;
+  events_.emplace_back(PauseAsked{pause_});
 }
 
 void SmtpServerSession::CloseForBadInput(const Reply& reply) {
   events_.emplace_back(BadInput{reply.FirstLine()});
-  reply.AppendTo(&output_);
-  Finish();
+  Close(reply);
 }
 
 void SmtpServerSession::Close(Reply reply) {
   if (state_ == State::kClosed) return;
+  if (!options_->extensions.enhanced_status_codes) reply.enhanced.clear();
   reply.AppendTo(&output_);
   Finish();
 }
 
 void SmtpServerSession::Finish() {
+  if (state_ == State::kAuthLine && auth_->begun)
+    events_.emplace_back(AuthCancelled{});
   state_ = State::kClosed;
   recipients_.clear();
   message_.reset();
+  if (auth_) Wipe(&auth_->user);
+  auth_.reset();
   input_ = {};
+  pause_ = 0;
   events_.emplace_back(SessionClosed{});
+}
+
+// What the client's next line is, if it is there: of at most `limit` bytes
+// without its end.
+SmtpServerSession::Line SmtpServerSession::PeekLine(size_t limit) const {
+  Line line;
+  if (input_.empty()) return line;
+  const char* lf = static_cast<const char*>(
+      memchr(input_.data(), '\n', std::min(input_.size(), limit + 2)));
+  if (lf == nullptr) {
+    // With a CR, a line of the largest size has one byte more.
+    if (input_.size() >= limit + 2) line.kind = Line::Kind::kTooLong;
+    return line;
+  }
+  const size_t length = static_cast<size_t>(lf - input_.data());
+  line.text = input_.substr(0, length);
+  line.bytes = length + 1;
+  line.bare_lf = !absl::ConsumeSuffix(&line.text, "\r");
+  line.kind =
+      line.text.size() > limit ? Line::Kind::kTooLong : Line::Kind::kComplete;
+  return line;
 }
 
 // ---- The machine
@@ -131,6 +195,7 @@ std::optional<SmtpServerEvent> SmtpServerSession::Next() {
 
 // False if there is nothing to do.
 bool SmtpServerSession::Step() {
+  if (pause_ != 0) return false;
   switch (state_) {
     case State::kUnidentified:
     case State::kIdentified:
@@ -142,6 +207,11 @@ bool SmtpServerSession::Step() {
       return StepMessage();
     case State::kSkippingChunk:
       return StepSkipping();
+    case State::kAuthLine:
+      return StepAuth();
+    case State::kTlsAsked:
+    case State::kAuthAsked:
+    case State::kXclientAsked:
     case State::kSenderAsked:
     case State::kStarting:
     case State::kEnding:
@@ -151,132 +221,38 @@ bool SmtpServerSession::Step() {
   return false;
 }
 
-bool SmtpServerSession::StepMessage() {
-  // A chunk of no octets is complete at once.
-  const bool chunk_complete = state_ == State::kChunk && chunk_.left == 0;
-  if (input_.empty() && !chunk_complete) return false;
-  if (!message_->dropped) {
-    events_.emplace_back(MessageBytes{});
-    return true;
-  }
-  std::string dropped;
-  ReadMessage(kMaxKeptInput, &dropped);
-  return true;
-}
-
-bool SmtpServerSession::StepSkipping() {
-  const size_t skipped = std::min<uint64_t>(chunk_.left, input_.size());
-  Consume(skipped);
-  chunk_.left -= skipped;
-  if (chunk_.left > 0) return false;
-  state_ = chunk_.next;
-  Answer(chunk_.refusal, command_);
-  return true;
-}
-
-// ---- The message
-
-void SmtpServerSession::StartMessage(const Command& command,
-                                     DataDecoder::Framing framing) {
-  command_ = std::string(command.line);
-  message_.emplace(Message{DataDecoder(framing),
-                           framing == DataDecoder::Framing::kCounted,
-                           std::nullopt, false});
-  state_ = State::kStarting;
-  events_.emplace_back(MessageStarts{++last_question_});
-}
-
-void SmtpServerSession::ReadMessage(size_t limit, std::string* out) {
-  if (state_ != State::kData && state_ != State::kChunk) return;
-  const uint64_t most =
-      state_ == State::kChunk ? std::min<uint64_t>(limit, chunk_.left) : limit;
-  absl::string_view piece = input_.substr(0, most);
-  const size_t given = piece.size();
-  const DataDecoder::Result result = message_->decoder.Decode(&piece, out);
-  const size_t used = given - piece.size();
-  Consume(used);
-  if (state_ == State::kChunk) {
-    chunk_.left -= used;
-    if (chunk_.left == 0) return EndChunk(out);
-  } else if (result == DataDecoder::Result::kDone) {
-    return EndMessage();
-  }
-  DropMessageIfRefused();
-}
-
-// Why the message is refused, if it is; the reference's order.
-std::optional<Reply> SmtpServerSession::MessageRefusal() const {
-  const DataDecoder& decoder = message_->decoder;
-  if (decoder.size() > options_->max_message_size)
-    return replies::MessageTooBig();
-  if (decoder.has_bare_newline()) return replies::BareNewline();
-  if (decoder.has_long_line()) return replies::LineTooLong();
-  return message_->refusal;
-}
-
-void SmtpServerSession::DropMessageIfRefused() {
-  if (message_->dropped || !MessageRefusal()) return;
-  message_->dropped = true;
-  events_.emplace_back(TransactionReset{});
-}
-
-void SmtpServerSession::RefuseMessage(Reply reply) {
-  if (!message_) return;
-  if (!message_->refusal) message_->refusal = std::move(reply);
-  DropMessageIfRefused();
-}
-
-void SmtpServerSession::EndMessage() {
-  if (std::optional<Reply> refusal = MessageRefusal()) {
-    const std::string command = message_->chunked ? command_ : "DATA";
-    ++messages_;
-    EndTransaction();
-    return Answer(*refusal, command);
-  }
-  state_ = State::kEnding;
-  events_.emplace_back(MessageEnds{++last_question_});
-}
-
-void SmtpServerSession::EndChunk(std::string* out) {
-  if (chunk_.last) {
-    message_->decoder.Finish(out);
-    return EndMessage();
-  }
-  // RFC 3030 section 2: a refusal of a chunk is one of the message.
-  if (MessageRefusal()) return EndMessage();
-  state_ = State::kBetweenChunks;
-  Answer(replies::ChunkReceived(chunk_.size), command_);
-}
-
-void SmtpServerSession::EndTransaction() {
-  state_ = State::kIdentified;
-  message_.reset();
-  accepted_recipients_ = 0;
-  events_.emplace_back(TransactionReset{});
-}
-
-void SmtpServerSession::SkipChunk(Reply refusal, State next) {
-  chunk_.refusal = std::move(refusal);
-  chunk_.next = next;
-  state_ = State::kSkippingChunk;
-}
-
 // ---- Answers of the owner
 
 void SmtpServerSession::Resume(uint64_t question, Reply reply) {
-  if (question == last_question_ && state_ == State::kSenderAsked) {
-    state_ = reply.IsRefusal() ? State::kIdentified : State::kTransaction;
-    return Answer(reply, command_);
+  if (question == 0 || state_ == State::kClosed) return;
+  if (question == pause_) {
+    pause_ = 0;
+    return;
   }
-  if (question == last_question_ && state_ == State::kStarting)
-    return ResumeStart(std::move(reply));
-  if (question == last_question_ && state_ == State::kEnding) {
-    const std::string command = message_->chunked ? command_ : "DATA";
-    ++messages_;
-    EndTransaction();
-    return Answer(reply, command);
+  if (question != asked_) return ResumeRecipient(question, std::move(reply));
+  switch (state_) {
+    case State::kSenderAsked:
+      return ResumeSender(std::move(reply));
+    case State::kStarting:
+      return ResumeStart(std::move(reply));
+    case State::kEnding:
+      return ResumeEnd(std::move(reply));
+    case State::kXclientAsked:
+      return ResumeXclient(std::move(reply));
+    default:
+      return;
   }
-  ResumeRecipient(question, std::move(reply));
+}
+
+void SmtpServerSession::ResumeSender(Reply reply) {
+  state_ = State::kTransaction;
+  if (reply.IsRefusal()) {
+    state_ = State::kIdentified;
+    transaction_ = {};
+  } else if (transaction_.lowered_priority) {
+    reply = replies::PriorityChanged(*transaction_.lowered_priority);
+  }
+  Answer(reply, command_);
 }
 
 void SmtpServerSession::ResumeStart(Reply reply) {
@@ -291,13 +267,21 @@ void SmtpServerSession::ResumeStart(Reply reply) {
   if (!chunked) Answer(reply, command_);
 }
 
+void SmtpServerSession::ResumeEnd(Reply reply) {
+  const std::string command = message_->chunked ? command_ : "DATA";
+  ++messages_;
+  if (!reply.IsRefusal()) commands_ = 0;
+  EndTransaction();
+  Answer(reply, command);
+}
+
 void SmtpServerSession::ResumeRecipient(uint64_t question, Reply reply) {
   const auto asked = std::find_if(
       recipients_.begin(), recipients_.end(), [question](const auto& pending) {
         return pending.question == question && !pending.reply;
       });
   if (asked == recipients_.end()) return;
-  if (!reply.IsRefusal()) ++accepted_recipients_;
+  if (!reply.IsRefusal()) ++transaction_.accepted_recipients;
   asked->reply = std::move(reply);
   // Replies leave in the order of their commands.
   size_t ready = 0;
@@ -308,7 +292,7 @@ void SmtpServerSession::ResumeRecipient(uint64_t question, Reply reply) {
   recipients_.erase(recipients_.begin(), recipients_.begin() + ready);
   for (const PendingReply& pending : leaving) {
     if (state_ == State::kClosed) return;
-    Answer(*pending.reply, pending.command);
+    AnswerRecipient(*pending.reply, pending.command);
   }
 }
 

@@ -1,5 +1,5 @@
-// The server's side of one SMTP session (RFC 5321, with PIPELINING, 8BITMIME,
-// ENHANCEDSTATUSCODES, SIZE, DSN and CHUNKING; reference part 1, section 4).
+// The server's side of one SMTP session (RFC 5321 and the extensions that
+// docs/RFC.md lists; reference part 1, section 4).
 //
 //   bytes --> Receive()            Next() --> event, or nothing for now
 //                        session
@@ -13,72 +13,29 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
-#include <variant>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "protocol/data_decoder.h"
-#include "protocol/mail_address.h"
 #include "protocol/reply.h"
-#include "protocol/smtp_path.h"
+#include "protocol/smtp_server_events.h"
 
 namespace holdfast {
 
-// Of one listener; shared by its sessions.
-struct SmtpServerOptions {
-  std::string name;  // banner and EHLO; completes addresses without a domain
-  bool dsn = true;   // offer DSN
-  uint64_t max_message_size = 36700160;
-  uint32_t max_recipients = 1000;  // of a message
-  uint32_t max_messages = 100;     // of a session
-};
-
-// Asked.  Each is answered by one Resume() with its question.
-struct SenderAsked {
-  uint64_t question = 0;
-  ReversePath path;
-};
-// Several may be open at once: pipelined recipients cost one round trip.
-struct RecipientAsked {
-  uint64_t question = 0;
-  ForwardPath path;
-};
-// A message is about to come.  To be answered with replies::StartMail() or a
-// refusal, for BDAT too (which has no such reply: it is not sent then).
-struct MessageStarts {
-  uint64_t question = 0;
-};
-// All of the message was read.
-struct MessageEnds {
-  uint64_t question = 0;
-};
-// Told.
-struct Greeted {};       // HELO or EHLO: see helo() and extended()
-struct MessageBytes {};  // call ReadMessage()
-// The transaction is over: forget sender, recipients, what there is of a
-// message.  Told once more than needed at times.
-struct TransactionReset {};
-struct CommandFailed {  // a reply of class 4 or 5, to be logged
-  std::string command;
-  std::string result;
-};
-struct BadInput {  // the session ends for it
-  std::string result;
-};
-struct SessionClosed {};  // by us: send the output, then close
-
-using SmtpServerEvent =
-    std::variant<SenderAsked, RecipientAsked, MessageStarts, MessageEnds,
-                 Greeted, MessageBytes, TransactionReset, CommandFailed,
-                 BadInput, SessionClosed>;
-
 // Limits of the session itself.
 inline constexpr size_t kMaxCommandBytes = 2047;  // without the line end
+// A client's line inside an AUTH exchange (RFC 4954 section 4.5).
+inline constexpr size_t kMaxAuthLineBytes = 12288;
 inline constexpr size_t kMaxKeptInput = 64 << 10;
 inline constexpr size_t kMaxPendingOutput = 16 << 10;
 inline constexpr size_t kMaxOpenRecipients = 128;
+
+// Two lines of EHLO: the attributes of XCLIENT and XFORWARD.
+std::string XclientOffer();
 
 class SmtpServerSession {
  public:
@@ -86,6 +43,15 @@ class SmtpServerSession {
   // "192.0.2.1", "[2001:db8::1]" or "local".
   SmtpServerSession(const SmtpServerOptions* options,
                     std::string client_address);
+
+  // The name this session goes by (`hostnames`).  Before Greet().
+  void SetName(std::string name) { name_ = std::move(name); }
+  // The client's real address (PROXY, XCLIENT), as for the constructor.
+  void SetClientAddress(std::string address) {
+    client_address_ = std::move(address);
+  }
+  // This client may say XCLIENT and XFORWARD.  Before Greet().
+  void OfferXclient(bool offer) { xclient_offered_ = offer; }
 
   // Says the banner.  First.
   void Greet();
@@ -107,8 +73,17 @@ class SmtpServerSession {
   // 421 ends the session.
   void Resume(uint64_t question, Reply reply);
 
+  // Answers AuthAsked; `text` as AuthAnswerKind says.
+  void ResumeAuth(uint64_t question, AuthAnswerKind kind,
+                  absl::string_view text = {});
+
+  // The handshake that StartTlsAsked asked for is done: what comes now is from
+  // inside TLS, and nothing is left of what the client said before.
+  void OnTlsStarted();
+
   // Takes at most `limit` bytes of input and appends what they are, as stored
-  // text (LF line ends), to `*out`.  After MessageBytes.
+  // text, to `*out`: lines end with LF; what is behind the header of a
+  // message with BODY=BINARYMIME is as the client sent it.  After MessageBytes.
   void ReadMessage(size_t limit, std::string* out);
 
   // The owner cannot take the message: its rest is read and dropped, and
@@ -124,6 +99,15 @@ class SmtpServerSession {
 
   const std::string& helo() const { return helo_; }
   bool extended() const { return extended_; }  // EHLO, not HELO
+  const std::string& name() const {
+    return name_.empty() ? options_->name : name_;
+  }
+  bool tls() const { return tls_; }
+  bool authenticated() const { return authenticated_; }
+  // By whom; empty on the local socket.
+  const std::string& username() const { return username_; }
+  // Whether an AUTH exchange is open that has had a first step.
+  bool in_auth() const { return auth_.has_value() && auth_->begun; }
   // Between the start of a message and the reply to it.
   bool InMessage() const;
   bool closed() const { return state_ == State::kClosed; }
@@ -142,6 +126,10 @@ class SmtpServerSession {
     kBetweenChunks,  // after a BDAT that was not the last
     kSkippingChunk,  // the octets of a BDAT that is refused
     kEnding,         // waits for the owner
+    kTlsAsked,       // waits for the owner's handshake
+    kAuthLine,       // the next line is one of an AUTH exchange
+    kAuthAsked,      // waits for the owner
+    kXclientAsked,   // waits for the owner
     kClosed,
   };
 
@@ -151,6 +139,27 @@ class SmtpServerSession {
     bool chunked = false;
     std::optional<Reply> refusal;  // by the owner
     bool dropped = false;          // the owner was told to forget it
+  };
+  // What MAIL has said that the session itself must know.
+  struct Transaction {
+    uint32_t accepted_recipients = 0;
+    bool binary = false;                  // BODY=BINARYMIME
+    bool smtputf8 = false;                // SMTPUTF8
+    std::optional<int> lowered_priority;  // to what MT-PRIORITY was lowered
+  };
+  // An AUTH exchange.
+  struct Auth {
+    enum class Expects : uint8_t { kPlain, kLoginUser, kLoginPassword, kScram };
+    Expects expects = Expects::kPlain;
+    bool begun = false;  // the owner was asked a first time
+    std::string user;    // LOGIN
+  };
+  struct Line {
+    enum class Kind : uint8_t { kNone, kTooLong, kComplete };
+    Kind kind = Kind::kNone;
+    absl::string_view text;  // without line end; still to be consumed
+    size_t bytes = 0;        // with line end
+    bool bare_lf = false;    // ended so
   };
   struct Chunk {
     uint64_t size = 0;
@@ -171,12 +180,14 @@ class SmtpServerSession {
     absl::string_view verb;
     bool has_argument = false;
     absl::string_view argument;
+    bool bare_lf = false;
   };
   struct VerbRule;
   static const VerbRule* FindVerb(absl::string_view verb);
   static Command SplitCommand(absl::string_view line);
 
   bool Step();
+  Line PeekLine(size_t limit) const;
   bool StepCommand();
   bool StepMessage();
   bool StepSkipping();
@@ -195,8 +206,27 @@ class SmtpServerSession {
   void OnVrfy(const Command& command);
   void OnQuit(const Command& command);
   void OnWiz(const Command& command);
-  void OnNotOffered(const Command& command);
+  void OnStartTls(const Command& command);
+  void OnAuth(const Command& command);
+  void OnXclient(const Command& command);
+  void OnXforward(const Command& command);
   void OnOtherProtocol(const Command& command);
+
+  SmtpExtensions Offered() const;
+  ParameterRules Rules() const;
+  std::string EhloText() const;
+  std::string AuthMechanisms() const;
+  std::optional<Reply> LimitReached() const;
+
+  bool StepAuth();
+  void BeginAuth(Auth::Expects expects, absl::string_view initial);
+  void TakeAuthResponse(absl::string_view encoded);
+  void AskAuth(const char* mechanism, std::string response);
+  void ChallengeAuth(absl::string_view text);
+  void EndAuth(const Reply& reply);
+  void OnXattributes(const Command& command, bool forward);
+  void ResumeXclient(Reply reply);
+  void TakeXattributes(const XclientAsked& asked);
 
   void StartMessage(const Command& command, DataDecoder::Framing framing);
   void SkipChunk(Reply refusal, State next);
@@ -204,29 +234,52 @@ class SmtpServerSession {
   void EndMessage();
   void EndTransaction();
   void ResumeRecipient(uint64_t question, Reply reply);
+  void ResumeSender(Reply reply);
   void ResumeStart(Reply reply);
+  void ResumeEnd(Reply reply);
   void DropMessageIfRefused();
   std::optional<Reply> MessageRefusal() const;
 
+  uint64_t Ask(State state);
   void Answer(const Reply& reply, absl::string_view command);
+  void AnswerRecipient(const Reply& reply, absl::string_view command);
+  void Say(const Reply& reply, absl::string_view command);
+  void CountError(uint32_t* count, uint32_t limit);
   void CloseForBadInput(const Reply& reply);
   void Finish();
   void Consume(size_t bytes);
   bool ReadsCommands() const;
-  PathOptions path_options() const { return {options_->name, options_->dsn}; }
 
   const SmtpServerOptions* options_;
   std::string client_address_;
   State state_ = State::kUnidentified;
   bool extended_ = false;
   std::string helo_;
-  uint32_t accepted_recipients_ = 0;
+  std::string name_;  // empty: that of the options
+  bool xclient_offered_ = false;
+  bool tls_ = false;
+  bool authenticated_ = false;
+  std::string username_;
+  bool hide_command_ = false;  // the next may be a password
+
   uint32_t messages_ = 0;
+  uint32_t errors_ = 0;
+  uint32_t bad_recipients_ = 0;
+  uint32_t commands_ = 0;
+  uint32_t auth_failures_ = 0;
+
   uint64_t last_question_ = 0;
+  uint64_t asked_ = 0;   // the question that the state waits for
+  uint64_t pause_ = 0;   // the question of PauseAsked, while it is open
   std::string command_;  // whose answer is still to come, for the log
   std::vector<PendingReply> recipients_;  // open questions, in order
+  Transaction transaction_;
   std::optional<Message> message_;
   Chunk chunk_;
+  std::optional<Auth> auth_;
+  // To be applied when it is answered, and the state until then.
+  std::unique_ptr<XclientAsked> xclient_;
+  State before_xclient_ = State::kUnidentified;
 
   std::vector<SmtpServerEvent> events_;
   size_t next_event_ = 0;

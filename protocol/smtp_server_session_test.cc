@@ -24,6 +24,8 @@ SmtpServerOptions Options() {
   options.max_message_size = 1000;
   options.max_recipients = 3;
   options.max_messages = 3;
+  options.max_errors = 0;
+  options.bare_lf_commands = true;
   return options;
 }
 
@@ -60,6 +62,11 @@ class TestSession {
   bool hold_recipients = false;
   std::vector<RecipientAsked> held;
   std::function<void()> on_message_bytes;
+  std::vector<AuthAsked> auth;
+  std::vector<XclientAsked> xclient;
+  std::vector<uint64_t> pauses;
+  int tls_asked = 0;
+  int auth_cancelled = 0;
 
   void Pump() {
     do {
@@ -121,6 +128,11 @@ class TestSession {
   void On(CommandFailed& failed) {
     failed_.push_back(absl::StrCat(failed.command, " -> ", failed.result));
   }
+  void On(AuthAsked& asked) { auth.push_back(std::move(asked)); }
+  void On(XclientAsked& asked) { xclient.push_back(std::move(asked)); }
+  void On(PauseAsked& asked) { pauses.push_back(asked.question); }
+  void On(StartTlsAsked&) { ++tls_asked; }
+  void On(AuthCancelled&) { ++auth_cancelled; }
   void On(BadInput& bad) { bad_input_ = bad.result; }
   void On(SessionClosed&) { closed_ = true; }
 
@@ -472,7 +484,7 @@ TEST(SmtpServerSessionTest, ParametersOfARecipientStayWithIt) {
 
 TEST(SmtpServerSessionTest, WithoutDsnItIsNotOffered) {
   SmtpServerOptions options = Options();
-  options.dsn = false;
+  options.extensions.dsn = false;
   TestSession client(options);
   client.Send("EHLO x\r\n");
   EXPECT_FALSE(absl::StrContains(client.TakeSent(), "DSN"));
