@@ -1,5 +1,6 @@
 #include "config/expansion_items.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -84,6 +85,18 @@ std::optional<ExpansionItem> Classify(absl::string_view text) {
   return std::nullopt;
 }
 
+// Appends what of the line counts; true if the next one continues it.
+bool AppendForwardLine(absl::string_view line, std::string* out) {
+  bool escaped = false;
+  for (const char c : line) {
+    if (c == '#' && !escaped) return false;
+    escaped = c == '\\' && !escaped;
+    out->push_back(c);
+  }
+  if (escaped) out->pop_back();
+  return escaped;
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<ExpansionItem>> ParseExpansionItems(
@@ -127,6 +140,27 @@ absl::StatusOr<std::vector<ExpansionItem>> ParseExpansionItems(
   if (quote != '\0') return absl::InvalidArgumentError("unbalanced quotes");
   if (!finish()) return absl::InvalidArgumentError("not an item");
   return items;
+}
+
+absl::StatusOr<std::vector<ExpansionItem>> ParseForward(
+    absl::string_view contents) {
+  std::vector<ExpansionItem> all;
+  std::string line;
+  while (!contents.empty()) {
+    const size_t end = std::min(contents.find('\n'), contents.size());
+    const bool continued = AppendForwardLine(contents.substr(0, end), &line);
+    contents.remove_prefix(std::min(end + 1, contents.size()));
+    if (continued && !contents.empty()) continue;
+    absl::StatusOr<std::vector<ExpansionItem>> items =
+        ParseExpansionItems(line);
+    if (!items.ok()) return items.status();
+    for (ExpansionItem& item : *items) {
+      if (item.kind == ExpansionItem::Kind::kInclude) continue;
+      all.push_back(std::move(item));
+    }
+    line.clear();
+  }
+  return all;
 }
 
 }  // namespace holdfast

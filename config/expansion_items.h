@@ -1,5 +1,6 @@
-// What stands to the right of a name in an aliases file, and on the lines of a
-// file that it includes (aliases(5); reference part 1, section 3.5).
+// What stands to the right of a name in an aliases file, on the lines of a file
+// that it includes, and in ~/.forward (aliases(5), forward(5); reference part
+// 1, sections 3.5 and 3.6).
 #ifndef HOLDFAST_CONFIG_EXPANSION_ITEMS_H_
 #define HOLDFAST_CONFIG_EXPANSION_ITEMS_H_
 
@@ -37,6 +38,12 @@ struct ExpansionItem {
 // has is refused; the reference would take its user part for a local user.
 absl::StatusOr<std::vector<ExpansionItem>> ParseExpansionItems(
     absl::string_view line);
+
+// The items of a ~/.forward.  '#' begins a comment wherever it stands unless a
+// backslash is before it; a backslash at its end continues a line; includes are
+// ignored.  kInvalidArgument: one of the lines is no list of items.
+absl::StatusOr<std::vector<ExpansionItem>> ParseForward(
+    absl::string_view contents);
 
 }  // namespace holdfast
 

@@ -70,5 +70,31 @@ TEST(ExpansionItems, Unparsable) {
           .ok());
 }
 
+std::string Forward(const std::string& contents) {
+  const auto items = ParseForward(contents);
+  if (!items.ok()) return "error";
+  std::string text;
+  for (const ExpansionItem& item : *items) text += "[" + item.text + "]";
+  return text;
+}
+
+TEST(ParseForward, Lines) {
+  EXPECT_EQ(Forward(""), "");
+  EXPECT_EQ(Forward("\n\n  \n# nothing\n"), "");
+  EXPECT_EQ(Forward("joe\njim@example.org , /tmp/x\n\\bob"),
+            "[joe][jim@example.org][/tmp/x][bob]");
+  EXPECT_EQ(Forward("joe\r\njim\r\n"), "[joe][jim]");
+  EXPECT_EQ(Forward("joe # the elder\n#jim\nbob#\n"), "[joe][bob]");
+  EXPECT_EQ(Forward("\"|/bin/x \\# y\"\n"), "[|/bin/x # y]");
+  EXPECT_EQ(Forward("joe, \\\n  jim\nbob\\"), "[joe][jim][bob]");
+  EXPECT_EQ(Forward(":include:/etc/passwd\ninclude:/x, joe\n"), "[joe]");
+}
+
+TEST(ParseForward, Errors) {
+  EXPECT_EQ(Forward("joe\nno such thing\n"), "error");
+  EXPECT_EQ(Forward("\"|x # y\"\n"), "error");
+  EXPECT_EQ(Forward("joe, \\\n" + std::string(2048, 'x')), "error");
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -1,6 +1,8 @@
 #include "config/ruleset.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace holdfast {
 namespace {
@@ -109,40 +111,152 @@ Verdict MatchesKey(const std::optional<Criterion>& criterion,
                 criterion->negated);
 }
 
+// A table that was written inside the rule is shown by what it holds.
+constexpr size_t kMaxShownEntries = 4;
+
+std::string TableText(const Table& table) {
+  const bool inline_list = absl::StartsWith(table.name(), "<dynamic:");
+  if (!inline_list || table.entries().size() > kMaxShownEntries) {
+    const std::string& name = table.name();
+    return absl::StartsWith(name, "<") ? name : absl::StrCat("<", name, ">");
+  }
+  std::vector<std::string> shown;
+  for (const auto& [key, value] : table.entries()) {
+    shown.push_back(value.empty() ? absl::StrCat("\"", key, "\"")
+                                  : absl::StrCat("\"", key, "\" = ..."));
+  }
+  if (shown.size() == 1 && table.kind() == Table::Kind::kList) return shown[0];
+  return absl::StrCat("{ ", absl::StrJoin(shown, ", "), " }");
+}
+
+std::string CriterionText(absl::string_view word, bool negated,
+                          const Criterion& criterion) {
+  return absl::StrCat(negated ? "! " : "", word,
+                      criterion.regex ? " regex" : "",
+                      criterion.table == nullptr
+                          ? ""
+                          : absl::StrCat(" ", TableText(*criterion.table)));
+}
+
+std::string OptionalText(absl::string_view word,
+                         const std::optional<Criterion>& criterion) {
+  return CriterionText(word, criterion->negated, *criterion);
+}
+
+std::string FromText(const Rule& rule) {
+  const char* words[] = {"from local", "from any", "from socket", "from src",
+                         "from rdns"};
+  return CriterionText(words[static_cast<int>(rule.from)], rule.from_negated,
+                       rule.from_table);
+}
+
+std::string ForText(const Rule& rule) {
+  const char* words[] = {"for local", "for any", "for domain"};
+  return CriterionText(words[static_cast<int>(rule.for_)], rule.for_negated,
+                       rule.for_table);
+}
+
+std::string FromKey(const Rule& rule, const MailSubject& subject) {
+  if (subject.internal) return std::string(kLocalSocket);
+  return rule.from == Rule::From::kRdns ? subject.rdns : subject.sockaddr;
+}
+
+// One group of criteria: whether the rule has it, what it says, what it is
+// compared with, and the comparison.
+struct Group {
+  bool (*stated)(const Rule&);
+  std::string (*text)(const Rule&);
+  std::string (*key)(const Rule&, const MailSubject&);
+  Verdict (*matches)(const Config&, const Rule&, const MailSubject&);
+};
+
 // In the reference's order, since an error ends the search.
+constexpr Group kGroups[] = {
+    {[](const Rule& r) { return r.tag.has_value(); },
+     [](const Rule& r) { return OptionalText("tag", r.tag); },
+     [](const Rule&, const MailSubject& s) { return s.tag; },
+     [](const Config&, const Rule& r, const MailSubject& s) {
+       return MatchesKey(r.tag, TableService::kString, s.tag, s);
+     }},
+    {[](const Rule&) { return true; }, FromText, FromKey, MatchesFrom},
+    {[](const Rule&) { return true; }, ForText,
+     [](const Rule&, const MailSubject& s) { return s.dest.domain; },
+     MatchesFor},
+    {[](const Rule& r) { return r.helo.has_value(); },
+     [](const Rule& r) { return OptionalText("helo", r.helo); },
+     [](const Rule&, const MailSubject& s) { return s.helo; },
+     [](const Config&, const Rule& r, const MailSubject& s) {
+       return MatchesKey(r.helo, TableService::kDomain, s.helo, s);
+     }},
+    {[](const Rule& r) { return r.auth.has_value(); },
+     [](const Rule& r) { return OptionalText("auth", r.auth); },
+     [](const Rule&, const MailSubject& s) {
+       return s.authenticated ? s.username : "";
+     },
+     [](const Config&, const Rule& r, const MailSubject& s) {
+       return MatchesAuth(*r.auth, s);
+     }},
+    {[](const Rule& r) { return r.tls.has_value(); },
+     [](const Rule& r) { return OptionalText("tls", r.tls); },
+     [](const Rule&, const MailSubject&) { return std::string(); },
+     [](const Config&, const Rule& r, const MailSubject& s) {
+       return Verdict(s.tls != r.tls->negated);
+     }},
+    {[](const Rule& r) { return r.mail_from.has_value(); },
+     [](const Rule& r) { return OptionalText("mail-from", r.mail_from); },
+     [](const Rule&, const MailSubject& s) { return s.sender.ToString(); },
+     [](const Config&, const Rule& r, const MailSubject& s) {
+       return MatchesKey(r.mail_from, TableService::kMailaddr,
+                         s.sender.ToString(), s);
+     }},
+    {[](const Rule& r) { return r.rcpt_to.has_value(); },
+     [](const Rule& r) { return OptionalText("rcpt-to", r.rcpt_to); },
+     [](const Rule&, const MailSubject& s) { return s.dest.ToString(); },
+     [](const Config&, const Rule& r, const MailSubject& s) {
+       return MatchesKey(r.rcpt_to, TableService::kMailaddr, s.dest.ToString(),
+                         s);
+     }},
+};
+
 Verdict MatchesRule(const Config& config, const Rule& rule,
-                    const MailSubject& subject) {
-  Verdict verdict =
-      MatchesKey(rule.tag, TableService::kString, subject.tag, subject);
-  if (!verdict.ok() || !*verdict) return verdict;
-  verdict = MatchesFrom(config, rule, subject);
-  if (!verdict.ok() || !*verdict) return verdict;
-  verdict = MatchesFor(config, rule, subject);
-  if (!verdict.ok() || !*verdict) return verdict;
-  verdict = MatchesKey(rule.helo, TableService::kDomain, subject.helo, subject);
-  if (!verdict.ok() || !*verdict) return verdict;
-  if (rule.auth) {
-    verdict = MatchesAuth(*rule.auth, subject);
+                    const MailSubject& subject, RuleTrace* trace) {
+  for (const Group& group : kGroups) {
+    if (!group.stated(rule)) continue;
+    const Verdict verdict = group.matches(config, rule, subject);
+    if (trace != nullptr) {
+      trace->criteria.push_back(
+          {group.text(rule), group.key(rule, subject), verdict});
+    }
     if (!verdict.ok() || !*verdict) return verdict;
   }
-  if (rule.tls && subject.tls == rule.tls->negated) return false;
-  verdict = MatchesKey(rule.mail_from, TableService::kMailaddr,
-                       subject.sender.ToString(), subject);
-  if (!verdict.ok() || !*verdict) return verdict;
-  return MatchesKey(rule.rcpt_to, TableService::kMailaddr,
-                    subject.dest.ToString(), subject);
+  return true;
 }
 
 }  // namespace
 
 absl::StatusOr<const Rule*> FirstMatch(const Config& config,
-                                       const MailSubject& subject) {
+                                       const MailSubject& subject,
+                                       std::vector<RuleTrace>* trace) {
   for (const Rule& rule : config.rules) {
-    const Verdict verdict = MatchesRule(config, rule, subject);
+    RuleTrace* of_rule = nullptr;
+    if (trace != nullptr) {
+      of_rule = &trace->emplace_back();
+      of_rule->rule = &rule;
+    }
+    const Verdict verdict = MatchesRule(config, rule, subject, of_rule);
     if (!verdict.ok()) return verdict.status();
     if (*verdict) return &rule;
   }
   return nullptr;
+}
+
+std::string RuleText(const Rule& rule) {
+  std::string text = "match";
+  for (const Group& group : kGroups) {
+    if (group.stated(rule)) absl::StrAppend(&text, " ", group.text(rule));
+  }
+  if (rule.reject) return absl::StrCat(text, " reject");
+  return absl::StrCat(text, " action \"", rule.action, "\"");
 }
 
 }  // namespace holdfast

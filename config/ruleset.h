@@ -4,6 +4,7 @@
 #define HOLDFAST_CONFIG_RULESET_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "config/config.h"
@@ -26,11 +27,35 @@ struct MailSubject {
   char sub_addr_delim = '+';
 };
 
+// How one criterion was answered.
+struct CriterionTrace {
+  std::string criterion;  // "! from src <internals>"
+  std::string key;        // what was looked for; may be empty
+  absl::StatusOr<bool> answer = false;
+};
+
+// The criteria of a rule up to the first that did not say yes.
+struct RuleTrace {
+  const Rule* rule = nullptr;
+  std::vector<CriterionTrace> criteria;
+
+  bool Matched() const {
+    return !criteria.empty() && criteria.back().answer.ok() &&
+           *criteria.back().answer;
+  }
+};
+
 // The first rule whose criteria all say yes; null if there is none.  An error
 // of a table ends the search (a later rule must not win because a table could
-// not be read).  Dynamic tables are kUnavailable here.
+// not be read).  Dynamic tables that only `lookup` can ask are kUnavailable
+// here.  `trace` may be null; else it hears of each rule that was looked at.
 absl::StatusOr<const Rule*> FirstMatch(const Config& config,
-                                       const MailSubject& subject);
+                                       const MailSubject& subject,
+                                       std::vector<RuleTrace>* trace = nullptr);
+
+// "match from local for domain <domains> action "out"": the rule with its
+// defaults; of a table without a name, what is in it.
+std::string RuleText(const Rule& rule);
 
 }  // namespace holdfast
 

@@ -215,5 +215,67 @@ TEST(Ruleset, AnErrorEndsTheSearch) {
   EXPECT_TRUE(absl::IsInvalidArgument(FirstMatch(*config, subject).status()));
 }
 
+// One line for each criterion that was looked at.
+std::string Trace(const std::string& rules, const MailSubject& subject) {
+  const auto config = Parse(rules);
+  if (config == nullptr) return "";
+  std::vector<RuleTrace> trace;
+  (void)FirstMatch(*config, subject, &trace);
+  std::string text;
+  for (const RuleTrace& rule : trace) {
+    absl::StrAppend(&text, RuleText(*rule.rule), "\n");
+    for (const CriterionTrace& c : rule.criteria) {
+      absl::StrAppend(&text, "  ",
+                      !c.answer.ok() ? "error"
+                      : *c.answer    ? "yes"
+                                     : "no",
+                      " ", c.criterion, " [", c.key, "]\n");
+    }
+    EXPECT_EQ(rule.Matched(), &rule == &trace.back() &&
+                                  rule.criteria.back().answer.ok() &&
+                                  *rule.criteria.back().answer);
+  }
+  return text;
+}
+
+TEST(Ruleset, ATraceSaysWhy) {
+  EXPECT_EQ(Trace("match tag \"other\" for any reject\n"
+                  "match action yes\n"
+                  "match ! from src { 10.0.0.0/8, 192.0.2.1 } ! for domain "
+                  "regex \"^x\" helo \"*.example.net\" ! auth ! tls mail-from "
+                  "\"@sender.test\" rcpt-to jim action yes\n"
+                  "match from any for any reject\n",
+                  Subject()),
+            "match tag \"other\" from local for any reject\n"
+            "  no tag \"other\" [Tag]\n"
+            "match from local for local action \"yes\"\n"
+            "  no from local [203.0.113.9]\n"
+            "match ! from src { \"10.0.0.0/8\", \"192.0.2.1\" } ! for domain "
+            "regex \"^x\" helo \"*.example.net\" ! auth ! tls mail-from "
+            "\"@sender.test\" rcpt-to \"jim\" action \"yes\"\n"
+            "  yes ! from src { \"10.0.0.0/8\", \"192.0.2.1\" } [203.0.113.9]\n"
+            "  yes ! for domain regex \"^x\" [dest.test]\n"
+            "  yes helo \"*.example.net\" [Client.Example.NET]\n"
+            "  yes ! auth []\n"
+            "  yes ! tls []\n"
+            "  yes mail-from \"@sender.test\" [joe@sender.test]\n"
+            "  yes rcpt-to \"jim\" [jim@dest.test]\n");
+}
+
+TEST(Ruleset, ATraceEndsWithAnError) {
+  MailSubject subject = Subject();
+  subject.internal = true;
+  subject.helo = std::string(1024, 'x');
+  EXPECT_EQ(Trace("table hosts { a, b }\n"
+                  "match for any helo <hosts> action yes\n"
+                  "match for any action yes\n",
+                  subject),
+            "match from local for any helo <hosts> action \"yes\"\n"
+            "  yes from local [local]\n"
+            "  yes for any [dest.test]\n"
+            "  error helo <hosts> [" +
+                subject.helo + "]\n");
+}
+
 }  // namespace
 }  // namespace holdfast
