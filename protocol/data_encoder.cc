@@ -48,4 +48,19 @@ void DataEncoder::Finish(std::string* out) {
   line_start_ = true;
 }
 
+void BinaryEncoder::Append(absl::string_view text, std::string* out) {
+  size_t at = 0;
+  for (; in_header_ && at < text.size(); ++at) {
+    if (text[at] != '\n') {
+      out->push_back(text[at]);
+      line_empty_ = false;
+      continue;
+    }
+    out->append("\r\n", 2);
+    if (line_empty_) in_header_ = false;
+    line_empty_ = true;
+  }
+  out->append(text.data() + at, text.size() - at);
+}
+
 }  // namespace holdfast

@@ -25,6 +25,17 @@ class DataEncoder {
   bool pending_cr_ = false;  // the last byte was a CR; what follows decides
 };
 
+// The message of BODY=BINARYMIME for BDAT (RFC 3030): the lines of its header
+// get CRLF, what is behind it goes as it is.
+class BinaryEncoder {
+ public:
+  void Append(absl::string_view text, std::string* out);
+
+ private:
+  bool in_header_ = true;
+  bool line_empty_ = true;  // so far
+};
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_PROTOCOL_DATA_ENCODER_H_

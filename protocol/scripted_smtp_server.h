@@ -21,15 +21,17 @@ class ScriptedSmtpServer {
   struct Message {
     std::string sender;                   // the whole MAIL command
     std::vector<std::string> recipients;  // accepted; whole RCPT commands
-    std::string text;                     // as on the wire, without the dot
+    // As on the wire, without the dot and without the lines of BDAT.
+    std::string text;
+    std::vector<size_t> chunks;  // sizes of its BDATs
   };
 
   // Behind the greeting line of EHLO.
   std::vector<std::string> extensions = {"PIPELINING", "8BITMIME", "DSN"};
   // What to answer to the first, second, ... of a kind; after those: yes.
   // Kinds: "banner", "EHLO", "LHLO", "HELO", "MAIL", "RCPT", "DATA", "dot",
-  // "RSET", "QUIT", and "RCPT TO:<a@b>" for one recipient.  Replies may have
-  // several lines, and need no line end.
+  // "RSET", "QUIT", "BDAT" (the last, too), and "RCPT TO:<a@b>" for one
+  // recipient.  Replies may have several lines, and need no line end.
   std::map<std::string, std::deque<std::string>> answers;
   // If set: answered as soon as the first line of a message is in.
   std::string early_answer;
@@ -48,9 +50,12 @@ class ScriptedSmtpServer {
   void Say(const std::string& kind, const std::string& yes);
   void Command(const std::string& line);
   void DataLine(const std::string& line);
+  bool Chunk();
 
   std::string in_, out_;
   bool closed_ = false, silent_ = false, data_ = false;
+  size_t chunk_left_ = 0;  // of a BDAT
+  bool in_chunk_ = false, last_chunk_ = false;
   std::string last_said_;
   std::vector<std::string> commands_;
   Message message_;

@@ -12,6 +12,8 @@ constexpr char kTooMuchData[] = "Remote host sent too much data";
 constexpr char kTooManyErrors[] =
     "Too many consecutive errors, closing connection";
 constexpr int kClosing = 421;  // RFC 5321 section 3.8: may answer anything
+// So much of a binary message makes a BDAT.
+constexpr size_t kChunkBytes = 64 << 10;
 
 // First digit 2: done; 5: never; everything else: not now.
 SmtpResult ResultOf(const SmtpReply& reply) {
@@ -82,8 +84,9 @@ void SmtpClientSession::Send(Command command, size_t recipient) {
       out_.append("QUIT\r\n");
       break;
     case Command::kConnect:
+    case Command::kChunk:
     case Command::kFinal:
-      break;  // no commands
+      break;  // no commands, or written with what they carry
   }
   expected_.push_back({command, recipient});
 }
@@ -93,7 +96,15 @@ void SmtpClientSession::SendNext(Command done, size_t recipient) {
   if (done == Command::kRset) return Send(Command::kMail);
   const size_t next = NextUndecided(done == Command::kMail ? 0 : recipient + 1);
   if (next < standings_.size()) return Send(Command::kRcpt, next);
+  if (transaction_.binary()) return OnEnvelopeSent();
   if (accepted_ > 0) return Send(Command::kData);
+  needs_rset_ = true;
+  TransactionDone();
+}
+
+// All RCPTs of a binary message are answered: there is no DATA.
+void SmtpClientSession::OnEnvelopeSent() {
+  if (accepted_ > 0) return BeginBody();
   needs_rset_ = true;
   TransactionDone();
 }
@@ -110,6 +121,10 @@ bool SmtpClientSession::Begin(SmtpTransaction transaction) {
   accepted_ = 0;
   mail_answered_ = false;
   encoder_ = DataEncoder();
+  binary_encoder_ = BinaryEncoder();
+  chunk_.clear();
+  last_given_ = false;
+  open_chunks_ = 0;
   if (RefusedLocally()) return false;
   state_ = State::kEnvelope;
   const bool rset = std::exchange(needs_rset_, false);
@@ -120,7 +135,7 @@ bool SmtpClientSession::Begin(SmtpTransaction transaction) {
   for (size_t i = NextUndecided(0); i < standings_.size();
        i = NextUndecided(i + 1))
     Send(Command::kRcpt, i);
-  Send(Command::kData);
+  if (!transaction_.binary()) Send(Command::kData);
   return true;
 }
 
@@ -132,23 +147,54 @@ bool SmtpClientSession::RefusedLocally() {
     DecideRest({never, {5, 34}, "message too large for peer"});
   if (!IsSafePath(transaction_.sender))
     DecideRest({never, {5, 17}, "Invalid sender address"});
+  auto obstacle = ObstacleOf(transaction_, extensions_, options_.tls_verified);
+  if (!obstacle) obstacle = ObstacleOf(transaction_.sender, extensions_);
+  if (obstacle) DecideRest({never, obstacle->status, obstacle->text});
   for (size_t i = 0; i < standings_.size(); ++i) {
     const std::string& path = transaction_.recipients[i].path;
-    if (standings_[i] == Standing::kUndecided &&
-        (path.empty() || !IsSafePath(path)))
+    if (standings_[i] != Standing::kUndecided) continue;
+    if (path.empty() || !IsSafePath(path))
       Decide(i, {never, {5, 13}, "Invalid recipient address"});
+    else if (const auto unfit = ObstacleOf(path, extensions_))
+      Decide(i, {never, unfit->status, unfit->text});
   }
   return NextUndecided(0) == standings_.size();
 }
 
 void SmtpClientSession::AppendBody(absl::string_view text) {
-  if (state_ == State::kBody) encoder_.Append(text, &out_);
+  if (state_ != State::kBody) return;
+  if (!transaction_.binary()) return encoder_.Append(text, &out_);
+  binary_encoder_.Append(text, &chunk_);
+  SendChunks();
 }
 
 void SmtpClientSession::FinishBody() {
   if (state_ != State::kBody) return;
+  if (transaction_.binary()) {
+    last_given_ = true;
+    return SendChunks();
+  }
   encoder_.Finish(&out_);
   state_ = State::kFinal;
+}
+
+// What can go of a binary message.
+void SmtpClientSession::SendChunks() {
+  if (!last_given_ && chunk_.size() < kChunkBytes) return;
+  if (!extensions_.pipelining && open_chunks_ > 0) return;
+  absl::StrAppend(&out_, "BDAT ", chunk_.size(), last_given_ ? " LAST" : "",
+                  "\r\n", chunk_);
+  chunk_.clear();
+  if (!last_given_) {
+    ++open_chunks_;
+    return Send(Command::kChunk);
+  }
+  state_ = State::kFinal;
+  for (size_t i = 0; i < standings_.size(); ++i) {
+    if (standings_[i] != Standing::kAccepted) continue;
+    Send(Command::kFinal, i);
+    if (!options_.lmtp) break;  // one reply for all
+  }
 }
 
 void SmtpClientSession::Quit() {
@@ -190,6 +236,8 @@ void SmtpClientSession::Answered(const Expected& to, const SmtpReply& reply) {
       return OnRcpt(to.recipient, reply);
     case Command::kData:
       return OnData(reply);
+    case Command::kChunk:
+      return OnChunk(reply);
     case Command::kFinal:
       return OnFinal(to, reply);
     case Command::kQuit:
@@ -230,7 +278,12 @@ void SmtpClientSession::OnMail(const SmtpReply& reply) {
 }
 
 void SmtpClientSession::OnRcpt(size_t recipient, const SmtpReply& reply) {
-  if (standings_[recipient] == Standing::kDone) return;  // MAIL was refused
+  const bool last = expected_.empty() && transaction_.binary() &&
+                    extensions_.pipelining && reply.code != kClosing;
+  if (standings_[recipient] == Standing::kDone) {  // MAIL was refused
+    if (last) OnEnvelopeSent();
+    return;
+  }
   if (reply.klass() == 2) {
     standings_[recipient] = Standing::kAccepted;
     ++accepted_;
@@ -239,6 +292,7 @@ void SmtpClientSession::OnRcpt(size_t recipient, const SmtpReply& reply) {
     Decide(recipient, ResultOf(reply));
     ++refused_;
   }
+  if (last) return OnEnvelopeSent();
   if (extensions_.pipelining || reply.code == kClosing) return;
   if (refused_ >= options_.max_refused) {
     DecideRest(Temporary(kTooManyErrors));
@@ -270,7 +324,6 @@ void SmtpClientSession::OnData(const SmtpReply& reply) {
     needs_rset_ = true;
     return TransactionDone();
   }
-  state_ = State::kBody;
   for (size_t i = 0; i < standings_.size(); ++i) {
     if (standings_[i] != Standing::kAccepted) continue;
     expected_.push_back({Command::kFinal, i});
@@ -278,7 +331,27 @@ void SmtpClientSession::OnData(const SmtpReply& reply) {
   }
   // A server may refuse before it has seen the end.
   live_ = expected_.size();
+  BeginBody();
+}
+
+void SmtpClientSession::BeginBody() {
+  state_ = State::kBody;
   events_->OnBodyWanted();
+}
+
+void SmtpClientSession::OnChunk(const SmtpReply& reply) {
+  --open_chunks_;
+  if (reply.code == kClosing) return;
+  if (reply.klass() != 2) {
+    // RFC 3030 section 2: the transaction has failed; what is on its way is
+    // answered all the same.
+    DecideRest(ResultOf(reply));
+    chunk_.clear();
+    state_ = State::kEnvelope;
+    needs_rset_ = true;
+  }
+  if (state_ == State::kBody) return SendChunks();
+  if (state_ == State::kEnvelope && expected_.empty()) TransactionDone();
 }
 
 void SmtpClientSession::OnFinal(const Expected& to, const SmtpReply& reply) {
@@ -286,6 +359,12 @@ void SmtpClientSession::OnFinal(const Expected& to, const SmtpReply& reply) {
   // Nobody takes over what he has not been sent: the dot is not out.
   if (state_ == State::kBody || !out_.empty()) {
     if (result.kind == SmtpResult::Kind::kOk) return End(kTooMuchData);
+    // In LMTP the others have their own answers (RFC 2033 section 4.2).
+    if (options_.lmtp) {
+      Decide(to.recipient, result);
+      --accepted_;
+      if (accepted_ > 0) return;
+    }
     // The rest of the message can't be taken back: the session is of no use.
     DecideRest(result);
     return End(result.text);

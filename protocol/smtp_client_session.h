@@ -7,6 +7,7 @@
 // Where the server offers PIPELINING, RSET, MAIL, all RCPT and DATA go
 // together; else one at a time.  Replies are matched with commands by order
 // only, and one that comes before its command was sent ends the session.
+// Binary messages go by BDAT instead of DATA (RFC 3030), all others by DATA.
 //
 // The owner keeps the time: when the server is silent for too long it calls
 // ConnectionLost("Connection timeout").
@@ -65,6 +66,8 @@ class SmtpClientSession {
     bool lmtp = false;
     // So many refused RCPTs in a row end the session.
     uint32_t max_refused = 25;
+    // The connection is protected by TLS and the server's name was verified.
+    bool tls_verified = false;
   };
 
   SmtpClientSession(Options options, Events* events);
@@ -84,7 +87,9 @@ class SmtpClientSession {
   [[nodiscard]] bool Begin(SmtpTransaction transaction);
   // The message, with LF line ends, in pieces; after OnBodyWanted().
   void AppendBody(absl::string_view text);
-  // The final dot.  From here on the server may have the message.
+  // The final dot, or the last BDAT.  From here on the server may have the
+  // message; for BDAT without PIPELINING from in_final() on.  May be called
+  // again.
   void FinishBody();
   // Only when ready, or while the greeting goes on.
   void Quit();
@@ -92,6 +97,8 @@ class SmtpClientSession {
   bool ready() const { return state_ == State::kReady; }
   // From OnBodyWanted() to FinishBody().
   bool in_body() const { return state_ == State::kBody; }
+  // Bytes that wait in here: of the message not more should be given then.
+  size_t backlog() const { return out_.size() + chunk_.size(); }
   // The final dot is out, the answer is not in.
   bool in_final() const { return state_ == State::kFinal; }
   bool over() const { return state_ == State::kOver; }
@@ -118,6 +125,7 @@ class SmtpClientSession {
     kMail,
     kRcpt,
     kData,
+    kChunk,  // BDAT, not the last
     kFinal,
     kQuit,
   };
@@ -137,6 +145,10 @@ class SmtpClientSession {
   void OnMail(const SmtpReply& reply);
   void OnRcpt(size_t recipient, const SmtpReply& reply);
   void OnData(const SmtpReply& reply);
+  void OnChunk(const SmtpReply& reply);
+  void OnEnvelopeSent();
+  void BeginBody();
+  void SendChunks();
   void OnFinal(const Expected& to, const SmtpReply& reply);
   void OnUnasked(const SmtpReply& reply);
   bool RefusedLocally();
@@ -163,6 +175,11 @@ class SmtpClientSession {
   size_t accepted_ = 0;  // recipients that are kAccepted
   bool mail_answered_ = false;
   DataEncoder encoder_;
+  // BDAT.
+  BinaryEncoder binary_encoder_;
+  std::string chunk_;        // not sent
+  bool last_given_ = false;  // chunk_ holds the end
+  size_t open_chunks_ = 0;   // sent, not answered
 
   // Of the session.
   bool served_ = false;      // a transaction has ended before

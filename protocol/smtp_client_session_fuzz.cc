@@ -13,7 +13,7 @@ using holdfast::SmtpClientSession;
 class Owner : public SmtpClientSession::Events {
  public:
   SmtpClientSession* session = nullptr;
-  bool dot = false, ended = false;
+  bool dot = false, ended = false, binary = false;
   int pending = 0;
 
   void OnReady() override {
@@ -22,6 +22,7 @@ class Owner : public SmtpClientSession::Events {
     holdfast::SmtpTransaction t;
     t.sender = "s@x";
     t.recipients = {{"a@x", 1, ""}, {"b@x", 0, "rfc822;b@x"}};
+    if (binary) t.flags = holdfast::kFlagBinaryMime;
     pending = 2;
     if (!session->Begin(t)) session->Quit();
   }
@@ -47,6 +48,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   SmtpClientSession session({"me.test", size > 0 && (data[0] & 1) != 0, 3},
                             &owner);
   owner.session = &session;
+  owner.binary = size > 0 && (data[0] & 2) != 0;
   absl::string_view bytes(reinterpret_cast<const char*>(data), size);
   while (!bytes.empty() && !session.over()) {
     // What the server says comes line by line.

@@ -383,8 +383,10 @@ void RelayRoom::OnIdle(RelaySession* session) {
 }
 
 void RelayRoom::OnRest(std::shared_ptr<BatchWork> work) {
-  if (work->stopped || !work->HasNext()) return;
-  if (stopping_ || queue_ == nullptr) return StopWork(work.get(), kKeepNone);
+  if (!work->stopped && !work->HasNext()) return;
+  // Of its last message, too, some may not have been begun.
+  if (work->stopped || stopping_ || queue_ == nullptr)
+    return StopWork(work.get(), kKeepNone);
   Assign(std::move(work));
 }
 

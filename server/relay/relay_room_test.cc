@@ -888,5 +888,140 @@ TEST_F(RelayRoomTest, ThousandsOfMessagesOverOneSession) {
   EXPECT_THAT(finished_, SizeIs(20));
 }
 
+// ---- what the sender asked for, and what the next hop offers
+
+TEST_F(RelayRoomTest, WishesAreToldToWhoeverUnderstandsThem) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->extensions = {"PIPELINING", "SMTPUTF8",    "8BITMIME",
+                     "DELIVERBY",  "MT-PRIORITY", "DSN"};
+  };
+  RelayBatch batch = Batch(1, {{"j\xc3\xb6rg@a.test"}});
+  BatchMessage& m = batch.messages[0];
+  m.priority = 4;
+  m.flags = kFlagSmtpUtf8 | kFlagDeliverByReturn;
+  m.deliver_by = loop_.Now() + absl::Seconds(120);
+  m.deliver_by_trace = true;
+  m.dsn_ret = DsnReturn::kHeaders;
+  m.dsn_envid = "QQ";
+  m.recipients[0].dsn_notify = kNotifyNever;
+  Give(batch);
+  EXPECT_EQ(server(0).commands()[1],
+            "MAIL FROM:<from@me.test> SMTPUTF8 MT-PRIORITY=4 BY=120;RT "
+            "RET=HDRS ENVID=QQ");
+  EXPECT_EQ(server(0).commands()[2],
+            "RCPT TO:<j\xc3\xb6rg@a.test> NOTIFY=NEVER");
+  EXPECT_TRUE(last_.peer_deliver_by);
+  EXPECT_TRUE(last_.peer_dsn);
+}
+
+TEST_F(RelayRoomTest, WhatMustNotGoInClearFails) {
+  Start();
+  RelayBatch batch = Batch(1, {{"a@a.test", "b@a.test"}, {"c@a.test"}});
+  batch.messages[0].flags = kFlagRequireTls;
+  Give(batch);
+  EXPECT_THAT(outcomes_,
+              UnorderedElementsAre("100 Perm REQUIRETLS support required",
+                                   "101 Perm REQUIRETLS support required",
+                                   "102 Ok 250 2.0.0 queued"));
+  EXPECT_EQ(batches_heard_[0].outcomes[0].status.subject(), 7);
+  EXPECT_EQ(batches_heard_[0].outcomes[0].status.detail(), 30);
+  EXPECT_EQ(server(0).messages().size(), 1u);
+  EXPECT_FALSE(last_.peer_deliver_by);
+}
+
+TEST_F(RelayRoomTest, MailForAnIdnDomainAsksDnsInAscii) {
+  Start();
+  Hosts("xn--bcher-kva.test", {"192.0.2.9"});
+  RelayBatch batch = Batch(1, {{"a@b\xc3\xbc"
+                                "cher.test"}});
+  batch.target.domain =
+      "b\xc3\xbc"
+      "cher.test";
+  Give(batch);
+  EXPECT_EQ(dialer_->connections.at(0)->address, "192.0.2.9");
+  EXPECT_THAT(Commands(0), HasSubstr("RCPT TO:<a@xn--bcher-kva.test>"));
+  RelayBatch bad = Batch(2, {{"a@\xff.test"}});
+  bad.target.domain = "\xff.test";
+  Give(bad);
+  EXPECT_EQ(outcomes_.back(), "200 Perm Malformed domain");
+}
+
+TEST_F(RelayRoomTest, LimitsOfTheHostAreKept) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->extensions = {"PIPELINING", "LIMITS RCPTMAX=2 MAILMAX=2"};
+  };
+  Give(Batch(1, {{"a@a.test", "b@a.test", "c@a.test", "d@a.test", "e@a.test"},
+                 {"f@a.test"}}));
+  EXPECT_THAT(outcomes_, SizeIs(6));
+  EXPECT_THAT(finished_, ElementsAre(1u));
+  ASSERT_EQ(connections(), 2u);
+  ASSERT_THAT(server(0).messages(), SizeIs(2));
+  EXPECT_THAT(server(0).messages()[0].recipients, SizeIs(2));
+  EXPECT_THAT(server(0).messages()[1].recipients, SizeIs(2));
+  EXPECT_EQ(server(0).commands().back(), "QUIT");
+  ASSERT_THAT(server(1).messages(), SizeIs(2));
+  EXPECT_THAT(server(1).messages()[0].recipients, SizeIs(1));
+}
+
+TEST_F(RelayRoomTest, DomainsOfATransactionMayBeLimited) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->extensions = {"PIPELINING", "LIMITS RCPTDOMAINMAX=1"};
+  };
+  Give(Batch(1, {{"a@a.test", "b@b.test", "c@A.test"}}));
+  ASSERT_THAT(server(0).messages(), SizeIs(2));
+  EXPECT_THAT(server(0).messages()[0].recipients,
+              ElementsAre("RCPT TO:<a@a.test>", "RCPT TO:<c@A.test>"));
+  EXPECT_THAT(outcomes_, SizeIs(3));
+}
+
+TEST_F(RelayRoomTest, ALimitedMessageIsNotForgottenWhenTheQueueDies) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->extensions = {"PIPELINING", "LIMITS RCPTMAX=1"};
+    s->answers["dot"] = {Server::kSilence};
+  };
+  Give(Batch(1, {{"a@a.test", "b@a.test"}}));
+  EXPECT_THAT(outcomes_, IsEmpty());
+  NewQueue();
+  Connection* c = dialer_->connections.at(0).get();
+  dialer_->Send(c, "250 2.0.0 queued\r\n");
+  loop_.RunReady();
+  EXPECT_THAT(outcomes_,
+              UnorderedElementsAre("100 Ok 250 2.0.0 queued", "101 Returned "));
+  EXPECT_THAT(finished_, ElementsAre(1u));
+}
+
+TEST_F(RelayRoomTest, ALargeBinaryMessageGoesInChunksAsItIs) {
+  for (const bool pipelining : {true, false}) {
+    Start();
+    dialer_->prepare = [&](size_t, Server* s) {
+      s->extensions = {"CHUNKING", "BINARYMIME"};
+      if (pipelining) s->extensions.push_back("PIPELINING");
+    };
+    std::string text = "Subject: x\n\n";
+    for (int i = 0; i < 600'000; ++i)
+      text.push_back(static_cast<char>(random_()));
+    BodyCompressor compressor;
+    chunks_ = compressor.Write(text);
+    CompressedBody body = compressor.Finish();
+    for (std::string& chunk : body.chunks) chunks_.push_back(std::move(chunk));
+    RelayBatch batch = Batch(1, {{"a@a.test"}});
+    batch.messages[0].flags = kFlagBinaryMime;
+    batch.messages[0].body = body.info;
+    batch.messages[0].stored.clear();
+    Give(batch);
+    ASSERT_THAT(server(0).messages(), SizeIs(1)) << pipelining;
+    EXPECT_TRUE(server(0).messages()[0].text ==
+                "Subject: x\r\n\r\n" + text.substr(12));
+    EXPECT_GT(server(0).messages()[0].chunks.size(), 1u);
+    EXPECT_THAT(outcomes_, ElementsAre("100 Ok 250 2.0.0 queued"));
+    outcomes_.clear();
+    room_.reset();
+  }
+}
+
 }  // namespace
 }  // namespace holdfast

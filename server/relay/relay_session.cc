@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
@@ -65,6 +67,8 @@ void RelaySession::OnBytes(absl::string_view bytes) {
   receiving_ = false;
   if (session_.replies() != replies)
     last_activity_ = services_->loop()->Elapsed();
+  // An answered BDAT makes room for more.
+  PumpBody();
   Flush();
 }
 
@@ -105,7 +109,9 @@ void RelaySession::OnReady() {
 void RelaySession::Advance() {
   advancing_ = true;
   while (session_.ready() && state_ != State::kOver) {
-    if (work_ != nullptr && (work_->stopped || !work_->HasNext()))
+    if (work_ != nullptr && work_->stopped)
+      owner_->OnRest(std::exchange(work_, nullptr));
+    else if (work_ != nullptr && !work_->HasNext())
       work_.reset();
     if (Exhausted()) {
       StartQuit();
@@ -125,13 +131,17 @@ void RelaySession::Advance() {
     message_sent_ = false;
     SmtpTransaction transaction = BuildTransaction();
     if (recipients_.empty()) continue;
-    if (session_.Begin(std::move(transaction))) ++transactions_;
+    if (!session_.Begin(std::move(transaction))) continue;
+    ++transactions_;
+    ++mails_;
   }
   advancing_ = false;
 }
 
 bool RelaySession::Exhausted() const {
+  const uint32_t mail_max = session_.extensions().mail_max;
   return draining_ || messages_ >= limits_.session_mail_max ||
+         (mail_max > 0 && mails_ >= mail_max) ||
          transactions_ >= kMaxVainTransactions;
 }
 
@@ -161,14 +171,39 @@ SmtpTransaction RelaySession::BuildTransaction() {
   t.dsn_envid = m.dsn_envid;
   t.wire_bytes = m.body.raw_bytes + m.body.lines;
   t.eight_bit = m.body.eight_bit;
+  t.header_eight_bit = m.body.header_eight_bit;
+  t.flags = m.flags;
+  t.priority = m.priority;
+  if (m.deliver_by != absl::UnixEpoch())
+    t.deliver_by = {
+        absl::ToInt64Seconds(m.deliver_by - services_->loop()->Now()),
+        (m.flags & kFlagDeliverByReturn) != 0, m.deliver_by_trace};
   recipients_.clear();
   for (size_t i = 0; i < m.recipients.size(); ++i) {
     if (work_->decided[message_][i]) continue;
     const BatchMessage::Recipient& r = m.recipients[i];
+    if (!FitsLimits(r.dest.domain)) {
+      work_->next = message_;  // the rest in another transaction
+      continue;
+    }
     recipients_.push_back(i);
     t.recipients.push_back({r.dest.ForPath(), r.dsn_notify, r.dsn_orcpt});
   }
   return t;
+}
+
+// RFC 9422: what the host takes in one transaction.
+bool RelaySession::FitsLimits(const std::string& domain) const {
+  const SmtpExtensions& offered = session_.extensions();
+  if (offered.rcpt_max > 0 && recipients_.size() >= offered.rcpt_max)
+    return false;
+  if (offered.rcpt_domain_max == 0) return true;
+  absl::flat_hash_set<std::string> domains = {absl::AsciiStrToLower(domain)};
+  const std::vector<BatchMessage::Recipient>& all =
+      work_->batch.messages[message_].recipients;
+  for (const size_t i : recipients_)
+    domains.insert(absl::AsciiStrToLower(all[i].dest.domain));
+  return domains.size() <= offered.rcpt_domain_max;
 }
 
 void RelaySession::OnResult(size_t recipient, const SmtpResult& result) {
@@ -188,6 +223,8 @@ void RelaySession::OnResult(size_t recipient, const SmtpResult& result) {
   outcome.text = result.text;
   outcome.peer_dsn =
       result.kind == SmtpResult::Kind::kOk && session_.extensions().dsn;
+  outcome.peer_deliver_by =
+      result.kind == SmtpResult::Kind::kOk && session_.extensions().deliver_by;
   services_->Decide(work_.get(), message_, index, Via(), std::move(outcome));
 }
 
@@ -224,7 +261,7 @@ void RelaySession::PumpBody() {
       work_->batch.messages[message_].body.raw_bytes <= kSmallBodyBytes;
   if (small && !work_->claimed) return;
   while (!body_complete_ &&
-         stream_->backlog() + session_.output().size() < kMaxBacklogBytes) {
+         stream_->backlog() + session_.backlog() < kMaxBacklogBytes) {
     if (!ReadBody()) break;
     if (stream_ == nullptr) return;  // it could not be read
     if (!small) Flush();
@@ -361,8 +398,7 @@ void RelaySession::Close(const std::string& error) {
       std::exchange(route_.slot, 0),
       greeted ? SlotReport::Event::kClosed : SlotReport::Event::kFailed);
   std::shared_ptr<BatchWork> rest = std::exchange(work_, nullptr);
-  if (rest != nullptr && !rest->stopped && rest->HasNext())
-    owner_->OnRest(std::move(rest));
+  if (rest != nullptr) owner_->OnRest(std::move(rest));
   owner_->OnOver(this, error);
 }
 

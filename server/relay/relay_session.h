@@ -89,6 +89,7 @@ class RelaySession : private SmtpClientSession::Events {
   bool MustPause();
   void BeginIdle();
   SmtpTransaction BuildTransaction();
+  bool FitsLimits(const std::string& domain) const;
   void EndTransaction();
   void StartQuit();
   void PumpBody();
@@ -123,6 +124,7 @@ class RelaySession : private SmtpClientSession::Events {
 
   uint32_t messages_ = 0;      // sent
   uint32_t transactions_ = 0;  // begun since the last that was a success
+  uint32_t mails_ = 0;         // begun, as LIMITS counts them
   absl::Duration last_end_ = -absl::InfiniteDuration();
   absl::Duration last_activity_;
   EventLoop::Timer timer_;  // reply, keep-alive, quit

@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "protocol/idna.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
 
@@ -50,9 +51,14 @@ void RouteSearch::Start() {
   auto on_hosts = [self = weak_from_this()](MailHosts hosts) {
     if (auto search = self.lock()) search->OnHosts(std::move(hosts));
   };
-  if (!target.smarthost)
-    return services_->resolver()->FindMx(target.domain, target.backup_name,
+  if (!target.smarthost) {
+    const absl::StatusOr<std::string> domain = DomainToAscii(target.domain);
+    if (!domain.ok())
+      return Hopeless(WorkerOutcome::Result::kPermFail, {5, 12},
+                      "Malformed domain");
+    return services_->resolver()->FindMx(*domain, target.backup_name,
                                          std::move(on_hosts));
+  }
   const absl::StatusOr<RelayUrl> url = ParseRelayUrl(target.domain);
   if (!url.ok()) {
     LogWarn("warn: Failed to parse smarthost %s", VisEncode(target.domain));
