@@ -5,10 +5,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -16,6 +18,7 @@
 #include "config/config.h"
 #include "ctl/control/command_grammar.h"
 #include "ctl/control/control_client.h"
+#include "ctl/control/encrypt.h"
 #include "ctl/control/whole_io.h"
 #include "ctl/submission/sendmail.h"
 
@@ -65,13 +68,12 @@ bool WorksOffline(const Words& words) {
 
 // Becomes smtpctl-store, which lies beside this program or in
 // ../libexec/holdfast; returns only if it can't.
-int ReadOffline(const std::string& spool, const Words& words) {
+int BecomeStoreTool(Words arguments) {
   char self[PATH_MAX] = {};
   const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   const std::string path(self, n > 0 ? static_cast<size_t>(n) : 0);
   const std::string folder = path.substr(0, path.rfind('/'));
-  Words arguments = {"smtpctl-store", "--spool", spool};
-  arguments.insert(arguments.end(), words.begin(), words.end());
+  arguments.insert(arguments.begin(), "smtpctl-store");
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
   argv.push_back(nullptr);
@@ -82,6 +84,31 @@ int ReadOffline(const std::string& spool, const Words& words) {
   return 1;
 }
 
+int ReadOffline(const std::string& spool, const Words& words) {
+  Words arguments = {"--spool", spool};
+  arguments.insert(arguments.end(), words.begin(), words.end());
+  return BecomeStoreTool(std::move(arguments));
+}
+
+// `text` is what standard input is from now on: the words of a program are seen
+// by everybody, this is not.
+bool BecomeInput(const std::string& text) {
+  const int fd = memfd_create("password", MFD_CLOEXEC);
+  return fd >= 0 && WriteAll(fd, text) && lseek(fd, 0, SEEK_SET) == 0 &&
+         dup2(fd, STDIN_FILENO) == STDIN_FILENO;
+}
+
+// encrypt [-s] [string]
+int RunEncrypt(const Words& words) {
+  const bool scram = words.size() > 1 && words[1] == "-s";
+  if (words.size() > (scram ? 2 : 1) &&
+      !BecomeInput(absl::StrCat(words.back(), "\n"))) {
+    Say(absl::StrCat("smtpctl: ", strerror(errno)));
+    return 1;
+  }
+  return scram ? BecomeStoreTool({"encrypt", "-s"}) : EncryptLines(CryptHash);
+}
+
 int RunControl(const std::string& program, const std::string& spool,
                const Words& words) {
   const ParsedCommand command = ParseCommand(words);
@@ -89,6 +116,7 @@ int RunControl(const std::string& program, const std::string& spool,
     for (const std::string& line : command.errors) Say(line);
     return 255;
   }
+  if (command.words[0] == "encrypt") return RunEncrypt(command.words);
   absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
   if (fd.ok())
     return RunControlCommand(*fd, command.words, program, STDOUT_FILENO);

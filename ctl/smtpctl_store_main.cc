@@ -1,10 +1,11 @@
-// smtpctl-store: what smtpctl does with the store while the daemon is down.
-// Executed by smtpctl with words it has checked:
+// smtpctl-store: what smtpctl does with the store while the daemon is down, and
+// what takes cryptography.  Executed by smtpctl with words it has checked:
 //
 //   smtpctl-store --spool PATH show queue
+//   smtpctl-store encrypt -s         makes SCRAM verifiers of lines it reads
 //
-// As root it first becomes the store's owner, so that no file there changes
-// hands; the store is opened for reading, sharing its lock.
+// For the store, as root, it first becomes the store's owner, so that no file
+// there changes hands; the store is opened for reading, sharing its lock.
 #include <errno.h>
 #include <grp.h>
 #include <signal.h>
@@ -20,8 +21,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "config/config.h"
+#include "ctl/control/encrypt.h"
 #include "ctl/control/whole_io.h"
+#include "protocol/key_derivation.h"
 #include "protocol/queue_listing.h"
+#include "protocol/scram.h"
 #include "protocol/vis.h"
 #include "storage/body_codec.h"
 #include "storage/ledger_text.h"
@@ -146,9 +150,19 @@ int Run(QueueStore* store, const Words& words) {
   return Fail("not available in this version");
 }
 
+absl::StatusOr<std::string> VerifierText(const std::string& password) {
+  if (password.empty() || !IsSaslPrepared(password))
+    return absl::InvalidArgumentError(
+        "a password must be UTF-8 without control characters");
+  return MakeScramVerifier(password, RandomKey(kScramSaltBytes),
+                           kScramIterations)
+      .ToText();
+}
+
 int Main(int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
   Words words(argv + 1, argv + argc);
+  if (words == Words{"encrypt", "-s"}) return EncryptLines(VerifierText);
   std::string spool;
   if (words.size() >= 2 && words[0] == "--spool") {
     spool = words[1];

@@ -1,5 +1,6 @@
 // The programs smtpctl, mailq and sendmail as people run them, without a
 // daemon: what they read from the store, what they leave in the offline folder.
+#include <crypt.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "config/config.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "protocol/scram.h"
 #include "storage/body_codec.h"
 #include "storage/queue_store.h"
 
@@ -196,6 +198,51 @@ TEST_F(SmtpctlTest, LongLinesBecomeQuotedPrintable) {
   EXPECT_THAT(text, HasSubstr("\nContent-Transfer-Encoding: "
                               "quoted-printable\n\nxxx"));
   EXPECT_THAT(text, HasSubstr("x=\n"));
+}
+
+// What a hash line says of a password.
+bool Fits(const std::string& password, std::string line) {
+  if (line.empty() || line.back() != '\n') return false;
+  line.pop_back();
+  if (LooksLikeScramVerifier(line)) {
+    const auto verifier = ParseScramVerifier(line);
+    return verifier && ScramPasswordFits(password, *verifier);
+  }
+  const auto data = std::make_unique<crypt_data>();
+  return line == crypt_r(password.c_str(), line.c_str(), data.get());
+}
+
+TEST_F(SmtpctlTest, EncryptsAnArgument) {
+  const Ran plain = Run("smtpctl encrypt 'pass word'");
+  EXPECT_EQ(plain.status, 0) << plain.err;
+  EXPECT_THAT(plain.out, StartsWith("$y$"));
+  EXPECT_TRUE(Fits("pass word", plain.out));
+  EXPECT_NE(Run("smtpctl encrypt 'pass word'").out, plain.out);
+  const Ran scram = Run("smtpctl encrypt -s 'pass word'");
+  EXPECT_EQ(scram.status, 0) << scram.err;
+  EXPECT_THAT(scram.out, StartsWith("SCRAM-SHA-256$15000:"));
+  EXPECT_TRUE(Fits("pass word", scram.out));
+  EXPECT_FALSE(Fits("pass", scram.out));
+}
+
+TEST_F(SmtpctlTest, EncryptsEachLineOfItsInput) {
+  for (const std::string option : {"", "-s"}) {
+    const Ran ran = Run("smtpctl encrypt " + option, "one\ntwo\nlast");
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    const size_t first = ran.out.find('\n') + 1;
+    const size_t second = ran.out.find('\n', first) + 1;
+    EXPECT_TRUE(Fits("one", ran.out.substr(0, first)));
+    EXPECT_TRUE(Fits("two", ran.out.substr(first, second - first)));
+    EXPECT_TRUE(Fits("last", ran.out.substr(second)));
+  }
+}
+
+TEST_F(SmtpctlTest, RefusesPasswordsThatNobodyCanSend) {
+  EXPECT_EQ(Run("smtpctl encrypt", std::string("a\0b\n", 4)).status, 1);
+  const Ran ran = Run("smtpctl encrypt -s", "good\na\tb\nnever\n");
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_TRUE(Fits("good", ran.out));
+  EXPECT_THAT(ran.err, HasSubstr("control characters"));
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ constexpr absl::string_view kCommands[] = {
     "discover <evpid>",
     "discover <msgid>",
     "encrypt",
+    "encrypt -s",
+    "encrypt -s <string>",
     "encrypt <string>",
     "log brief",
     "log verbose",

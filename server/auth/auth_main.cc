@@ -1,6 +1,6 @@
-// smtpd-auth: asks the system's user database and looks into homes for
-// `parent`, which must never wait for them (NSS modules and homes may be on the
-// network). One question at a time.
+// smtpd-auth: asks the system's user database, checks passwords and looks into
+// homes for `parent`, which must never wait for them (modules of NSS and PAM,
+// and homes, may be on the network).  One question at a time.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -9,9 +9,11 @@
 #include <optional>
 #include <string>
 
+#include "protocol/secret.h"
 #include "server/agent/blocking_door.h"
 #include "server/agent/identity.h"
 #include "server/auth/forward_file.h"
+#include "server/auth/password_check.h"
 #include "server/door/lookup_messages.h"
 #include "server/door/parent_messages.h"
 #include "server/door/room.h"
@@ -42,11 +44,17 @@ ForwardAnswer Answer(const ForwardQuestion& question) {
   return answer;
 }
 
+PasswordAnswer Answer(PasswordQuestion& question) {
+  const PasswordAnswer answer = AnswerPassword(question);
+  Wipe(&question.password);
+  return answer;
+}
+
 // False: this is not such a question, or it cannot be answered any more.
 template <class Question>
 bool TryAnswer(const BlockingDoor::Frame& frame, BlockingDoor* door) {
   if (frame.type != Question::kType) return false;
-  const absl::StatusOr<Question> question = Decode<Question>(frame.payload);
+  absl::StatusOr<Question> question = Decode<Question>(frame.payload);
   return question.ok() && door->Send(Answer(*question)).ok();
 }
 
@@ -67,9 +75,11 @@ int Main() {
     if (!frame.ok()) return 1;
     if (!frame->has_value()) return 0;
     if (!TryAnswer<UserQuestion>(**frame, &door) &&
-        !TryAnswer<ForwardQuestion>(**frame, &door)) {
+        !TryAnswer<ForwardQuestion>(**frame, &door) &&
+        !TryAnswer<PasswordQuestion>(**frame, &door)) {
       return 1;
     }
+    Wipe(&(*frame)->payload);
   }
 }
 

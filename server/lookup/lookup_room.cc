@@ -3,7 +3,9 @@
 #include <string>
 #include <variant>
 
+#include "protocol/key_derivation.h"
 #include "server/log/log.h"
+#include "server/lookup/listener_tables.h"
 
 namespace holdfast {
 namespace {
@@ -19,6 +21,16 @@ Expansion::UserResult ResultOf(UserAnswer::Result result) {
   }
 }
 
+Authenticator::Services AuthServices(const RoomContext& context) {
+  Authenticator::Services services;
+  services.hasher = MakePasswordHasher(context.loop, 0);
+  services.ask_parent = [parent = context.parent](const PasswordQuestion& q) {
+    parent->Send(q);
+  };
+  services.random = RandomKey;
+  return services;
+}
+
 }  // namespace
 
 LookupRoom::LookupRoom(RoomContext context)
@@ -27,7 +39,8 @@ LookupRoom::LookupRoom(RoomContext context)
              [this](const UserQuestion& question) {
                context_.parent->Send(question);
              }),
-      includes_(context_.loop) {}
+      includes_(context_.loop),
+      auth_(context_.loop, context_.config, AuthServices(context_)) {}
 
 LookupRoom::~LookupRoom() = default;
 
@@ -55,6 +68,7 @@ void LookupRoom::DropPeer(const PeerKey& key, uint64_t serial) {
                                                  : std::next(question);
   }
   peers_.erase(peer);
+  auth_.OnPeerGone(serial);
 }
 
 void LookupRoom::OnPeerFrame(const PeerKey& key, Frame& frame) {
@@ -63,9 +77,58 @@ void LookupRoom::OnPeerFrame(const PeerKey& key, Frame& frame) {
       frame,
       [&](ExpandRequest& request) { Begin(key, &peer, std::move(request)); });
   if (understood) return;
+  if (key.first == Room::kReceive && OnListenerFrame(key, peer.serial, frame)) {
+    return;
+  }
   LogWarn("warn: lookup: %s sends what is no question: door closed",
           RoomName(key.first));
   DropPeer(key, peer.serial);
+}
+
+// What only those ask who have clients.
+bool LookupRoom::OnListenerFrame(const PeerKey& key, uint64_t serial,
+                                 Frame& frame) {
+  const bool is_step = Dispatch<AuthStep>(frame, [&](AuthStep& step) {
+    auth_.OnStep(serial, std::move(step),
+                 [this, key, serial](const AuthAnswer& answer) {
+                   Tell(key, serial, answer);
+                 });
+  });
+  return is_step ||
+         Dispatch<AuthForget>(frame,
+                              [&](const AuthForget& forget) {
+                                auth_.OnForget(serial, forget);
+                              }) ||
+         Dispatch<ListenerTableQuestion>(
+             frame, [&](const ListenerTableQuestion& question) {
+               OnTableQuestion(key, serial, question);
+             });
+}
+
+void LookupRoom::OnTableQuestion(const PeerKey& key, uint64_t serial,
+                                 const ListenerTableQuestion& question) {
+  const Config& config = *context_.config;
+  if (question.table != ListenerTableQuestion::Table::kScram) {
+    return Tell(key, serial, AskListenerTable(config, question));
+  }
+  ListenerTableAnswer answer;
+  answer.question = question.question;
+  if (question.listener < config.listeners.size()) {
+    answer.result = auth_.OffersScram(config.listeners[question.listener])
+                        ? ListenerTableAnswer::Result::kFound
+                        : ListenerTableAnswer::Result::kNotFound;
+  }
+  Tell(key, serial, answer);
+}
+
+// Nothing if the peer is gone, or is another by now.
+template <class Message>
+void LookupRoom::Tell(const PeerKey& key, uint64_t serial,
+                      const Message& message) {
+  const auto peer = peers_.find(key);
+  if (peer == peers_.end() || peer->second.serial != serial) return;
+  peer->second.door->Send(message);
+  PauseIfFull(key, &peer->second);
 }
 
 void LookupRoom::Begin(const PeerKey& key, Peer* peer, ExpandRequest request) {
@@ -157,7 +220,10 @@ void LookupRoom::ResumeIfRoom(const PeerKey& key, Peer* peer) {
 
 bool LookupRoom::OnParentFrame(Frame& frame) {
   return Dispatch<UserAnswer>(
-      frame, [this](UserAnswer& answer) { users_.OnAnswer(answer); });
+             frame, [this](UserAnswer& answer) { users_.OnAnswer(answer); }) ||
+         Dispatch<PasswordAnswer>(frame, [this](PasswordAnswer& answer) {
+           auth_.OnPasswordAnswer(answer);
+         });
 }
 
 // Who asks is stopped before; what is still open is answered 451 by those who

@@ -1,5 +1,5 @@
-// The room that answers questions about recipients: rules, tables, expansion.
-// It never touches the network.
+// The room that answers questions about recipients (rules, tables, expansion),
+// users and the tables of listeners.  It never touches the network.
 //
 // `receive` and `queue` ask (ExpandRequest) through a door each and are always
 // answered (ExpandAnswer) while the door is open.  A door that has too much
@@ -12,6 +12,7 @@
 #include <memory>
 #include <utility>
 
+#include "server/lookup/authenticator.h"
 #include "server/lookup/expansion.h"
 #include "server/lookup/include_reader.h"
 #include "server/lookup/user_directory.h"
@@ -48,6 +49,11 @@ class LookupRoom : public RoomHandler {
   };
 
   void OnPeerFrame(const PeerKey& key, Frame& frame);
+  bool OnListenerFrame(const PeerKey& key, uint64_t serial, Frame& frame);
+  template <class Message>
+  void Tell(const PeerKey& key, uint64_t serial, const Message& message);
+  void OnTableQuestion(const PeerKey& key, uint64_t serial,
+                       const ListenerTableQuestion& question);
   void DropPeer(const PeerKey& key, uint64_t serial);
   void Begin(const PeerKey& key, Peer* peer, ExpandRequest request);
   void Go(uint64_t id, Expansion::Step step);
@@ -63,6 +69,7 @@ class LookupRoom : public RoomHandler {
   std::map<PeerKey, Peer> peers_;
   UserDirectory users_;
   IncludeReader includes_;
+  Authenticator auth_;
   // Dropped with the room: what was posted before then does nothing.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -12,6 +12,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
+#include "protocol/secret.h"
 #include "server/door/door.h"
 #include "server/door/lookup_messages.h"
 #include "server/door/parent_messages.h"
@@ -26,6 +27,7 @@ inline constexpr absl::Duration kAuthIdle = absl::Seconds(60);
 // More are answered with an error at once.
 inline constexpr size_t kMaxAuthQuestions = 4096;
 inline constexpr size_t kMaxUserNameBytes = 255;
+inline constexpr size_t kMaxAskedPassword = 1023;
 
 // What is answered for a name that no user can have; no child is asked.  These
 // also say which answer belongs to which question.
@@ -50,7 +52,7 @@ class AuthPool {
   template <class Question>
   void Ask(Question question,
            absl::AnyInvocable<void(AnswerTo<Question>)> done) {
-    if (!IsPossibleName(question.name)) return done(AnswerForNobody(question));
+    if (!IsPossible(question)) return done(AnswerForNobody(question));
     Begin(std::make_unique<Typed<Question>>(std::move(question),
                                             std::move(done)));
   }
@@ -69,6 +71,7 @@ class AuthPool {
     using Answer = AnswerTo<Question>;
     Typed(Question q, absl::AnyInvocable<void(Answer)> d)
         : question(std::move(q)), done(std::move(d)) {}
+    ~Typed() override { WipeSecrets(&question); }
     void Send(Door* door) const override { door->Send(question); }
     bool Take(Frame& frame, absl::AnyInvocable<void()>* answer) override {
       return Dispatch<Answer>(frame, [&](Answer& heard) {
@@ -94,6 +97,20 @@ class AuthPool {
   };
 
   static bool IsPossibleName(const std::string& name);
+  template <class Question>
+  static bool IsPossible(const Question& question) {
+    return IsPossibleName(question.name);
+  }
+  static bool IsPossible(const PasswordQuestion& question) {
+    return IsPossibleName(question.name) &&
+           question.password.size() <= kMaxAskedPassword &&
+           question.address.size() <= kMaxUserNameBytes;
+  }
+  template <class Question>
+  static void WipeSecrets(Question*) {}
+  static void WipeSecrets(PasswordQuestion* question) {
+    Wipe(&question->password);
+  }
   void Begin(std::unique_ptr<Pending> work);
   void Match();
   bool StartChild();

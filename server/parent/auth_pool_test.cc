@@ -183,5 +183,28 @@ TEST_F(AuthPoolTest, WithoutProcessesTheAnswerIsAnError) {
   EXPECT_EQ(answers_[0].result, UserAnswer::Result::kError);
 }
 
+TEST_F(AuthPoolTest, PasswordsAreBounded) {
+  std::vector<PasswordAnswer> answers;
+  const auto ask = [&](const std::string& password,
+                       const std::string& address) {
+    PasswordQuestion question;
+    question.question = 5;
+    question.name = "bob";
+    question.password = password;
+    question.address = address;
+    pool_.Ask(std::move(question),
+              [&](PasswordAnswer answer) { answers.push_back(answer); });
+  };
+  ask(std::string(kMaxAskedPassword + 1, 'p'), "192.0.2.1");
+  ask("secret", std::string(1000, '1'));
+  EXPECT_THAT(processes_.children, IsEmpty());
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_EQ(answers[0].question, 5u);
+  EXPECT_EQ(answers[0].result, PasswordAnswer::Result::kWrong);
+  EXPECT_EQ(answers[1].result, PasswordAnswer::Result::kWrong);
+  ask(std::string(kMaxAskedPassword, 'p'), "192.0.2.1");
+  EXPECT_EQ(processes_.children.size(), 1u);
+}
+
 }  // namespace
 }  // namespace holdfast

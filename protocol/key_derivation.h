@@ -1,0 +1,29 @@
+// The cryptography of SCRAM-SHA-256 (RFC 5802, RFC 7677) over BoringSSL: only
+// for programs that may be linked with it.
+#ifndef HOLDFAST_PROTOCOL_KEY_DERIVATION_H_
+#define HOLDFAST_PROTOCOL_KEY_DERIVATION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace holdfast {
+
+inline constexpr size_t kSha256Bytes = 32;
+
+// Each gives 32 bytes.
+std::string Sha256(absl::string_view text);
+std::string HmacSha256(absl::string_view key, absl::string_view text);
+// PBKDF2 (RFC 8018 section 5.2) with HMAC-SHA-256: "Hi()" of RFC 5802.  Slow on
+// purpose.  `iterations` >= 1.
+std::string Pbkdf2Sha256(absl::string_view password, absl::string_view salt,
+                         uint32_t iterations);
+
+// From the system's generator, for keys, salts and nonces.
+std::string RandomKey(size_t bytes);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_PROTOCOL_KEY_DERIVATION_H_
