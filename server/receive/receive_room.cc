@@ -13,11 +13,13 @@
 #include "absl/strings/str_cat.h"
 #include "protocol/reply.h"
 #include "server/log/log.h"
+#include "server/receive/address_text.h"
+#include "server/receive/limit_refusals.h"
+#include "server/receive/receive_listener.h"
 
 namespace holdfast {
 namespace {
 
-constexpr uint16_t kSubmissionPort = 587;
 constexpr size_t kFewestSessions = 16;
 
 size_t SessionsThatDescriptorsAllow() {
@@ -75,16 +77,20 @@ ReceiveRoom::ReceiveRoom(RoomContext context, size_t max_sessions)
                 .queue = &queue_,
                 .lookup = &lookup_,
                 .names = &names_,
+                .clients = nullptr,
+                .limits = &context_.config->smtp_limits,
                 .random = context_.random,
                 .zone = absl::LocalTimeZone(),
                 .queue_ttl = context_.config->queue_ttl,
-                .server_name = context_.config->server_name,
-                .scratch = {}},
+                .server_name = context_.config->server_name},
       session_counter_(absl::Uniform<uint32_t>(context_.random)) {
   const std::vector<std::string>& paused = context_.start->paused;
   queue_.SetPaused(std::find(paused.begin(), paused.end(), "smtp") !=
                    paused.end());
   MakeListeners();
+  clients_ =
+      std::make_unique<ClientLimits>(services_.limits, client_table_.get());
+  services_.clients = clients_.get();
   UpdateAccepting();
 }
 
@@ -96,36 +102,34 @@ void ReceiveRoom::MakeListeners() {
   const Start& start = *context_.start;
   size_t next_fd = 0;
   if (start.has_enqueue && next_fd < context_.fds.size())
-    AddListener(context_.config->socket_listener, nullptr,
+    AddListener(context_.config->socket_listener, 0, nullptr,
                 context_.fds[next_fd++].get());
   for (const Start::Bound& bound : start.bound) {
     if (next_fd >= context_.fds.size() ||
         bound.listener >= context_.config->listeners.size())
       break;
-    AddListener(context_.config->listeners[bound.listener], &bound,
-                context_.fds[next_fd++].get());
+    AddListener(context_.config->listeners[bound.listener], bound.listener,
+                &bound, context_.fds[next_fd++].get());
+  }
+  if (start.has_clients && next_fd < context_.fds.size())
+    MapClients(context_.fds[next_fd].get());
+}
+
+void ReceiveRoom::MapClients(int fd) {
+  absl::StatusOr<std::unique_ptr<ClientTable>> mapped =
+      ClientTable::Map(fd, context_.start->number);
+  if (mapped.ok()) {
+    client_table_ = *std::move(mapped);
+  } else {
+    LogWarn("warn: receive: clients are not counted: %s",
+            mapped.status().message());
   }
 }
 
-void ReceiveRoom::AddListener(const Listener& from, const Start::Bound* bound,
-                              int fd) {
-  const Config& config = *context_.config;
-  auto listener = std::make_unique<ReceiveListener>();
-  listener->smtp.name =
-      from.hostname.empty() ? config.server_name : from.hostname;
-  listener->smtp.dsn = !from.no_dsn;
-  listener->smtp.max_message_size = config.max_message_size;
-  listener->smtp.max_recipients = config.smtp_limits.max_rcpt;
-  listener->smtp.max_messages = config.smtp_limits.max_mails;
-  listener->tag = from.tag;
-  listener->header_domain = listener->smtp.name;
-  listener->socket = bound == nullptr;
-  listener->mask_source = from.mask_src;
-  // A listener is local if it is bound to a loopback address (reference part
-  // 1, section 1.9).
-  listener->add_missing = bound == nullptr || bound->address == "127.0.0.1" ||
-                          bound->address == "[::1]" ||
-                          bound->port == kSubmissionPort;
+void ReceiveRoom::AddListener(const Listener& from, uint32_t index,
+                              const Start::Bound* bound, int fd) {
+  std::unique_ptr<ReceiveListener> listener =
+      MakeReceiveListener(*context_.config, from, index, bound, context_.loop);
   const ReceiveListener* const raw = listener.get();
   listeners_.push_back(std::move(listener));
   std::unique_ptr<Acceptor> acceptor = MakeAcceptor(
@@ -140,6 +144,30 @@ void ReceiveRoom::AddListener(const Listener& from, const Start::Bound* bound,
     enqueue_acceptor_ = std::move(acceptor);
   } else {
     acceptors_.push_back(std::move(acceptor));
+  }
+}
+
+// Whether SCRAM can be offered depends on what is in the tables.
+void ReceiveRoom::AskScram() {
+  bool any = false;
+  for (const auto& listener : listeners_) {
+    if (!listener->has_credentials) continue;
+    any = true;
+    ListenerTableQuestion question;
+    question.listener = listener->index;
+    question.table = ListenerTableQuestion::Table::kScram;
+    lookup_.AskTable(std::move(question),
+                     [raw = listener.get()](const ListenerTableAnswer& answer) {
+                       if (answer.result == ListenerTableAnswer::Result::kError)
+                         return;
+                       const bool scram =
+                           answer.result == ListenerTableAnswer::Result::kFound;
+                       raw->smtp.scram = raw->smtp_near.scram = scram;
+                     });
+  }
+  if (any) {
+    scram_timer_ =
+        context_.loop->RunAfter(kScramInterval, [this] { AskScram(); });
   }
 }
 
@@ -167,30 +195,94 @@ SessionId ReceiveRoom::NextSessionId() {
 }
 
 void ReceiveRoom::AddClient(const ReceiveListener* listener, int fd) {
-  const std::string address = listener->socket ? "local" : PeerAddress(fd);
+  std::string address = listener->socket ? "local" : PeerAddress(fd);
   if (address.empty()) {
     close(fd);
     return;
   }
   const SessionId id = NextSessionId();
-  if (listener->socket) LogLocalUser(id, fd);
-  std::unique_ptr<Stream> stream = MakeStream(context_.loop, fd);
-  if (listener->socket && queue_.paused()) {
-    std::string refusal;
-    replies::ShuttingDown().AppendTo(&refusal);
-    stream->Write(refusal);
-    return;
+  if (listener->socket) {
+    LogLocalUser(id, fd);
+    if (queue_.paused())
+      return Refuse(id, address, replies::ShuttingDown(), fd);
+  } else if (IsFull()) {
+    ++services_.counts.refused_sessions;
+    return Refuse(id, address, TooManySessions(), fd);
   }
-  ++(listener->socket    ? counts_.local
-     : address[0] == '[' ? counts_.inet6
-                         : counts_.inet4);
-  ++counts_.now;
+  if (listener->proxy)
+    return ReadProxyHeader(listener, id, std::move(address), fd);
+  Serve(listener, id, address, fd);
+}
+
+// `smtp limit max-sessions`; the local socket stays open.
+bool ReceiveRoom::IsFull() const {
+  const uint32_t most = context_.config->smtp_limits.max_sessions;
+  return most != 0 && connections_.size() + proxies_.size() >= most;
+}
+
+// One line, as much of it as the system takes.
+void ReceiveRoom::Refuse(SessionId id, const std::string& address,
+                         const Reply& reply, int fd) {
+  LogInfo("%s smtp refused address=%s result=\"%s\"", ToString(id), address,
+          reply.FirstLine());
+  std::string text;
+  reply.AppendTo(&text);
+  send(fd, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  close(fd);
   TellCounts();
-  SmtpConnection::Owner owner;
-  owner.pump_later = [this](SmtpConnection* c) { PumpLater(c); };
-  owner.closed = [this](SmtpConnection* c) { OnSessionClosed(c); };
+}
+
+void ReceiveRoom::ReadProxyHeader(const ReceiveListener* listener, SessionId id,
+                                  std::string address, int fd) {
+  proxies_[id] = std::make_unique<ProxyReader>(
+      context_.loop, OwnedFd(fd), *listener->proxy,
+      [this, listener, id, address = std::move(address)](
+          absl::StatusOr<ProxyReader::Client> client) {
+        const auto found = proxies_.find(id);
+        proxies_to_drop_.push_back(std::move(found->second));
+        proxies_.erase(found);
+        EndTurnLater();
+        OnProxyHeader(listener, id, address, std::move(client));
+      });
+}
+
+void ReceiveRoom::OnProxyHeader(const ReceiveListener* listener, SessionId id,
+                                const std::string& address,
+                                absl::StatusOr<ProxyReader::Client> client) {
+  if (!client.ok()) {
+    LogInfo("proxy %s event=closed address=%s reason=\"%s\"", ToString(id),
+            address, client.status().message());
+    return ExitIfDone();
+  }
+  if (stopping_) return ExitIfDone();
+  const std::string behind =
+      client->address ? client->address->ToBracketed() : address;
+  LogInfo("%s smtp event=proxy address=%s", ToString(id), behind);
+  Serve(listener, id, behind, client->fd.Release());
+}
+
+void ReceiveRoom::Serve(const ReceiveListener* listener, SessionId id,
+                        const std::string& address, int fd) {
+  std::unique_ptr<ClientLimits::Visit> visit;
+  if (const auto ip = IpAddress::Parse(WithoutBrackets(address))) {
+    LimitVerdict verdict;
+    visit = clients_->Admit(*ip, context_.loop->Now(), &verdict);
+    if (visit == nullptr) {
+      CountRefusal(verdict.limit, &services_.counts);
+      if (!verdict.hard) return Refuse(id, address, RefusalFor(verdict), fd);
+      close(fd);
+      return TellCounts();
+    }
+  }
+  SessionCounts& counts = services_.counts;
+  ++(listener->socket    ? counts.local
+     : address[0] == '[' ? counts.inet6
+                         : counts.inet4);
+  ++counts.now;
+  TellCounts();
   auto connection = std::make_shared<SmtpConnection>(
-      &services_, listener, id, address, std::move(stream), std::move(owner));
+      &services_, listener, id, address, MakeStream(context_.loop, fd),
+      std::move(visit), static_cast<SmtpConnection::Owner*>(this));
   connections_[connection.get()] = connection;
   if (connections_.size() >= max_sessions_ && !full_) {
     full_ = true;
@@ -200,14 +292,14 @@ void ReceiveRoom::AddClient(const ReceiveListener* listener, int fd) {
   connection->Start();
 }
 
-void ReceiveRoom::OnSessionClosed(SmtpConnection* connection) {
+void ReceiveRoom::OnConnectionClosed(SmtpConnection* connection) {
   const auto found = connections_.find(connection);
   if (found == connections_.end()) return;
   to_drop_.push_back(std::move(found->second));
   connections_.erase(found);
   EndTurnLater();
-  --counts_.now;
-  ++counts_.closed;
+  --services_.counts.now;
+  ++services_.counts.closed;
   TellCounts();
   // Well below the limit: at its edge each coming and going would be a line.
   if (full_ && connections_.size() <= max_sessions_ - max_sessions_ / 16) {
@@ -236,6 +328,7 @@ void ReceiveRoom::EndTurn() {
     if (auto connection = weak.lock()) connection->Pump();
   }
   to_drop_.clear();
+  proxies_to_drop_.clear();
 }
 
 // ---- Other rooms
@@ -249,6 +342,7 @@ void ReceiveRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
     case Room::kLookup:
       lookup_.SetDoor(std::move(door));
       ever_lookup_ = true;
+      AskScram();
       break;
     case Room::kRelay:
       names_.SetDoor(to.number, std::move(door));
@@ -274,7 +368,7 @@ void ReceiveRoom::TellCounts() {
   counts_timer_ = context_.loop->RunAfter(kSessionCountsInterval, [this] {
     counts_timer_ = nullptr;
     if (!std::exchange(counts_changed_, false)) return;
-    queue_.Tell(counts_);
+    queue_.Tell(services_.counts);
   });
 }
 
@@ -287,6 +381,8 @@ void ReceiveRoom::OnStop(absl::Duration grace) {
   std::vector<std::shared_ptr<SmtpConnection>> all;
   for (const auto& [raw, connection] : connections_) all.push_back(connection);
   for (const auto& connection : all) connection->Stop();
+  // They have not been greeted yet.
+  proxies_.clear();
   stop_deadline_ = context_.loop->RunAfter(grace, [this] { context_.exit(0); });
   ExitIfDone();
 }

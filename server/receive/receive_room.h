@@ -14,7 +14,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/loop/stream.h"
+#include "server/receive/client_limits.h"
+#include "server/receive/client_table.h"
 #include "server/receive/lookup_client.h"
+#include "server/receive/proxy_reader.h"
 #include "server/receive/queue_client.h"
 #include "server/receive/reverse_names.h"
 #include "server/receive/smtp_connection.h"
@@ -25,12 +28,14 @@ namespace holdfast {
 // Descriptors kept free for everything that is not a client.
 inline constexpr size_t kReservedDescriptors = 64;
 inline constexpr absl::Duration kSessionCountsInterval = absl::Seconds(1);
+// How often `lookup` is asked whether SCRAM can be offered: tables change.
+inline constexpr absl::Duration kScramInterval = absl::Seconds(60);
 
-class ReceiveRoom : public RoomHandler {
+class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
  public:
   static absl::StatusOr<std::unique_ptr<RoomHandler>> Make(RoomContext context);
 
-  // `max_sessions`: more are not accepted.
+  // `max_sessions`: more are not accepted; the system could not serve them.
   ReceiveRoom(RoomContext context, size_t max_sessions);
   ~ReceiveRoom() override;
 
@@ -46,12 +51,27 @@ class ReceiveRoom : public RoomHandler {
 
  private:
   void MakeListeners();
-  void AddListener(const Listener& from, const Start::Bound* bound, int fd);
+  void AddListener(const Listener& from, uint32_t index,
+                   const Start::Bound* bound, int fd);
+  void MapClients(int fd);
+  void AskScram();
   // Opens or closes the doors to clients, as the state of things demands.
   void UpdateAccepting();
   bool MayAccept() const;
-  void OnSessionClosed(SmtpConnection* connection);
-  void PumpLater(SmtpConnection* connection);
+  bool IsFull() const;
+  void ReadProxyHeader(const ReceiveListener* listener, SessionId id,
+                       std::string address, int fd);
+  void OnProxyHeader(const ReceiveListener* listener, SessionId id,
+                     const std::string& address,
+                     absl::StatusOr<ProxyReader::Client> client);
+  void Serve(const ReceiveListener* listener, SessionId id,
+             const std::string& address, int fd);
+  void Refuse(SessionId id, const std::string& address, const Reply& reply,
+              int fd);
+  // SmtpConnection::Owner.
+  void OnConnectionClosed(SmtpConnection* connection) override;
+  void PumpLater(SmtpConnection* connection) override;
+  void OnCounted() override { TellCounts(); }
   void EndTurn();
   void EndTurnLater();
   void OnQueueGone();
@@ -72,18 +92,23 @@ class ReceiveRoom : public RoomHandler {
   QueueClient queue_;
   LookupClient lookup_;
   ReverseNames names_;
+  std::unique_ptr<ClientTable> client_table_;  // null: clients aren't counted
+  std::unique_ptr<ClientLimits> clients_;
   ReceiveServices services_;
+  EventLoop::Timer scram_timer_;
 
   uint32_t session_counter_;
-  SessionCounts counts_;
   bool counts_changed_ = false;
   EventLoop::Timer counts_timer_;  // set while it is too early to tell again
 
+  // Connections whose PROXY header is still to come.
+  absl::flat_hash_map<SessionId, std::unique_ptr<ProxyReader>> proxies_;
   absl::flat_hash_map<SmtpConnection*, std::shared_ptr<SmtpConnection>>
       connections_;
   // For the end of the turn.
   std::vector<std::weak_ptr<SmtpConnection>> to_pump_;
   std::vector<std::shared_ptr<SmtpConnection>> to_drop_;
+  std::vector<std::unique_ptr<ProxyReader>> proxies_to_drop_;
   bool turn_end_asked_ = false;
 };
 

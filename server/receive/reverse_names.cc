@@ -36,14 +36,14 @@ void ReverseNames::OnClosed(uint32_t number) {
   for (const auto& [question, asked] : open_) {
     if (asked.relay == number) lost.push_back(question);
   }
-  for (const uint64_t question : lost) Settle(question, kUnknownName);
+  for (const uint64_t question : lost) Settle(question, ClientName());
 }
 
 void ReverseNames::Find(const std::string& address, Callback done) {
   const auto known = known_.find(address);
   if (known != known_.end() && known->second.expires > loop_->Elapsed())
     return done(known->second.name);
-  if (doors_.empty()) return done(kUnknownName);
+  if (doors_.empty()) return done(ClientName());
   const auto asked = asked_.find(address);
   if (asked != asked_.end()) {
     open_[asked->second].waiting.push_back(std::move(done));
@@ -64,7 +64,7 @@ void ReverseNames::Find(const std::string& address, Callback done) {
   question.waiting.push_back(std::move(done));
   question.timeout = loop_->RunAfter(
       kReverseNameTimeout,
-      [this, id = last_question_] { Settle(id, kUnknownName); });
+      [this, id = last_question_] { Settle(id, ClientName()); });
   asked_[address] = last_question_;
   door->second->Send(request);
 }
@@ -72,14 +72,19 @@ void ReverseNames::Find(const std::string& address, Callback done) {
 void ReverseNames::On(const ReverseAnswer& answer) {
   const auto open = open_.find(answer.question);
   if (open == open_.end()) return;
+  ClientName name;
+  name.fcrdns = answer.fcrdns;
   // A name from the DNS stands in headers and log lines.
-  const std::string name =
-      IsValidDomain(answer.name) ? answer.name : kUnknownName;
+  if (IsValidDomain(answer.name)) {
+    name.name = answer.name;
+  } else if (name.fcrdns == ReverseAnswer::Confirmed::kPass) {
+    name.fcrdns = ReverseAnswer::Confirmed::kFail;
+  }
   Remember(open->second.address, name);
   Settle(answer.question, name);
 }
 
-void ReverseNames::Settle(uint64_t question, const std::string& name) {
+void ReverseNames::Settle(uint64_t question, const ClientName& name) {
   const auto open = open_.find(question);
   if (open == open_.end()) return;
   Question settled = std::move(open->second);
@@ -89,7 +94,7 @@ void ReverseNames::Settle(uint64_t question, const std::string& name) {
 }
 
 void ReverseNames::Remember(const std::string& address,
-                            const std::string& name) {
+                            const ClientName& name) {
   const absl::Duration now = loop_->Elapsed();
   while (!expiry_.empty() &&
          (expiry_.front().first <= now || known_.size() >= kMaxReverseNames)) {

@@ -1,5 +1,7 @@
-// The names of clients.  The DNS is asked by the relay rooms; answers are kept
-// for a minute, so that a client with many connections costs one question.
+// The names of clients, and whether they are confirmed by the names' addresses
+// (reference part 1, section 4.1).  The DNS is asked by the relay rooms;
+// answers are kept for a minute, so that a client with many connections costs
+// one question.
 #ifndef HOLDFAST_SERVER_RECEIVE_REVERSE_NAMES_H_
 #define HOLDFAST_SERVER_RECEIVE_REVERSE_NAMES_H_
 
@@ -26,11 +28,17 @@ inline constexpr absl::Duration kReverseNameTimeout = absl::Seconds(10);
 inline constexpr absl::Duration kReverseNameLife = absl::Seconds(60);
 inline constexpr size_t kMaxReverseNames = 10000;
 
+// What the DNS says of a client.
+struct ClientName {
+  std::string name = kUnknownName;
+  // Whether that name has the client's address.
+  ReverseAnswer::Confirmed fcrdns = ReverseAnswer::Confirmed::kError;
+};
+
 // Used on the loop's thread.  Outlives its callers.
 class ReverseNames {
  public:
-  // A name, or kUnknownName.
-  using Callback = absl::AnyInvocable<void(const std::string& name)>;
+  using Callback = absl::AnyInvocable<void(const ClientName&)>;
 
   explicit ReverseNames(EventLoop* loop) : loop_(loop) {}
 
@@ -50,14 +58,14 @@ class ReverseNames {
     EventLoop::Timer timeout;
   };
   struct Known {
-    std::string name;
+    ClientName name;
     absl::Duration expires;  // EventLoop::Elapsed()
   };
 
   void On(const ReverseAnswer& answer);
   void OnClosed(uint32_t number);
-  void Settle(uint64_t question, const std::string& name);
-  void Remember(const std::string& address, const std::string& name);
+  void Settle(uint64_t question, const ClientName& name);
+  void Remember(const std::string& address, const ClientName& name);
 
   EventLoop* loop_;
   std::map<uint32_t, std::unique_ptr<Door>> doors_;

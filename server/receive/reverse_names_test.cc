@@ -23,12 +23,17 @@ class ReverseNamesTest : public testing::Test {
     names_.SetDoor(number, std::move(ours));
   }
   void Find(const std::string& address) {
-    names_.Find(address,
-                [this](const std::string& name) { found_.push_back(name); });
+    names_.Find(address, [this](const ClientName& name) {
+      found_.push_back(name.name);
+      confirmed_.push_back(name.fcrdns);
+    });
     loop_.RunReady();
   }
-  void Answer(size_t index, const std::string& name, uint32_t relay = 0) {
+  using Confirmed = ReverseAnswer::Confirmed;
+  void Answer(size_t index, const std::string& name, uint32_t relay = 0,
+              Confirmed confirmed = Confirmed::kPass) {
     ReverseAnswer answer;
+    answer.fcrdns = confirmed;
     answer.question = asked_[index].question;
     answer.name = name;
     relays_[relay]->Send(answer);
@@ -40,6 +45,7 @@ class ReverseNamesTest : public testing::Test {
   std::map<uint32_t, std::unique_ptr<Door>> relays_;
   std::vector<ReverseRequest> asked_;
   std::vector<std::string> found_;
+  std::vector<Confirmed> confirmed_;
 };
 
 using Names = std::vector<std::string>;
@@ -63,6 +69,25 @@ TEST_F(ReverseNamesTest, AsksOnceForOneAddress) {
   loop_.Advance(kReverseNameLife);
   Find("192.0.2.1");
   EXPECT_EQ(asked_.size(), 2u);
+}
+
+TEST_F(ReverseNamesTest, SaysWhetherTheNameIsConfirmed) {
+  Connect();
+  Find("192.0.2.1");
+  Answer(0, "host.test");
+  Find("192.0.2.2");
+  Answer(1, "other.test", 0, Confirmed::kFail);
+  Find("192.0.2.3");
+  Answer(2, "", 0, Confirmed::kError);
+  // No name cannot be confirmed.
+  Find("192.0.2.4");
+  Answer(3, "no name", 0, Confirmed::kPass);
+  Find("192.0.2.1");
+  EXPECT_EQ(found_, (Names{"host.test", "other.test", "<unknown>", "<unknown>",
+                           "host.test"}));
+  EXPECT_EQ(confirmed_,
+            (std::vector{Confirmed::kPass, Confirmed::kFail, Confirmed::kError,
+                         Confirmed::kFail, Confirmed::kPass}));
 }
 
 TEST_F(ReverseNamesTest, GivesUpAfterTheTimeout) {

@@ -1,11 +1,19 @@
 // One SMTP client: its stream, its session, its transaction.
+//
+//   kNaming ----> kHandshake (smtps) ----> kTalking <---> kHandshake (STARTTLS)
+//   what is asked before the banner            |
+//                                          kStopping, kLingering, kClosed
+//
+// smtp_connection.cc has the life of the connection and its time limits,
+// connection_identity.cc who the client is (names, TLS, AUTH, XCLIENT), and
+// connection_mail.cc the transaction and the message.
 #ifndef HOLDFAST_SERVER_RECEIVE_SMTP_CONNECTION_H_
 #define HOLDFAST_SERVER_RECEIVE_SMTP_CONNECTION_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,24 +21,26 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "config/config.h"
 #include "protocol/envelope.h"
 #include "protocol/ids.h"
 #include "protocol/smtp_server_session.h"
 #include "server/loop/event_loop.h"
 #include "server/loop/stream.h"
+#include "server/receive/client_limits.h"
 #include "server/receive/incoming_message.h"
 #include "server/receive/lookup_client.h"
 #include "server/receive/queue_client.h"
+#include "server/receive/receive_listener.h"
 #include "server/receive/reverse_names.h"
+#include "server/tls/tls_stream.h"
 
 namespace holdfast {
 
-// Nothing complete comes from the client for so long: the session ends without
-// a word (reference part 1, section 4.1).
-inline constexpr absl::Duration kSessionTimeout = absl::Seconds(300);
-// A message may take this, and a second more for so many octets.
+// A message may take this long, and then must have come at `smtp limit
+// min-data-rate`.
 inline constexpr absl::Duration kMessageGrace = absl::Minutes(10);
-inline constexpr int64_t kMinMessageRate = 1000;
+inline constexpr absl::Duration kTlsHandshakeTimeout = absl::Seconds(60);
 // After our last word the client has this long to close.
 inline constexpr absl::Duration kLingerTimeout = absl::Seconds(5);
 // Replies that the client does not read: above this we don't read either.
@@ -40,44 +50,44 @@ inline constexpr size_t kMaxReplyBacklog = 64 << 10;
 inline constexpr size_t kMaxEnvelopesPerMessage = 10000;
 inline constexpr size_t kMaxEnvelopeBytesPerMessage = 8 << 20;
 
-// What a listener means for its sessions.
-struct ReceiveListener {
-  SmtpServerOptions smtp;
-  std::string tag;
-  std::string header_domain;  // Message-ID, and addresses in the header
-  bool socket = false;        // the enqueue socket
-  bool add_missing = false;   // Date and Message-ID: local, or port 587
-  bool mask_source = false;
-};
-
 // What all connections of the room share.  Outlives them.
 struct ReceiveServices {
   EventLoop* loop = nullptr;
   QueueClient* queue = nullptr;
   LookupClient* lookup = nullptr;
   ReverseNames* names = nullptr;
+  ClientLimits* clients = nullptr;
+  const SmtpLimits* limits = nullptr;
   absl::BitGenRef random;
   absl::TimeZone zone;
   absl::Duration queue_ttl;
   std::string server_name;
-  std::string scratch;  // for IncomingMessage
+  SessionCounts counts = {};
+  std::string scratch = {};  // for IncomingMessage
 };
 
 class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
  public:
-  struct Owner {
+  class Owner {
+   public:
+    virtual ~Owner() = default;
     // Answers have come: call Pump() at the end of the turn.
-    std::function<void(SmtpConnection*)> pump_later;
+    virtual void PumpLater(SmtpConnection* connection) = 0;
     // It is over; drop it, but not inside the call.
-    std::function<void(SmtpConnection*)> closed;
+    virtual void OnConnectionClosed(SmtpConnection* connection) = 0;
+    // ReceiveServices::counts has changed.
+    virtual void OnCounted() = 0;
   };
 
   // `address` as log lines have it: "192.0.2.1", "[2001:db8::1]" or "local".
+  // `visit` may be null: not counted.
   SmtpConnection(ReceiveServices* services, const ReceiveListener* listener,
                  SessionId id, std::string address,
-                 std::unique_ptr<Stream> stream, Owner owner);
+                 std::unique_ptr<Stream> stream,
+                 std::unique_ptr<ClientLimits::Visit> visit, Owner* owner);
+  ~SmtpConnection();
 
-  // Finds the client's name, then greets.
+  // Finds out what there is to know about the client, then greets.
   void Start();
   // Goes on with what has come.
   void Pump();
@@ -91,7 +101,8 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
 
  private:
   enum class Phase {
-    kNaming,  // before the banner
+    kNaming,     // before the banner
+    kHandshake,  // of TLS: it has the stream
     kTalking,
     kStopping,   // as kTalking, up to the end of the message
     kLingering,  // we have closed
@@ -104,67 +115,116 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   };
   struct Transaction {
     ReversePath sender;
+    absl::Time begun;
     std::vector<Recipient> recipients;
     std::vector<Envelope> envelopes;
     size_t envelope_bytes = 0;  // of envelopes, encoded, at most
   };
+  // While a message is read.
+  struct Reading {
+    std::shared_ptr<IncomingMessage> message;  // null: lost with the queue
+    absl::Duration started;  // later, for the time we made it wait
+    absl::Duration blocked_since = absl::InfiniteDuration();
+    int64_t bytes = 0;
+  };
 
-  void OnName(const std::string& name);
+  // ---- smtp_connection.cc
+  bool IsTalking() const {
+    return phase_ == Phase::kTalking || phase_ == Phase::kStopping;
+  }
+  void UseStream(std::unique_ptr<Stream> stream);
   void OnBytes(absl::string_view bytes);
   void OnStreamClosed(const absl::Status& status);
   void OnDrained();
   bool OwesAnswers() const;
-
-  void On(const SenderAsked& asked);
-  void On(RecipientAsked& asked);
-  void On(const MessageStarts& asked);
-  void On(const MessageBytes&);
-  void On(const MessageEnds& asked);
+  void Flush();
+  void UpdateReading();
+  void ArmTimer();
+  void CheckTime();
+  absl::Duration PatienceNow() const;
+  bool IsTooSlow(absl::Duration now) const;
+  void CloseWith(absl::string_view reason);
+  void Linger();
   void On(const Greeted&) {}
-  void On(const TransactionReset&);
+  void On(const PauseAsked& asked);
   void On(const CommandFailed& failed);
   void On(const BadInput& bad);
   void On(const SessionClosed&);
 
+  // ---- connection_identity.cc
+  void AskWhoItIs();
+  void FindHostname();
+  void AskHostname(const std::string& key, const std::string& otherwise);
+  void AskXclient();
+  void OnFact();
+  void OnIdentified();
+  void Greet();
+  void BeginTls();
+  void OnTls(absl::StatusOr<std::unique_ptr<Stream>> stream,
+             const TlsInfo& info);
+  void OnTlsFailed(const absl::Status& why);
+  void LogTls(const TlsInfo& info);
+  void On(const StartTlsAsked&);
+  void On(AuthAsked& asked);
+  void OnAuthAnswer(uint64_t question, const std::string& user,
+                    const AuthAnswer& answer);
+  void On(const AuthCancelled&);
+  void On(const XclientAsked& asked);
+  std::optional<Reply> TakeClient(const std::string& address);
+  void AskSender(const SenderAsked& asked);
+
+  // ---- connection_mail.cc
+  void On(const SenderAsked& asked);
+  void BeginTransaction(uint64_t question, const ReversePath& sender);
+  void On(RecipientAsked& asked);
+  void On(const MessageStarts& asked);
+  void On(const MessageBytes&);
+  void On(const MessageEnds& asked);
+  void On(const TransactionReset&);
   void OnExpanded(uint64_t question, const ForwardPath& path,
                   const ExpandAnswer& answer);
   bool AddRecipient(const ForwardPath& path, const ExpandAnswer& answer);
+  Envelope MakeEnvelope(const ForwardPath& path,
+                        const ExpandedRecipient& to) const;
   void BeginMessage(uint64_t question, MessageId id);
   void OnMessageProgress();
   void SubmitMessage();
   void OnAccepted(uint64_t question, MessageId message, AcceptResult result);
   std::string MakeReceivedHeader(MessageId id) const;
-
   bool MessageIsBlocked() const;
   bool MessageIsTooBig() const;
-  void Flush();
-  void UpdateReading();
-  void ArmTimer();
-  void CheckTime();
-  void CloseWith(absl::string_view reason);
-  void Linger();
+  bool HasAuthenticated() const {
+    return listener_->socket || session_.authenticated();
+  }
+  IncomingMessage* message() const {
+    return reading_ == nullptr ? nullptr : reading_->message.get();
+  }
 
-  ReceiveServices* services_;
-  const ReceiveListener* listener_;
+  ReceiveServices* const services_;
+  const ReceiveListener* const listener_;
+  Owner* const owner_;
   const SessionId id_;
-  const std::string address_;
-  std::string name_;  // of the client
-  std::unique_ptr<Stream> stream_;
-  Owner owner_;
-  SmtpServerSession session_;
   Phase phase_ = Phase::kNaming;
-  bool reading_ = false;
-  bool heard_all_ = false;  // the client has closed its sending side
+  bool wants_bytes_ = false;  // the stream is being read
+  bool heard_all_ = false;    // the client has closed its sending side
+  bool in_tls_count_ = false;
+  uint8_t open_facts_ = 0;  // kNaming: what is still asked
+  std::string address_;     // of the client
+  std::string name_;        // of the client
+  std::string tls_;         // "TLSv1.3:...:256:NO", for Received
+  std::unique_ptr<ClientLimits::Visit> visit_;
+  std::unique_ptr<Stream> stream_;  // null in kHandshake
+  std::unique_ptr<TlsHandshake> handshake_;
+  SmtpServerSession session_;
+  uint64_t auth_conversation_ = 0;
 
   std::unique_ptr<Transaction> transaction_;  // between MAIL and its end
-  std::shared_ptr<IncomingMessage> message_;
-  uint64_t end_question_ = 0;  // MessageEnds, until it was answered
+  std::unique_ptr<Reading> reading_;  // from DATA's or BDAT's start to its end
+  uint64_t end_question_ = 0;         // MessageEnds, until it was answered
 
   EventLoop::Timer timer_;
+  EventLoop::Timer pause_;
   absl::Duration last_activity_;
-  absl::Duration message_started_;  // later, for the time we made it wait
-  absl::Duration blocked_since_ = absl::InfiniteDuration();
-  int64_t message_bytes_ = 0;
 };
 
 }  // namespace holdfast

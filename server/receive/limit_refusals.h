@@ -1,0 +1,24 @@
+// What a client hears when a limit acts, and how it is counted for `show
+// stats`.
+#ifndef HOLDFAST_SERVER_RECEIVE_LIMIT_REFUSALS_H_
+#define HOLDFAST_SERVER_RECEIVE_LIMIT_REFUSALS_H_
+
+#include "protocol/reply.h"
+#include "server/door/receive_messages.h"
+#include "server/receive/client_limits.h"
+
+namespace holdfast {
+
+// Of a limit by address.  To a connection always 421; to MAIL first 451, and
+// 421 when the limit is hard.
+Reply RefusalFor(const LimitVerdict& verdict);
+// `smtp limit max-sessions`.
+Reply TooManySessions();
+// `smtp limit min-data-rate`.
+Reply MessageTooSlow();
+
+void CountRefusal(ClientLimit limit, SessionCounts* counts);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_RECEIVE_LIMIT_REFUSALS_H_
