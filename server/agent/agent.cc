@@ -79,13 +79,14 @@ class Session {
 
 absl::Status ServeDeliveries(
     BlockingDoor* door, AgentDelivery::Method method,
-    const std::function<std::unique_ptr<DeliveryGroup>()>& make_group) {
+    const std::function<std::unique_ptr<DeliveryGroup>()>& make_group,
+    unsigned step_seconds) {
   Session session(door, method, make_group);
   for (;;) {
     absl::StatusOr<std::optional<BlockingDoor::Frame>> frame = door->Read();
     if (!frame.ok()) return frame.status();
     if (!frame->has_value()) return absl::OkStatus();
-    alarm(kAgentStepSeconds);
+    alarm(step_seconds);
     absl::Status taken = session.Take(**frame);
     alarm(0);
     if (!taken.ok()) return taken;

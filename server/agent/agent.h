@@ -15,13 +15,16 @@ namespace holdfast {
 // One step (a write, a commit) that takes longer than this ends the process by
 // SIGALRM, as the reference ends a delivery ("terminated; timeout").
 inline constexpr unsigned kAgentStepSeconds = 300;
+// Where a command runs, which has a limit of its own (run_command.h).
+inline constexpr unsigned kCommandStepSeconds = 315;
 
 // Serves until the peer closes the door (kOk) or says what it must not
 // (kDataLoss), or a system call on the door fails (kUnavailable).  `method` is
 // the only one it serves; `make_group` begins a group of it.
 absl::Status ServeDeliveries(
     BlockingDoor* door, AgentDelivery::Method method,
-    const std::function<std::unique_ptr<DeliveryGroup>()>& make_group);
+    const std::function<std::unique_ptr<DeliveryGroup>()>& make_group,
+    unsigned step_seconds = kAgentStepSeconds);
 
 }  // namespace holdfast
 

@@ -22,6 +22,12 @@ absl::Status Set(absl::string_view name, absl::string_view value,
     out->user = text;
   } else if (name == "--mail-dir") {
     out->mail_dir = text;
+  } else if (name == "--command") {
+    out->command = text;
+  } else if (name == "--wrapper") {
+    out->wrapper = text;
+  } else if (name == "--delimiter" && text.size() == 1) {
+    out->delimiter = text[0];
   } else if (name == "--mailbox-user") {
     out->mailbox_user = text;
   } else if (name == "--mailbox-home") {
@@ -66,6 +72,11 @@ std::vector<std::string> ToArguments(const AgentArguments& a) {
     out.push_back(absl::StrCat("--mailbox-user=", a.mailbox_user));
   if (a.mailbox_home)
     out.push_back(absl::StrCat("--mailbox-home=", *a.mailbox_home));
+  if (a.commands) out.push_back("--commands");
+  if (!a.command.empty()) out.push_back(absl::StrCat("--command=", a.command));
+  if (!a.wrapper.empty()) out.push_back(absl::StrCat("--wrapper=", a.wrapper));
+  if (a.delimiter != '+')
+    out.push_back(absl::StrCat("--delimiter=", std::string(1, a.delimiter)));
   if (a.exec_uid) {
     out.push_back(absl::StrCat("--exec-uid=", *a.exec_uid));
     out.push_back("--");
@@ -88,6 +99,8 @@ absl::StatusOr<AgentArguments> ParseAgentArguments(
       out.privileged = true;
     } else if (argument == "--mbox") {
       out.mbox = true;
+    } else if (argument == "--commands") {
+      out.commands = true;
     } else {
       const size_t equals = argument.find('=');
       if (equals == absl::string_view::npos)

@@ -34,6 +34,11 @@ struct AgentArguments {
   std::string mail_dir = kDefaultMailDir;
   std::string mailbox_user;  // whose home is told; empty: nobody's
   std::optional<std::string> mailbox_home;  // else the system is asked
+  // Runs the user's commands: `mda`, and those of aliases and ~/.forward.
+  bool commands = false;
+  std::string command;   // of the action; empty: it has none
+  std::string wrapper;   // empty: none
+  char delimiter = '+';  // of sub-addresses
   // Not a delivery: become user `exec_uid` and run `exec`.
   std::optional<uint32_t> exec_uid;
   std::vector<std::string> exec;

@@ -29,6 +29,21 @@ TEST(AgentArguments, ComeBackAsTheyWere) {
   EXPECT_FALSE(b->exec_uid.has_value());
 }
 
+TEST(AgentArguments, CommandsComeBackAsTheyWere) {
+  AgentArguments a;
+  a.user = "bob";
+  a.commands = true;
+  a.command = "/bin/cat --x=y > \"$HOME/z\"";
+  a.wrapper = "nice %{mda}";
+  a.delimiter = '=';
+  absl::StatusOr<AgentArguments> b = ParseAgentArguments(ToArguments(a));
+  ASSERT_TRUE(b.ok());
+  EXPECT_TRUE(b->commands);
+  EXPECT_EQ(b->command, a.command);
+  EXPECT_EQ(b->wrapper, a.wrapper);
+  EXPECT_EQ(b->delimiter, '=');
+}
+
 TEST(AgentArguments, DefaultsStayAway) {
   AgentArguments a;
   a.user = "bob";

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/agent/agent.h"
 #include "server/agent/agent_arguments.h"
+#include "server/agent/command_group.h"
 #include "server/agent/identity.h"
 #include "server/agent/maildir.h"
 #include "server/agent/mbox.h"
@@ -88,11 +89,41 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+absl::Status Serve(const AgentArguments& arguments, const Identity& identity) {
+  BlockingDoor door(kParentDoorFd);
+  if (arguments.commands) {
+    return ServeDeliveries(
+        &door, AgentDelivery::Method::kCommand,
+        [&] {
+          CommandOptions options;
+          options.home = identity.home;
+          options.command = arguments.command;
+          options.wrapper = arguments.wrapper;
+          options.delimiter = arguments.delimiter;
+          return std::make_unique<CommandGroup>(std::move(options));
+        },
+        kCommandStepSeconds);
+  }
+  RaiseDescriptorLimit();
+  if (arguments.mbox) {
+    return ServeDeliveries(&door, AgentDelivery::Method::kMbox, [&] {
+      MboxOptions options;
+      options.mail_dir = arguments.mail_dir;
+      options.owner = identity.uid;
+      return std::make_unique<MboxGroup>(std::move(options));
+    });
+  }
+  return ServeDeliveries(&door, AgentDelivery::Method::kMaildir, [&] {
+    return std::make_unique<MaildirGroup>(identity.home);
+  });
+}
+
 int Deliver(const AgentArguments& arguments) {
   absl::StatusOr<Person> person = FindPerson(arguments);
   absl::Status ready = person.status();
   if (ready.ok())
-    ready = Become(person->identity, arguments.privileged, arguments.mbox);
+    ready = Become(person->identity, arguments.privileged, arguments.mbox,
+                   arguments.commands);
   if (!ready.ok()) {
     const bool permanent =
         absl::IsNotFound(ready) || absl::IsPermissionDenied(ready);
@@ -100,22 +131,7 @@ int Deliver(const AgentArguments& arguments) {
     return permanent ? 1 : kTemporaryFailure;
   }
   TellParent(kAgentStarted, person->mailbox_home);
-  RaiseDescriptorLimit();
-  BlockingDoor door(kParentDoorFd);
-  const Identity& identity = person->identity;
-  absl::Status served;
-  if (arguments.mbox) {
-    served = ServeDeliveries(&door, AgentDelivery::Method::kMbox, [&] {
-      MboxOptions options;
-      options.mail_dir = arguments.mail_dir;
-      options.owner = identity.uid;
-      return std::make_unique<MboxGroup>(std::move(options));
-    });
-  } else {
-    served = ServeDeliveries(&door, AgentDelivery::Method::kMaildir, [&] {
-      return std::make_unique<MaildirGroup>(identity.home);
-    });
-  }
+  const absl::Status served = Serve(arguments, person->identity);
   if (served.ok()) return 0;
   fprintf(stderr, "smtpd-agent: %s\n", std::string(served.message()).c_str());
   return 1;

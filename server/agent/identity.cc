@@ -81,8 +81,8 @@ absl::StatusOr<Identity> FindUserById(uid_t uid) {
   });
 }
 
-absl::Status Become(const Identity& identity, bool privileged,
-                    bool allow_root) {
+absl::Status Become(const Identity& identity, bool privileged, bool allow_root,
+                    bool commands) {
   const pid_t parent = getppid();
   if (privileged) {
     if (identity.uid == 0 && !allow_root) {
@@ -98,7 +98,8 @@ absl::Status Become(const Identity& identity, bool privileged,
   // between.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return Failed("prctl");
   if (getppid() != parent) return absl::UnavailableError("smtpd has ended");
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Failed("prctl");
+  if (!commands && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    return Failed("prctl");
   if (prctl(PR_SET_DUMPABLE, 0) != 0) return Failed("prctl");
   setsid();  // fails only where it is a session of its own already
   umask(077);

@@ -31,7 +31,8 @@ absl::StatusOr<Identity> FindUserById(uid_t uid);
 //
 // kPermissionDenied: this user is never served ("MDA not allowed ...");
 // kUnavailable: not now.
-absl::Status Become(const Identity& identity, bool privileged, bool allow_root);
+absl::Status Become(const Identity& identity, bool privileged, bool allow_root,
+                    bool commands = false);
 
 }  // namespace holdfast
 

@@ -2,10 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,43 +11,13 @@
 #include "absl/strings/str_cat.h"
 #include "server/agent/maildir_folder.h"
 #include "server/agent/mbox_lock.h"
+#include "server/agent/spool_file.h"
 
 namespace holdfast {
 namespace {
 
 constexpr mode_t kMode = 0660;
-constexpr size_t kCopyBytes = 64 << 10;
 constexpr size_t kMaxUserBytes = 255;
-
-absl::StatusOr<OwnedFd> OpenTemporary() {
-  OwnedFd fd(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-  if (fd) return fd;
-  char name[] = "/tmp/smtpd.XXXXXXXXXX";
-  fd.Reset(mkostemp(name, O_CLOEXEC));
-  if (!fd) return FileError("/tmp");
-  unlink(name);
-  return fd;
-}
-
-absl::Status WriteAll(int fd, absl::string_view bytes,
-                      const std::string& shown) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno != EINTR) return FileError(shown);
-    if (n > 0) bytes.remove_prefix(static_cast<size_t>(n));
-  }
-  return absl::OkStatus();
-}
-
-// In local time, as ctime(3), without its line end.
-std::string CTime() {
-  const time_t now = time(nullptr);
-  struct tm local;
-  localtime_r(&now, &local);
-  char text[64];
-  const size_t n = strftime(text, sizeof text, "%a %b %e %H:%M:%S %Y", &local);
-  return std::string(text, n);
-}
 
 bool IsUserName(absl::string_view user) {
   return !user.empty() && user.size() <= kMaxUserBytes && user[0] != '.' &&
@@ -82,7 +49,7 @@ void MboxGroup::Begin(const AgentDelivery& delivery) {
   if (!IsUserName(letter.user)) {
     letter.status = absl::InvalidArgumentError("not a user name");
   } else if (!spool_) {
-    absl::StatusOr<OwnedFd> spool = OpenTemporary();
+    absl::StatusOr<OwnedFd> spool = OpenSpoolFile();
     if (spool.ok())
       spool_ = *std::move(spool);
     else
@@ -152,26 +119,6 @@ absl::StatusOr<OwnedFd> MboxGroup::OpenMailbox(int dir, const std::string& user,
   return fd;
 }
 
-absl::Status MboxGroup::CopyLetter(const Letter& letter, int mailbox) {
-  std::string buffer(kCopyBytes, '\0');
-  off_t done = 0;
-  while (done < letter.bytes) {
-    const size_t want =
-        std::min(kCopyBytes, static_cast<size_t>(letter.bytes - done));
-    const ssize_t n =
-        pread(spool_.get(), &buffer[0], want, letter.offset + done);
-    if (n == 0) return absl::UnavailableError("/tmp: file ends early");
-    if (n < 0 && errno != EINTR) return FileError("/tmp");
-    if (n <= 0) continue;
-    absl::Status s = WriteAll(
-        mailbox, absl::string_view(buffer).substr(0, static_cast<size_t>(n)),
-        absl::StrCat(options_.mail_dir, "/", letter.user));
-    if (!s.ok()) return s;
-    done += n;
-  }
-  return absl::OkStatus();
-}
-
 void MboxGroup::Append(const std::string& user) {
   std::vector<Letter*> mine;
   for (Letter& letter : letters_) {
@@ -202,7 +149,10 @@ void MboxGroup::Append(const std::string& user) {
   if (!end.ok()) return fail_all(end.status());
   for (Letter* letter : mine) {
     absl::Status s = WriteAll(mailbox->get(), *end, shown);
-    if (s.ok()) s = CopyLetter(*letter, mailbox->get());
+    if (s.ok()) {
+      s = CopyRange(spool_.get(), letter->offset, letter->bytes, mailbox->get(),
+                    shown);
+    }
     if (s.ok()) {
       size += static_cast<off_t>(end->size()) + letter->bytes;
       end->clear();

@@ -52,7 +52,6 @@ class MboxGroup : public DeliveryGroup {
   void Append(const std::string& user);
   absl::StatusOr<OwnedFd> OpenMailbox(int dir, const std::string& user,
                                       const std::string& shown);
-  absl::Status CopyLetter(const Letter& letter, int mailbox);
 
   const MboxOptions options_;
   OwnedFd spool_;

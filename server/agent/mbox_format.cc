@@ -10,8 +10,9 @@ constexpr absl::string_view kFrom = "From ";
 
 }  // namespace
 
-MboxEncoder::MboxEncoder(absl::string_view sender, absl::string_view ctime)
-    : head_(absl::StrCat(kFrom, sender, " ", ctime, "\n")) {
+MboxEncoder::MboxEncoder(absl::string_view sender, absl::string_view ctime,
+                         Quote quote)
+    : quote_(quote), head_(absl::StrCat(kFrom, sender, " ", ctime, "\n")) {
   // A sender with a line end in it would make a line of its own.
   for (size_t i = 0; i + 1 < head_.size(); ++i) {
     if (static_cast<unsigned char>(head_[i]) < ' ') head_[i] = '?';
@@ -21,6 +22,10 @@ MboxEncoder::MboxEncoder(absl::string_view sender, absl::string_view ctime)
 void MboxEncoder::WriteHeld(std::string* out) {
   out->append(held_);
   held_.clear();
+}
+
+MboxEncoder::Line MboxEncoder::AfterText() const {
+  return quote_ == Quote::kEveryLine ? Line::kStartAfterEmpty : Line::kStart;
 }
 
 void MboxEncoder::Write(absl::string_view text, std::string* out) {
@@ -38,7 +43,7 @@ void MboxEncoder::Write(absl::string_view text, std::string* out) {
         const bool ended = c == '\n';
         WriteHeld(out);
         line_ = empty   ? Line::kStartAfterEmpty
-                : ended ? Line::kStart
+                : ended ? AfterText()
                         : Line::kInside;
       }
       continue;
@@ -47,7 +52,7 @@ void MboxEncoder::Write(absl::string_view text, std::string* out) {
     if (c != '\n') {
       line_ = Line::kInside;
     } else {
-      line_ = line_ == Line::kStart ? Line::kStartAfterEmpty : Line::kStart;
+      line_ = line_ == Line::kStart ? Line::kStartAfterEmpty : AfterText();
     }
   }
 }

@@ -9,11 +9,15 @@
 namespace holdfast {
 
 // Pure.  "From SENDER CTIME", the text with a '>' before each "From " that
-// follows an empty line (or begins the text), and an empty line at the end.
+// begins a line, and an empty line at the end.
 class MboxEncoder {
  public:
+  // Which lines: those that follow an empty line or begin the text, or all.
+  enum class Quote { kAfterEmpty, kEveryLine };
+
   // `ctime`: "Sun Nov 22 15:06:56 2026".
-  MboxEncoder(absl::string_view sender, absl::string_view ctime);
+  MboxEncoder(absl::string_view sender, absl::string_view ctime,
+              Quote quote = Quote::kAfterEmpty);
 
   // Appends to `*out` what `text`, the next piece, becomes.
   void Write(absl::string_view text, std::string* out);
@@ -22,8 +26,11 @@ class MboxEncoder {
 
  private:
   enum class Line { kStart, kStartAfterEmpty, kInside };
+  // How a line begins that follows one with text.
+  Line AfterText() const;
   void WriteHeld(std::string* out);
 
+  const Quote quote_;
   std::string head_;  // the From line, until it was written
   Line line_ = Line::kStartAfterEmpty;
   std::string held_;  // a beginning of "From ", not yet decided

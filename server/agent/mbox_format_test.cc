@@ -43,5 +43,19 @@ TEST(MboxEncoder, SenderStaysOnItsLine) {
   EXPECT_EQ(out, "From a?From x now\n\n");
 }
 
+TEST(MboxEncoder, QuotesEveryFromIfToldSo) {
+  const std::string text = "From a\nFrom b\nx\nFrom c\n\n\nFrom d\nFro\nFrom e";
+  const std::string expected =
+      "From s now\n>From a\n>From b\nx\n>From c\n\n\n>From d\nFro\n>From e\n\n";
+  for (size_t step : {1u, 2u, 3u, 5u, 100u}) {
+    MboxEncoder encoder("s", "now", MboxEncoder::Quote::kEveryLine);
+    std::string out;
+    for (size_t at = 0; at < text.size(); at += step)
+      encoder.Write(text.substr(at, step), &out);
+    encoder.Finish(&out);
+    EXPECT_EQ(out, expected) << step;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast

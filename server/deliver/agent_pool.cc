@@ -107,6 +107,7 @@ bool AgentPool::Ask(const AgentKey& key) {
   request.user = key.run_as;
   request.mbox = key.mbox;
   request.action = key.action;
+  request.commands = key.commands;
   request.mailbox_user = key.mailbox_user;
   agents_.emplace(request.request, std::move(agent));
   parent_->Send(request);

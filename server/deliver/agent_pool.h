@@ -28,10 +28,11 @@ struct AgentKey {
   bool mbox = false;
   std::string action;        // empty: users are the system's
   std::string mailbox_user;  // empty: nobody's home matters
+  bool commands = false;     // runs commands; `action` is whose
 
   friend bool operator<(const AgentKey& a, const AgentKey& b) {
-    return std::tie(a.run_as, a.mbox, a.action, a.mailbox_user) <
-           std::tie(b.run_as, b.mbox, b.action, b.mailbox_user);
+    return std::tie(a.run_as, a.mbox, a.action, a.mailbox_user, a.commands) <
+           std::tie(b.run_as, b.mbox, b.action, b.mailbox_user, b.commands);
   }
 };
 

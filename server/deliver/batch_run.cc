@@ -6,8 +6,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "config/format_specifiers.h"
 #include "server/deliver/delivery_text.h"
-#include "server/deliver/expand_path.h"
+#include "server/deliver/split_batch.h"
 
 namespace holdfast {
 namespace {
@@ -43,9 +44,12 @@ AgentKey BatchRun::Key() const {
   AgentKey key;
   key.run_as = batch_.run_as.empty() ? batch_.user : batch_.run_as;
   key.mbox = action_->method == ActionMethod::kMbox;
-  if (action_->userbase != nullptr && action_->userbase->is_static())
+  key.commands = commands_;
+  if (commands_) key.mbox = false;
+  if (commands_ ||
+      (action_->userbase != nullptr && action_->userbase->is_static()))
     key.action = action_->name;
-  if (!key.mbox && NeedsDirectory(action_->maildir_path))
+  if (!key.mbox && !commands_ && NeedsDirectory(action_->maildir_path))
     key.mailbox_user = batch_.user;
   return key;
 }
@@ -59,8 +63,10 @@ void BatchRun::Start() {
                                 }),
                  messages.end());
   if (messages.empty()) return Finish();
-  if (action_ == nullptr || (action_->method != ActionMethod::kMbox &&
-                             action_->method != ActionMethod::kMaildir)) {
+  commands_ = IsForCommand(messages[0].recipients[0], action_);
+  if (action_ == nullptr ||
+      (!commands_ && action_->method != ActionMethod::kMbox &&
+       action_->method != ActionMethod::kMaildir)) {
     AddRest(Outcome::kTempFail, kTemporary,
             ErrorText("", "no such delivery method"));
     return Finish();
@@ -154,9 +160,9 @@ bool BatchRun::PumpHead() {
     return true;
   }
   std::string path;
-  if (action_->method == ActionMethod::kMaildir &&
+  if (!commands_ && action_->method == ActionMethod::kMaildir &&
       !action_->maildir_path.empty()) {
-    PathValues values;
+    FormatValues values;
     values.sender = message().sender;
     values.rcpt = recipient().rcpt;
     values.dest = recipient().dest;
@@ -183,11 +189,17 @@ void BatchRun::SkipCopy(Outcome result, EnhancedStatus status,
 }
 
 void BatchRun::BeginCopy(const std::string& path) {
-  const bool mbox = action_->method == ActionMethod::kMbox;
   AgentDelivery delivery;
   delivery.envelope = recipient().envelope;
-  delivery.method =
-      mbox ? AgentDelivery::Method::kMbox : AgentDelivery::Method::kMaildir;
+  if (commands_) {
+    delivery.method = AgentDelivery::Method::kCommand;
+    delivery.exec = recipient().exec;
+    delivery.sender = message().sender;
+    delivery.rcpt = recipient().rcpt;
+    delivery.dest = recipient().dest;
+  } else if (action_->method == ActionMethod::kMbox) {
+    delivery.method = AgentDelivery::Method::kMbox;
+  }
   delivery.path = path;
   delivery.file_name = MaildirFileName(message().created, batch_.store_uuid,
                                        recipient().envelope, batch_.host);
@@ -269,16 +281,7 @@ void BatchRun::OnAgentFrame(Frame& frame) {
         std::set<EnvelopeId> open(sent_.begin(), sent_.end());
         for (AgentResults::One& one : results.results) {
           if (open.erase(one.envelope) == 0) continue;
-          if (one.ok) {
-            Add(one.envelope, Outcome::kOk, kDelivered, "");
-          } else if (one.permanent) {
-            Add(one.envelope, Outcome::kPermFail, kPermanent,
-                ErrorText("", Quoted(one.text)));
-          } else {
-            Add(one.envelope,
-                one.in_doubt ? Outcome::kInDoubt : Outcome::kTempFail,
-                kTemporary, ErrorText(kTemporaryFailure, Quoted(one.text)));
-          }
+          AddResult(one);
         }
         AddRest(Outcome::kInDoubt, kTemporary,
                 ErrorText(kTemporaryFailure, "exited abnormally"));
@@ -291,6 +294,17 @@ void BatchRun::OnAgentFrame(Frame& frame) {
   agent_ = nullptr;
   Watch(kAgentLeave);
   pool_->Abandon(this);
+}
+
+void BatchRun::AddResult(const AgentResults::One& one) {
+  if (one.ok) return Add(one.envelope, Outcome::kOk, kDelivered, "");
+  const std::string reason = one.plain ? one.text : Quoted(one.text);
+  if (one.permanent) {
+    return Add(one.envelope, Outcome::kPermFail, kPermanent,
+               ErrorText(one.kind, reason));
+  }
+  Add(one.envelope, one.in_doubt ? Outcome::kInDoubt : Outcome::kTempFail,
+      kTemporary, ErrorText(commands_ ? one.kind : kTemporaryFailure, reason));
 }
 
 void BatchRun::OnEnded(const std::string& how) {

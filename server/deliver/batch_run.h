@@ -97,6 +97,7 @@ class BatchRun : public AgentUser {
 
   void Add(EnvelopeId envelope, Outcome result, EnhancedStatus status,
            std::string text);
+  void AddResult(const AgentResults::One& one);
   // All that has no outcome yet.
   void AddRest(Outcome result, EnhancedStatus status, const std::string& text);
   // Tells `on_done` in a later turn.
@@ -108,6 +109,7 @@ class BatchRun : public AgentUser {
   DeliverBatch batch_;
   Callbacks callbacks_;
   const Action* action_ = nullptr;
+  bool commands_ = false;  // all of it is for commands (SplitBatch())
 
   State state_ = State::kNew;
   bool claimed_ = false;

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/deliver/split_batch.h"
 #include "server/log/log.h"
 
 namespace holdfast {
@@ -26,7 +27,7 @@ void DeliverRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
   for (const auto& [batch, entry] : batches_) state.batches.push_back(batch);
   queue_->Send(state);
   for (const auto& [batch, entry] : batches_) {
-    if (entry.run == nullptr) queue_->Send(entry.outcomes);
+    for (const auto& [sequence, outcomes] : entry.told) queue_->Send(outcomes);
   }
 }
 
@@ -56,53 +57,71 @@ void DeliverRoom::OnQueueClosed() {
   queue_.reset();
   questions_.clear();
   for (auto& [batch, entry] : batches_) {
-    if (entry.run != nullptr) entry.run->Abort();
+    for (auto& run : entry.runs) {
+      if (run != nullptr) run->Abort();
+    }
   }
 }
 
 void DeliverRoom::On(DeliverBatch& batch) {
   const BatchId id = batch.batch;
   if (batches_.count(id) != 0) return;
-  BatchRun::Callbacks callbacks;
-  callbacks.on_done = [this, id](BatchOutcomes outcomes) {
-    OnDone(id, std::move(outcomes));
-  };
-  callbacks.ask = [this, id](MessageId message, uint32_t first,
-                             uint32_t count) {
-    AskForBody(id, message, first, count);
-  };
+  std::vector<DeliverBatch> parts =
+      SplitBatch(std::move(batch), *context_.config);
   Entry& entry = batches_[id];
-  entry.run =
-      std::make_unique<BatchRun>(context_.loop, &pool_, context_.config.get(),
-                                 std::move(batch), std::move(callbacks));
+  entry.runs.resize(parts.size());
+  entry.running = parts.size();
+  for (size_t i = 0; i < parts.size(); ++i)
+    StartRun({id, i}, std::move(parts[i]));
+}
+
+void DeliverRoom::StartRun(RunKey key, DeliverBatch batch) {
+  BatchRun::Callbacks callbacks;
+  callbacks.on_done = [this, key](BatchOutcomes outcomes) {
+    OnDone(key, std::move(outcomes));
+  };
+  callbacks.ask = [this, key](MessageId message, uint32_t first,
+                              uint32_t count) {
+    AskForBody(key, message, first, count);
+  };
+  std::unique_ptr<BatchRun>& run = batches_[key.first].runs[key.second];
+  run = std::make_unique<BatchRun>(context_.loop, &pool_, context_.config.get(),
+                                   std::move(batch), std::move(callbacks));
   if (stopping_)
-    entry.run->Abort();
+    run->Abort();
   else
-    entry.run->Start();
+    run->Start();
+}
+
+BatchRun* DeliverRoom::FindRun(RunKey key) {
+  auto it = batches_.find(key.first);
+  return it == batches_.end() ? nullptr : it->second.runs[key.second].get();
 }
 
 void DeliverRoom::On(const BatchClaimed& claimed) {
   auto it = batches_.find(claimed.batch);
   if (it == batches_.end()) return;
-  if (!claimed.ok) it->second.forgotten = true;
-  if (it->second.run != nullptr) {
-    it->second.run->OnClaimed(claimed.ok);
-  } else if (!claimed.ok) {
+  Entry& entry = it->second;
+  if (!claimed.ok) entry.forgotten = true;
+  if (entry.finished() && !claimed.ok) {
     batches_.erase(it);
-    ExitIfEmpty();
+    return ExitIfEmpty();
+  }
+  for (auto& run : entry.runs) {
+    if (run != nullptr) run->OnClaimed(claimed.ok);
   }
 }
 
 void DeliverRoom::On(const OutcomesRecorded& recorded) {
   auto it = batches_.find(recorded.batch);
-  if (it == batches_.end() || it->second.run != nullptr ||
-      it->second.outcomes.sequence != recorded.sequence)
-    return;
+  if (it == batches_.end()) return;
+  it->second.told.erase(recorded.sequence);
+  if (!it->second.finished() || !it->second.told.empty()) return;
   batches_.erase(it);
   ExitIfEmpty();
 }
 
-void DeliverRoom::AskForBody(BatchId batch, MessageId message, uint32_t first,
+void DeliverRoom::AskForBody(RunKey run, MessageId message, uint32_t first,
                              uint32_t count) {
   if (queue_ == nullptr) return;  // the batch is being given up
   BodyRequest request;
@@ -110,31 +129,34 @@ void DeliverRoom::AskForBody(BatchId batch, MessageId message, uint32_t first,
   request.message = message;
   request.first = first;
   request.count = count;
-  questions_[request.question] = batch;
+  questions_[request.question] = run;
   queue_->Send(request);
 }
 
 void DeliverRoom::On(BodyPart& part) {
   auto question = questions_.find(part.question);
   if (question == questions_.end()) return;
-  auto it = batches_.find(question->second);
+  BatchRun* run = FindRun(question->second);
   questions_.erase(question);
-  if (it != batches_.end() && it->second.run != nullptr)
-    it->second.run->OnBodyPart(std::move(part));
+  if (run != nullptr) run->OnBodyPart(std::move(part));
 }
 
-void DeliverRoom::OnDone(BatchId batch, BatchOutcomes outcomes) {
-  auto it = batches_.find(batch);
+void DeliverRoom::OnDone(RunKey key, BatchOutcomes outcomes) {
+  auto it = batches_.find(key.first);
   Entry& entry = it->second;
   // The run called this; it goes when that call is over.
   context_.loop->AtTurnEnd(
-      [run = std::shared_ptr<BatchRun>(std::move(entry.run))] {});
+      [run = std::shared_ptr<BatchRun>(std::move(entry.runs[key.second]))] {});
+  --entry.running;
   if (entry.forgotten) {
-    batches_.erase(it);
+    if (entry.finished()) batches_.erase(it);
     return ExitIfEmpty();
   }
-  entry.outcomes = std::move(outcomes);
-  if (queue_ != nullptr) queue_->Send(entry.outcomes);
+  outcomes.sequence = ++entry.last_sequence;
+  outcomes.finished = entry.finished();
+  const BatchOutcomes& kept =
+      entry.told.emplace(outcomes.sequence, std::move(outcomes)).first->second;
+  if (queue_ != nullptr) queue_->Send(kept);
   ExitIfEmpty();
 }
 
@@ -144,7 +166,9 @@ void DeliverRoom::OnStop(absl::Duration grace) {
   // A little less than we are given: the end itself takes time.
   grace_ = context_.loop->RunAfter(grace * 0.9, [this] { context_.exit(0); });
   for (auto& [batch, entry] : batches_) {
-    if (entry.run != nullptr) entry.run->Abort();
+    for (auto& run : entry.runs) {
+      if (run != nullptr) run->Abort();
+    }
   }
   ExitIfEmpty();
 }
@@ -153,7 +177,7 @@ void DeliverRoom::ExitIfEmpty() {
   if (!stopping_ || exit_ != nullptr) return;
   for (const auto& [batch, entry] : batches_) {
     // Without queue nobody records outcomes; its claims are in doubt.
-    if (entry.run != nullptr || queue_ != nullptr) return;
+    if (!entry.finished() || queue_ != nullptr) return;
   }
   exit_ = context_.loop->RunAfter(absl::ZeroDuration(),
                                   [this] { context_.exit(0); });

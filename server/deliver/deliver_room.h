@@ -24,12 +24,17 @@ class DeliverRoom : public RoomHandler {
   void OnStop(absl::Duration grace) override;
 
  private:
-  // A batch is running, then its outcomes wait until `queue` has them on disk.
+  // A batch is running, in one run or more (SplitBatch()); what they tell waits
+  // until `queue` has it on disk.
   struct Entry {
-    std::unique_ptr<BatchRun> run;  // null: done
-    BatchOutcomes outcomes;
+    std::vector<std::unique_ptr<BatchRun>> runs;  // null: done
+    size_t running = 0;
+    uint32_t last_sequence = 0;
+    std::map<uint32_t, BatchOutcomes> told;  // by sequence, not yet recorded
     bool forgotten = false;  // its claim failed: queue knows nothing of it
+    bool finished() const { return running == 0; }
   };
+  using RunKey = std::pair<BatchId, size_t>;  // index into Entry::runs
 
   void OnQueueFrame(Frame& frame);
   void OnQueueClosed();
@@ -37,8 +42,10 @@ class DeliverRoom : public RoomHandler {
   void On(const BatchClaimed& claimed);
   void On(const OutcomesRecorded& recorded);
   void On(BodyPart& part);
-  void OnDone(BatchId batch, BatchOutcomes outcomes);
-  void AskForBody(BatchId batch, MessageId message, uint32_t first,
+  void StartRun(RunKey key, DeliverBatch batch);
+  BatchRun* FindRun(RunKey key);
+  void OnDone(RunKey key, BatchOutcomes outcomes);
+  void AskForBody(RunKey run, MessageId message, uint32_t first,
                   uint32_t count);
   void ExitIfEmpty();
 
@@ -46,8 +53,8 @@ class DeliverRoom : public RoomHandler {
   AgentPool pool_;
   std::unique_ptr<Door> queue_;
   std::map<BatchId, Entry> batches_;
-  // Which batch each BodyRequest is for.
-  std::map<uint64_t, BatchId> questions_;
+  // Which run each BodyRequest is for.
+  std::map<uint64_t, RunKey> questions_;
   uint64_t next_question_ = 1;
   bool stopping_ = false;
   EventLoop::Timer grace_;

@@ -282,6 +282,74 @@ TEST_F(DeliverRoomTest, ABatchIsOneGroup) {
   EXPECT_THAT(Results(), ElementsAre(Result::kOk, Result::kOk, Result::kOk));
 }
 
+TEST_F(DeliverRoomTest, CommandsGoAloneAndAreToldAsTheyEnd) {
+  DeliverBatch batch = Batch(7);
+  batch.messages[0] = Message(7, "A: b\n\nx\n", 3);
+  batch.messages[0].recipients[1].exec = "|vacation";
+  batch.messages[0].recipients[2].exec = "/box";
+  Send(batch);
+  ASSERT_THAT(asked_, SizeIs(3));
+  EXPECT_FALSE(asked_[0].commands);
+  EXPECT_TRUE(asked_[1].commands);
+  EXPECT_EQ(asked_[1].action, "local");
+  FakeAgent* mailbox = StartAgent();
+  ASSERT_THAT(mailbox->deliveries, SizeIs(1));
+  EXPECT_EQ(mailbox->deliveries[0].method, AgentDelivery::Method::kMaildir);
+  Answer(mailbox);
+  ASSERT_THAT(outcomes_, SizeIs(1));
+  EXPECT_FALSE(outcomes_[0].finished);
+
+  FakeAgent* first = StartAgent();
+  ASSERT_THAT(first->deliveries, SizeIs(1));
+  EXPECT_EQ(first->deliveries[0].method, AgentDelivery::Method::kCommand);
+  EXPECT_EQ(first->deliveries[0].exec, "|vacation");
+  EXPECT_EQ(first->deliveries[0].rcpt.user, "bob+1");
+  EXPECT_EQ(first->deliveries[0].sender.user, "ann");
+  Answer(first, [](AgentResults* results) {
+    results->results[0].ok = false;
+    results->results[0].kind = "user unknown";
+    results->results[0].text = "who?";
+    results->results[0].permanent = true;
+  });
+  ASSERT_THAT(outcomes_, SizeIs(2));
+  EXPECT_EQ(outcomes_[1].sequence, 2u);
+  EXPECT_FALSE(outcomes_[1].finished);
+  EXPECT_EQ(outcomes_[1].outcomes[0].text, "Error (user unknown: \"who?\")");
+
+  // The agent is free again, and gets the next.
+  ASSERT_THAT(first->deliveries, SizeIs(1));
+  EXPECT_EQ(first->deliveries[0].exec, "/box");
+  Answer(first);
+  ASSERT_THAT(outcomes_, SizeIs(3));
+  EXPECT_TRUE(outcomes_[2].finished);
+  EXPECT_THAT(Results(),
+              ElementsAre(Result::kOk, Result::kPermFail, Result::kOk));
+}
+
+TEST_F(DeliverRoomTest, WhatWasToldOfAPartIsToldToTheNextQueue) {
+  DeliverBatch batch = Batch(7);
+  batch.messages[0] = Message(7, "A: b\n\nx\n", 2);
+  batch.messages[0].recipients[1].exec = "|sleep";
+  Send(batch);
+  Answer(StartAgent());
+  FakeAgent* slow = StartAgent();
+  ASSERT_THAT(outcomes_, SizeIs(1));
+  outcomes_.clear();
+  ConnectQueue();
+  ASSERT_THAT(outcomes_, SizeIs(1));
+  EXPECT_EQ(outcomes_[0].sequence, 1u);
+  Record(outcomes_[0]);
+  // Past its commit: it goes on, and is told.
+  Answer(slow);
+  ASSERT_THAT(outcomes_, SizeIs(2));
+  EXPECT_TRUE(outcomes_[1].finished);
+  Record(outcomes_[1]);
+  outcomes_.clear();
+  ConnectQueue();
+  EXPECT_THAT(outcomes_, IsEmpty());
+  EXPECT_THAT(states_.back().batches, IsEmpty());
+}
+
 TEST_F(DeliverRoomTest, TheCommitWaitsForTheClaim) {
   Send(Batch(1), /*claim=*/false);
   FakeAgent* agent = StartAgent();

@@ -159,9 +159,11 @@ struct AgentRequest {
   std::string action;  // whose userbase knows the users
   // Whose home the answer is to carry; empty: nobody's.
   std::string mailbox_user;
+  // It is to run the commands of `action`, and those of aliases.
+  bool commands = false;
   template <class A>
   void Fields(A& a) {
-    a(request, user, mbox, action, mailbox_user);
+    a(request, user, mbox, action, mailbox_user, commands);
   }
 };
 struct AgentReady {

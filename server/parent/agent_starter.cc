@@ -48,6 +48,18 @@ absl::StatusOr<AgentArguments::User> FindInTable(const Table& userbase,
   return user;
 }
 
+// Commands of the configuration come from here, whatever `deliver` says.
+void SetCommands(const Action& action, const Config& config,
+                 AgentArguments* arguments) {
+  arguments->commands = true;
+  arguments->mbox = false;
+  arguments->delimiter = config.sub_addr_delim;
+  if (action.method == ActionMethod::kMda)
+    arguments->command = action.mda_command;
+  auto wrapper = config.wrappers.find(action.wrapper);
+  if (wrapper != config.wrappers.end()) arguments->wrapper = wrapper->second;
+}
+
 }  // namespace
 
 absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
@@ -59,13 +71,17 @@ absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
   arguments.user = request.user;
   arguments.mbox = request.mbox;
   arguments.mailbox_user = request.mailbox_user;
-  if (request.action.empty()) return arguments;
+  if (request.action.empty() && !request.commands) return arguments;
 
   auto it = config.actions.find(request.action);
-  if (it == config.actions.end() || it->second.userbase == nullptr ||
-      !it->second.userbase->is_static())
+  if (it == config.actions.end())
     return absl::UnavailableError(kUserLookupLater);
   const Action& action = it->second;
+  if (request.commands) SetCommands(action, config, &arguments);
+  if (action.userbase == nullptr || !action.userbase->is_static()) {
+    if (request.commands) return arguments;
+    return absl::UnavailableError(kUserLookupLater);
+  }
   // The `user` option names a user of the system, whatever the userbase is;
   // and only that one.
   if (action.user.empty()) {

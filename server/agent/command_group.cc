@@ -1,0 +1,248 @@
+#include "server/agent/command_group.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "config/format_specifiers.h"
+#include "server/agent/maildir_folder.h"
+#include "server/agent/mbox_lock.h"
+#include "server/agent/spool_file.h"
+
+namespace holdfast {
+namespace {
+
+constexpr int kOsError = 71;   // EX_OSERR
+constexpr int kTempFail = 75;  // EX_TEMPFAIL
+constexpr absl::Duration kLockWait = absl::Seconds(60);
+
+bool IsFile(const AgentDelivery& delivery) {
+  return !delivery.exec.empty() && delivery.exec[0] == '/';
+}
+
+void Fail(AgentResults::One* one, const absl::Status& status) {
+  one->ok = false;
+  one->permanent = absl::IsInvalidArgument(status);
+  one->text = std::string(status.message());
+}
+
+// How the reference names what has happened (mda_done).
+void Report(const CommandEnd& end, AgentResults::One* one) {
+  one->ok = false;
+  one->permanent = false;
+  one->text = end.last_line;
+  switch (end.how) {
+    case CommandEnd::How::kExited:
+      if (end.value == 0 && end.consumed) {
+        one->ok = true;
+        one->text.clear();
+        return;
+      }
+      if (end.value == 0) {
+        one->text = "mda exited prematurely";
+        one->plain = true;
+        return;
+      }
+      one->permanent = end.value != kOsError && end.value != kTempFail;
+      if (const char* name = SysexitName(end.value)) one->kind = name;
+      break;
+    case CommandEnd::How::kSignalled:
+    case CommandEnd::How::kTimeout:
+    case CommandEnd::How::kNotStarted:
+      break;
+  }
+  if (!one->text.empty()) return;
+  one->plain = true;
+  if (end.how == CommandEnd::How::kTimeout) {
+    one->text = "terminated; timeout";
+  } else if (end.how == CommandEnd::How::kSignalled) {
+    one->text = absl::StrCat("terminated; signal ", end.value);
+  } else {
+    one->text = "exited abnormally";
+  }
+}
+
+// Opens a file of the user's for appending: a regular one, or a device such
+// as /dev/null, but nothing that could make us wait.
+absl::StatusOr<OwnedFd> OpenForAppending(const std::string& path) {
+  OwnedFd fd(open(
+      path.c_str(),
+      O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600));
+  if (!fd) return FileError(path);
+  struct stat st;
+  if (fstat(fd.get(), &st) != 0) return FileError(path);
+  if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
+    return absl::UnavailableError(absl::StrCat(path, ": not a regular file"));
+  return fd;
+}
+
+}  // namespace
+
+std::vector<std::string> CommandEnvironment(const AgentDelivery& delivery,
+                                            const std::string& home) {
+  std::vector<std::string> out = {
+      "PATH=/usr/bin:/bin",
+      absl::StrCat("DOMAIN=", delivery.rcpt.domain),
+      absl::StrCat("HOME=", home),
+      absl::StrCat("ORIGINAL_RECIPIENT=", delivery.rcpt.ToString()),
+      absl::StrCat("RECIPIENT=", delivery.dest.ToString()),
+      "SHELL=/bin/sh",
+      absl::StrCat("LOCAL=", delivery.rcpt.user),
+      absl::StrCat("LOGNAME=", delivery.mailbox_user),
+      absl::StrCat("USER=", delivery.mailbox_user),
+      absl::StrCat("SENDER=",
+                   delivery.sender.IsNull() ? "" : delivery.sender.ToString()),
+  };
+  if (!delivery.subaddress.empty())
+    out.push_back(absl::StrCat("EXTENSION=", delivery.subaddress));
+  return out;
+}
+
+void CommandGroup::Begin(const AgentDelivery& delivery) {
+  Letter& letter = letters_.emplace_back();
+  letter.delivery = delivery;
+  letter.offset = spooled_;
+  if (!spool_) {
+    absl::StatusOr<OwnedFd> spool = OpenSpoolFile();
+    if (spool.ok())
+      spool_ = *std::move(spool);
+    else
+      letter.status = spool.status();
+  }
+  if (IsFile(delivery)) {
+    encoder_ = std::make_unique<MboxEncoder>(delivery.from, CTime(),
+                                             MboxEncoder::Quote::kEveryLine);
+  }
+}
+
+void CommandGroup::Spool(absl::string_view bytes) {
+  Letter& letter = letters_.back();
+  if (!letter.status.ok()) return;
+  letter.status = WriteAll(spool_.get(), bytes, "/tmp");
+  if (letter.status.ok()) {
+    spooled_ += static_cast<off_t>(bytes.size());
+    letter.bytes += static_cast<off_t>(bytes.size());
+  } else if (ftruncate(spool_.get(), spooled_) != 0 ||
+             lseek(spool_.get(), spooled_, SEEK_SET) < 0) {
+    letter.status = FileError("/tmp");
+  }
+}
+
+void CommandGroup::Write(absl::string_view bytes) {
+  if (encoder_ == nullptr) return Spool(bytes);
+  std::string encoded;
+  encoder_->Write(bytes, &encoded);
+  Spool(encoded);
+}
+
+void CommandGroup::End() {
+  if (encoder_ == nullptr) return;
+  std::string encoded;
+  encoder_->Finish(&encoded);
+  Spool(encoded);
+  encoder_.reset();
+}
+
+void CommandGroup::Cancel() {
+  encoder_.reset();
+  Letter& letter = letters_.back();
+  if (letter.status.ok())
+    letter.status = absl::UnavailableError("message body can't be read");
+}
+
+absl::StatusOr<std::string> CommandGroup::CommandLine(
+    const AgentDelivery& delivery) const {
+  FormatValues values;
+  values.sender = delivery.sender;
+  values.rcpt = delivery.rcpt;
+  values.dest = delivery.dest;
+  values.username = delivery.mailbox_user;
+  values.directory = options_.home;
+  values.delimiter = options_.delimiter;
+  const bool own = !delivery.exec.empty();  // of an alias or ~/.forward
+  absl::StatusOr<std::string> line =
+      ExpandCommand(own ? delivery.exec.substr(1) : options_.command, values);
+  if (!line.ok()) return line.status();
+  // The reference hands an action's command to a second shell, inside double
+  // quotes of a first one; so what the first does to it happens here too.
+  if (!own) line = absl::StrCat("exec /bin/sh -c \"", *line, "\"");
+  if (options_.wrapper.empty()) return line;
+  values.mda = *line;
+  return ExpandCommand(options_.wrapper, values);
+}
+
+void CommandGroup::Run(const Letter& letter, AgentResults::One* one) {
+  if (letter.delivery.exec.empty() && options_.command.empty())
+    return Fail(one, absl::UnavailableError("no command to deliver with"));
+  absl::StatusOr<std::string> line = CommandLine(letter.delivery);
+  if (!line.ok()) return Fail(one, line.status());
+  CommandRun run;
+  run.line = *std::move(line);
+  run.environment = CommandEnvironment(letter.delivery, options_.home);
+  run.input = spool_.get();
+  run.offset = letter.offset;
+  run.bytes = letter.bytes;
+  run.limit = options_.limit;
+  Report(RunCommand(run), one);
+}
+
+void CommandGroup::AppendToFile(const Letter& letter, AgentResults::One* one) {
+  FormatValues values;
+  values.sender = letter.delivery.sender;
+  values.rcpt = letter.delivery.rcpt;
+  values.dest = letter.delivery.dest;
+  values.username = letter.delivery.mailbox_user;
+  values.directory = options_.home;
+  values.delimiter = options_.delimiter;
+  absl::StatusOr<std::string> path = ExpandPath(letter.delivery.exec, values);
+  if (!path.ok()) return Fail(one, path.status());
+  absl::StatusOr<OwnedFd> file = OpenForAppending(*path);
+  if (!file.ok()) return Fail(one, file.status());
+  struct stat st;
+  if (fstat(file->get(), &st) != 0) return Fail(one, FileError(*path));
+  const bool regular = S_ISREG(st.st_mode);
+  if (regular) {
+    absl::Status locked = LockWholeFile(file->get(), *path, kLockWait);
+    if (!locked.ok()) return Fail(one, locked);
+    if (fstat(file->get(), &st) != 0) return Fail(one, FileError(*path));
+  }
+  absl::Status done =
+      CopyRange(spool_.get(), letter.offset, letter.bytes, file->get(), *path);
+  // A device such as /dev/null has nothing to sync.
+  if (done.ok() && fsync(file->get()) != 0 && errno != EINVAL)
+    done = FileError(*path);
+  if (!done.ok()) {
+    if (regular && ftruncate(file->get(), st.st_size) != 0)
+      done = FileError(*path);
+    return Fail(one, done);
+  }
+  one->ok = true;
+}
+
+void CommandGroup::Deliver(const Letter& letter, AgentResults::One* one) {
+  if (!letter.status.ok()) return Fail(one, letter.status);
+  if (IsFile(letter.delivery))
+    AppendToFile(letter, one);
+  else
+    Run(letter, one);
+}
+
+std::vector<AgentResults::One> CommandGroup::Commit() {
+  std::vector<AgentResults::One> results;
+  for (const Letter& letter : letters_) {
+    AgentResults::One& one = results.emplace_back();
+    one.envelope = letter.delivery.envelope;
+    Deliver(letter, &one);
+  }
+  letters_.clear();
+  spool_.Reset();
+  spooled_ = 0;
+  return results;
+}
+
+}  // namespace holdfast

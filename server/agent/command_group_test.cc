@@ -1,0 +1,254 @@
+// With real shells and files: what a user's command is given, how its end is
+// named, and what is left in a file.
+#include "server/agent/command_group.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+
+namespace holdfast {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class CommandGroupTest : public ::testing::Test {
+ protected:
+  CommandGroupTest() {
+    char name[] = "/tmp/command_group_test.XXXXXX";
+    folder_ = mkdtemp(name);
+    signal(SIGPIPE, SIG_IGN);
+  }
+  ~CommandGroupTest() override {
+    EXPECT_EQ(system(absl::StrCat("rm -rf ", folder_).c_str()), 0);
+  }
+
+  AgentDelivery Delivery(std::string exec = "") {
+    AgentDelivery d;
+    d.envelope = EnvelopeId{1};
+    d.method = AgentDelivery::Method::kCommand;
+    d.exec = std::move(exec);
+    d.sender = {"s", "from.example"};
+    d.rcpt = {"alias+tag", "in.example"};
+    d.dest = {"user", "in.example"};
+    d.mailbox_user = "user";
+    d.subaddress = "tag";
+    d.from = "s@from.example";
+    return d;
+  }
+
+  AgentResults::One Deliver(const AgentDelivery& delivery,
+                            const std::string& text = "Subject: x\n\nHello\n") {
+    CommandOptions options = options_;
+    options.home = folder_;
+    CommandGroup group(std::move(options));
+    group.Begin(delivery);
+    group.Write(text);
+    group.End();
+    std::vector<AgentResults::One> results = group.Commit();
+    EXPECT_EQ(results.size(), 1u);
+    return results[0];
+  }
+
+  AgentResults::One Run(const std::string& command) {
+    return Deliver(Delivery(absl::StrCat("|", command)));
+  }
+
+  std::string Path(const char* name) {
+    return absl::StrCat(folder_, "/", name);
+  }
+  std::string Contents(const char* name) {
+    std::ifstream in(Path(name));
+    std::stringstream text;
+    text << in.rdbuf();
+    return text.str();
+  }
+
+  std::string folder_;
+  CommandOptions options_;
+};
+
+TEST_F(CommandGroupTest, TheMessageIsTheInput) {
+  EXPECT_TRUE(Run(absl::StrCat("cat > ", Path("out"))).ok);
+  EXPECT_EQ(Contents("out"), "Subject: x\n\nHello\n");
+}
+
+TEST_F(CommandGroupTest, ALargeMessageGoesThroughAPipe) {
+  const std::string text(3 << 20, 'x');
+  EXPECT_TRUE(Deliver(Delivery(absl::StrCat("|cat > ", Path("out"))), text).ok);
+  EXPECT_EQ(Contents("out"), text);
+}
+
+TEST_F(CommandGroupTest, TheEnvironmentIsTheReferences) {
+  ASSERT_EQ(setenv("SECRET", "of the agent", 1), 0);
+  EXPECT_TRUE(Run(absl::StrCat("/usr/bin/env | sort > ", Path("out"))).ok);
+  const std::string out = Contents("out");
+  for (const char* line :
+       {"DOMAIN=in.example\n", "EXTENSION=tag\n", "LOCAL=alias+tag\n",
+        "LOGNAME=user\n", "ORIGINAL_RECIPIENT=alias+tag@in.example\n",
+        "PATH=/usr/bin:/bin\n", "RECIPIENT=user@in.example\n",
+        "SENDER=s@from.example\n", "SHELL=/bin/sh\n", "USER=user\n"}) {
+    EXPECT_THAT(out, HasSubstr(line));
+  }
+  EXPECT_THAT(out, HasSubstr(absl::StrCat("HOME=", folder_, "\n")));
+  EXPECT_THAT(out, Not(HasSubstr("SECRET")));
+}
+
+TEST_F(CommandGroupTest, NothingElseIsOpen) {
+  EXPECT_TRUE(Run(absl::StrCat("ls /proc/self/fd > ", Path("out"))).ok);
+  // Its own three, and the folder that ls reads.
+  EXPECT_EQ(Contents("out"), "0\n1\n2\n3\n");
+}
+
+TEST_F(CommandGroupTest, AnEndIsNamed) {
+  const struct {
+    const char* command;
+    bool permanent;
+    const char* kind;
+    const char* text;
+    bool plain;
+  } kCases[] = {
+      {"cat >/dev/null; echo one; echo two >&2; exit 75", false,
+       "temporary failure", "two", false},
+      {"cat >/dev/null; echo full; exit 71", false, "system resource problem",
+       "full", false},
+      {"cat >/dev/null; echo who; exit 67", true, "user unknown", "who", false},
+      {"cat >/dev/null; exit 1", true, "", "exited abnormally", true},
+      {"cat >/dev/null; echo; exit 126", true, "", "exited abnormally", true},
+      {"cat >/dev/null; kill -9 $$", false, "", "terminated; signal 9", true},
+  };
+  for (const auto& test : kCases) {
+    const AgentResults::One one = Run(test.command);
+    EXPECT_FALSE(one.ok) << test.command;
+    EXPECT_EQ(one.permanent, test.permanent) << test.command;
+    EXPECT_EQ(one.kind, test.kind) << test.command;
+    EXPECT_EQ(one.text, test.text) << test.command;
+    EXPECT_EQ(one.plain, test.plain) << test.command;
+  }
+}
+
+TEST_F(CommandGroupTest, WhoDoesNotReadHasNotTaken) {
+  const AgentResults::One one =
+      Deliver(Delivery("|exit 0"), std::string(1 << 20, 'x'));
+  EXPECT_FALSE(one.ok);
+  EXPECT_FALSE(one.permanent);
+  EXPECT_EQ(one.text, "mda exited prematurely");
+}
+
+TEST_F(CommandGroupTest, ItsTimeIsLimited) {
+  options_.limit = absl::Milliseconds(50);
+  const AgentResults::One one = Run("cat >/dev/null; exec sleep 100");
+  EXPECT_FALSE(one.ok);
+  EXPECT_FALSE(one.permanent);
+  EXPECT_EQ(one.text, "terminated; timeout");
+}
+
+TEST_F(CommandGroupTest, WhatItLeavesRunningHoldsNothingUp) {
+  EXPECT_TRUE(Run("cat >/dev/null; sleep 100 & exit 0").ok);
+}
+
+TEST_F(CommandGroupTest, OutputWithoutEndIsKeptShort) {
+  const AgentResults::One one =
+      Run("cat >/dev/null; head -c 10000000 /dev/zero | tr '\\0' x; exit 75");
+  EXPECT_FALSE(one.ok);
+  EXPECT_LE(one.text.size(), 2 * kKeptOutputBytes);
+}
+
+// The command of an action goes through two shells; the first sees it between
+// double quotes.
+TEST_F(CommandGroupTest, TheCommandOfAnAction) {
+  options_.command =
+      absl::StrCat("cat > ", Path("out"), "; echo '%{dest.user}' >> ",
+                   Path("out"), "; exit 75");
+  EXPECT_EQ(Deliver(Delivery()).kind, "temporary failure");
+  EXPECT_THAT(Contents("out"), HasSubstr("Hello\nuser\n"));
+}
+
+TEST_F(CommandGroupTest, AWrapperWraps) {
+  options_.wrapper = absl::StrCat("echo wrapped > ", Path("mark"), "; %{mda}");
+  EXPECT_TRUE(Run(absl::StrCat("cat > ", Path("out"))).ok);
+  EXPECT_EQ(Contents("mark"), "wrapped\n");
+  EXPECT_THAT(Contents("out"), HasSubstr("Hello"));
+}
+
+// CVE-2020-7247 and its kin: what a sender writes never becomes a command.
+TEST_F(CommandGroupTest, NothingOfTheMessageReachesAShell) {
+  for (const char* local :
+       {";touch HIT;", "$(touch HIT)", "`touch HIT`", "a\ntouch HIT\n",
+        "\"; touch HIT; \"", "' ; touch HIT; '", "|touch HIT", "&touch HIT&",
+        ">HIT", "\\\"; touch HIT", "a b"}) {
+    for (const char* format : {"%{sender}", "%{sender.user:raw}"}) {
+      AgentDelivery delivery =
+          Delivery(absl::StrCat("|cat >/dev/null; echo ", format));
+      delivery.sender.user = local;
+      delivery.rcpt.user = local;
+      delivery.dest.user = local;
+      delivery.subaddress = local;
+      Deliver(delivery);
+      ASSERT_EQ(chdir(folder_.c_str()), 0);
+      EXPECT_NE(access("HIT", F_OK), 0) << local << format;
+    }
+  }
+}
+
+TEST_F(CommandGroupTest, AFileGetsItAtItsEnd) {
+  const std::string file = Path("box");
+  EXPECT_TRUE(Deliver(Delivery(file), "A: b\n\nFrom me\nFrom you\n").ok);
+  EXPECT_TRUE(Deliver(Delivery(file), "C: d\n\nMore\n").ok);
+  const std::string text = Contents("box");
+  EXPECT_THAT(text, HasSubstr("From s@from.example "));
+  EXPECT_THAT(text, HasSubstr("A: b\n\n>From me\n>From you\n\nFrom s@"));
+  EXPECT_THAT(text, HasSubstr("C: d\n\nMore\n\n"));
+  struct stat st;
+  ASSERT_EQ(stat(file.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0600u);
+}
+
+TEST_F(CommandGroupTest, AFileMayBeTheNullDevice) {
+  EXPECT_TRUE(Deliver(Delivery("/dev/null")).ok);
+}
+
+TEST_F(CommandGroupTest, AFifoOrAFolderIsNoFile) {
+  ASSERT_EQ(mkfifo(Path("fifo").c_str(), 0600), 0);
+  for (const std::string& path : {Path("fifo"), folder_}) {
+    const AgentResults::One one = Deliver(Delivery(path));
+    EXPECT_FALSE(one.ok) << path;
+    EXPECT_FALSE(one.permanent) << path;
+    EXPECT_THAT(one.text, HasSubstr(path));
+  }
+}
+
+// What was there before stays as it was.
+TEST_F(CommandGroupTest, AFileThatTakesNoMoreIsCutBack) {
+  signal(SIGXFSZ, SIG_IGN);
+  std::ofstream(Path("box")) << "before\n";
+  rlimit old;
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &old), 0);
+  CommandOptions options;
+  options.home = folder_;
+  CommandGroup group(std::move(options));
+  group.Begin(Delivery(Path("box")));
+  group.Write(std::string(5000, 'x'));
+  group.End();
+  rlimit small = old;
+  small.rlim_cur = 3000;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  std::vector<AgentResults::One> results = group.Commit();
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &old), 0);
+  ASSERT_EQ(results.size(), 1u);
+  EXPECT_FALSE(results[0].ok);
+  EXPECT_EQ(Contents("box"), "before\n");
+}
+
+}  // namespace
+}  // namespace holdfast

@@ -1,0 +1,32 @@
+// Files that agents write: a nameless one to keep letters in, and copying out
+// of it.
+#ifndef HOLDFAST_SERVER_AGENT_SPOOL_FILE_H_
+#define HOLDFAST_SERVER_AGENT_SPOOL_FILE_H_
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "server/door/door.h"
+
+namespace holdfast {
+
+// In /tmp, without a name, readable and writable.
+absl::StatusOr<OwnedFd> OpenSpoolFile();
+
+// `shown`: what errors name.
+absl::Status WriteAll(int fd, absl::string_view bytes,
+                      const std::string& shown);
+// Appends `bytes` from `offset` of `from` to `to`.
+absl::Status CopyRange(int from, off_t offset, off_t bytes, int to,
+                       const std::string& shown);
+
+// Now, in local time, as ctime(3), without its line end.
+std::string CTime();
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_AGENT_SPOOL_FILE_H_
