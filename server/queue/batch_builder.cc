@@ -32,6 +32,7 @@ BatchMessage::Recipient RecipientOf(const Envelope& e) {
   r.dsn_orcpt = e.dsn_orcpt;
   r.subaddress = e.mda_subaddress;
   r.in_doubt = (e.flags & kFlagInDoubt) != 0;
+  r.exec = e.mda_exec;
   return r;
 }
 
