@@ -66,7 +66,7 @@ void DataDecoder::DecodeLines(absl::string_view* in, std::string* out) {
           at_ = At::kCr;
         } else if (normalise_) {
           EndLine(out);
-          at_ = At::kMidLine;
+          if (framing_ == Framing::kDots) at_ = At::kMidLine;
         } else {
           bare_newline_ = true;
           Content("\n", out);
