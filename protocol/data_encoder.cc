@@ -63,4 +63,20 @@ void BinaryEncoder::Append(absl::string_view text, std::string* out) {
   out->append(text.data() + at, text.size() - at);
 }
 
+void BinaryText::Append(absl::string_view text, std::string* out) {
+  for (const char c : text) {
+    if (pending_cr_ && c != '\n') out->push_back('\r');
+    pending_cr_ = c == '\r';
+    if (!pending_cr_) out->push_back(c);
+    line_start_ = c == '\n';
+  }
+}
+
+void BinaryText::Finish(std::string* out) {
+  if (pending_cr_) out->push_back('\r');
+  pending_cr_ = false;
+  if (!line_start_) out->push_back('\n');
+  line_start_ = true;
+}
+
 }  // namespace holdfast

@@ -36,6 +36,18 @@ class BinaryEncoder {
   bool line_empty_ = true;  // so far
 };
 
+// The same message for a mailbox: CRLF becomes LF, the last line gets one; all
+// other octets stay.
+class BinaryText {
+ public:
+  void Append(absl::string_view text, std::string* out);
+  void Finish(std::string* out);
+
+ private:
+  bool pending_cr_ = false;
+  bool line_start_ = true;
+};
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_PROTOCOL_DATA_ENCODER_H_

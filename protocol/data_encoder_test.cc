@@ -45,5 +45,41 @@ TEST(DataEncoderTest, EveryCutGivesTheSame) {
     }
 }
 
+const std::string kBinary("A: b\nC: d\n\n.\r\n\rx\ny\r\r\n\0\xff\r\n\n", 26);
+
+TEST(BinaryEncoderTest, OnlyTheHeaderIsTouched) {
+  const std::string wire = "A: b\r\nC: d\r\n\r\n" + kBinary.substr(11);
+  for (size_t i = 0; i <= kBinary.size(); ++i) {
+    BinaryEncoder encoder;
+    std::string out;
+    encoder.Append(kBinary.substr(0, i), &out);
+    encoder.Append(kBinary.substr(i), &out);
+    EXPECT_EQ(out, wire) << i;
+  }
+  BinaryEncoder header;
+  std::string out;
+  header.Append("A: b\n", &out);
+  EXPECT_EQ(out, "A: b\r\n") << "there is no body";
+}
+
+TEST(BinaryTextTest, LineEndsOfAMailbox) {
+  const std::string text("A: b\nC: d\n\n.\n\rx\ny\r\n\0\xff\n\n", 23);
+  for (size_t i = 0; i <= kBinary.size(); ++i) {
+    BinaryText binary;
+    std::string out;
+    binary.Append(kBinary.substr(0, i), &out);
+    binary.Append(kBinary.substr(i), &out);
+    binary.Finish(&out);
+    EXPECT_EQ(out, text) << i;
+  }
+  for (const char* tail : {"x", "x\r"}) {
+    BinaryText binary;
+    std::string out;
+    binary.Append(tail, &out);
+    binary.Finish(&out);
+    EXPECT_EQ(out, std::string(tail) + "\n");
+  }
+}
+
 }  // namespace
 }  // namespace holdfast

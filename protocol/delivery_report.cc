@@ -1,11 +1,13 @@
 #include "protocol/delivery_report.h"
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "protocol/idna.h"
 #include "protocol/mail_date.h"
+#include "protocol/xtext.h"
 
 namespace holdfast {
 namespace {
@@ -13,24 +15,70 @@ namespace {
 // RFC 2046 section 5.1.1: at most 70 characters.
 constexpr size_t kMaxBoundary = 70;
 
+constexpr char kEightBit[] = "Content-Transfer-Encoding: 8bit\n";
+
 constexpr absl::string_view kIntroduction =
     "    Hi!\n"
     "\n"
     "    This is the MAILER-DAEMON, please DO NOT REPLY to this email.\n"
     "\n";
 
-// Printable ASCII as it is, anything else as '?'; longer text is cut and ends
-// in "...".
-std::string Clean(absl::string_view text, size_t limit) {
-  std::string out(text.substr(0, limit));
-  for (char& c : out)
-    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
-  if (text.size() > limit) out.replace(limit - 3, 3, "...");
+// Printable ASCII (or, with `utf8`, printable UTF-8) as it is, anything else
+// as '?'; longer text is cut and ends in "...".
+std::string Clean(absl::string_view text, size_t limit, bool utf8 = false) {
+  // Not within a character.
+  size_t end = text.size();
+  if (end > limit) {
+    end = limit - 3;
+    while (end > 0 && (text[end] & 0xc0) == 0x80) --end;
+  }
+  std::string out(text.substr(0, end));
+  if (!utf8 || !IsValidUtf8(out)) {
+    for (char& c : out)
+      if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
+  }
+  if (text.size() > limit) out += "...";
   return out;
 }
 
-std::string Address(const MailAddress& address) {
-  return Clean(address.ToString(), kMaxReportedAddress);
+std::string Address(const DeliveryReport& report, const MailAddress& address) {
+  return Clean(address.ToString(), kMaxReportedAddress, report.utf8);
+}
+
+// What `xtext` stands for; if it is malformed, itself.
+std::string Decoded(const std::string& xtext) {
+  return DecodeXtext(xtext).value_or(xtext);
+}
+
+void AppendUtf8(uint32_t c, std::string* out) {
+  if (c < 0x80) {
+    out->push_back(static_cast<char>(c));
+    return;
+  }
+  const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+  constexpr uint32_t kLead[] = {0, 0xc0, 0xe0, 0xf0};
+  out->push_back(static_cast<char>(kLead[more] | c >> 6 * more));
+  for (int i = more - 1; i >= 0; --i)
+    out->push_back(static_cast<char>(0x80 | (c >> 6 * i & 0x3f)));
+}
+
+// "\x{E9}" in an ORCPT stands for a character (RFC 6533 section 3).
+std::string DecodeUtf8Address(absl::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t end = text.find('}');
+    uint32_t character = 0;
+    if (!absl::StartsWith(text, "\\x{") || end == absl::string_view::npos ||
+        !absl::SimpleHexAtoi(text.substr(3, end - 3), &character) ||
+        character > 0x10ffff) {
+      out += text.front();
+      text.remove_prefix(1);
+      continue;
+    }
+    AppendUtf8(character, &out);
+    text.remove_prefix(end + 1);
+  }
+  return out;
 }
 
 bool StartsWithReplyCode(absl::string_view line) {
@@ -41,9 +89,9 @@ bool StartsWithReplyCode(absl::string_view line) {
 
 // The reply as people should read it: codes of class 1 and 6 are ours and say
 // nothing, and the '-' of a first of several lines is of the protocol only.
-std::string ReadableLine(absl::string_view raw) {
+std::string ReadableLine(const DeliveryReport& report, absl::string_view raw) {
   if (raw.size() > 4 && (raw[0] == '1' || raw[0] == '6')) raw.remove_prefix(4);
-  std::string line = Clean(raw, kMaxReportedLine);
+  std::string line = Clean(raw, kMaxReportedLine, report.utf8);
   if (StartsWithReplyCode(line)) line[3] = ' ';
   return line;
 }
@@ -101,19 +149,23 @@ std::string RecipientFields(const DeliveryReport& report,
   std::string out;
   const size_t semicolon = recipient.dsn_orcpt.find(';');
   if (semicolon != std::string::npos) {
+    const std::string type = recipient.dsn_orcpt.substr(0, semicolon);
+    const std::string value = recipient.dsn_orcpt.substr(semicolon + 1);
+    const bool utf8 = absl::EqualsIgnoreCase(type, "utf-8");
+    // In an ASCII report the characters stay encoded.
+    const std::string decoded = !utf8         ? Decoded(value)
+                                : report.utf8 ? DecodeUtf8Address(value)
+                                              : value;
     absl::StrAppend(
-        &out, "Original-Recipient: ",
-        Clean(recipient.dsn_orcpt.substr(0, semicolon), kMaxReportedAddress),
-        "; ",
-        Clean(DecodeXtext(recipient.dsn_orcpt.substr(semicolon + 1)),
-              kMaxReportedAddress),
-        "\n");
+        &out, "Original-Recipient: ", Clean(type, kMaxReportedAddress), "; ",
+        Clean(decoded, kMaxReportedAddress, report.utf8), "\n");
   }
-  absl::StrAppend(&out, "Final-Recipient: rfc822; ", Address(recipient.dest),
-                  "\nAction: ", ActionWord(report.action),
-                  "\nStatus: ", StatusText(report.action, recipient.status),
-                  "\n");
-  const std::string line = ReadableLine(recipient.error_line);
+  const std::string dest = Address(report, recipient.dest);
+  absl::StrAppend(
+      &out, "Final-Recipient: ", IsAscii(dest) ? "rfc822; " : "utf-8; ", dest,
+      "\nAction: ", ActionWord(report.action),
+      "\nStatus: ", StatusText(report.action, recipient.status), "\n");
+  const std::string line = ReadableLine(report, recipient.error_line);
   if (!line.empty())
     absl::StrAppend(&out, "Diagnostic-Code: ",
                     StartsWithReplyCode(line) ? "smtp; " : "x-holdfast; ", line,
@@ -129,14 +181,14 @@ std::string Headers(const DeliveryReport& report, absl::string_view boundary) {
       "Subject: Delivery status notification: ", ActionWord(report.action),
       "\nFrom: Mailer Daemon <MAILER-DAEMON@",
       Clean(report.smtpname, kMaxReportedAddress),
-      ">\nTo: ", Address(report.to),
+      ">\nTo: ", Address(report, report.to),
       "\nDate: ", FormatMailDate(report.date, report.zone),
       "\nAuto-Submitted: auto-replied"
       "\nMIME-Version: 1.0"
-      "\nContent-Type: multipart/report; report-type=delivery-status;\n"
-      "\tboundary=\"",
-      boundary, "\"\n",
-      report.eight_bit ? "Content-Transfer-Encoding: 8bit\n" : "",
+      "\nContent-Type: multipart/report; report-type=",
+      report.utf8 ? "global-delivery-status" : "delivery-status",
+      ";\n\tboundary=\"", boundary, "\"\n",
+      report.eight_bit || report.utf8 ? kEightBit : "",
       report.message_id.empty()
           ? ""
           : absl::StrCat("Message-ID: <", report.message_id, ">\n"),
@@ -146,11 +198,12 @@ std::string Headers(const DeliveryReport& report, absl::string_view boundary) {
 std::string Notification(const DeliveryReport& report) {
   std::string out = absl::StrCat(
       "Content-Description: Notification\n"
-      "Content-Type: text/plain; charset=us-ascii\n\n",
+      "Content-Type: text/plain; charset=",
+      report.utf8 ? absl::StrCat("utf-8\n", kEightBit) : "us-ascii\n", "\n",
       kIntroduction, FirstParagraph(report));
   for (const ReportedRecipient& r : report.recipients)
-    absl::StrAppend(&out, Address(r.dest), ": ", ReadableLine(r.error_line),
-                    "\n");
+    absl::StrAppend(&out, Address(report, r.dest), ": ",
+                    ReadableLine(report, r.error_line), "\n");
   absl::StrAppend(&out, "\n", SecondParagraph(report),
                   "    Below is a copy of the original message:\n\n");
   return out;
@@ -159,17 +212,29 @@ std::string Notification(const DeliveryReport& report) {
 std::string MachineReadable(const DeliveryReport& report) {
   std::string out = absl::StrCat(
       "Content-Description: Delivery Report\n"
-      "Content-Type: message/delivery-status\n\n");
+      "Content-Type: message/",
+      report.utf8 ? absl::StrCat("global-delivery-status\n", kEightBit)
+                  : "delivery-status\n",
+      "\n");
   if (!report.dsn_envid.empty())
     absl::StrAppend(&out, "Original-Envelope-Id: ",
-                    Clean(DecodeXtext(report.dsn_envid), kMaxReportedAddress),
+                    Clean(Decoded(report.dsn_envid), kMaxReportedAddress),
                     "\n");
   absl::StrAppend(
       &out, "Reporting-MTA: dns; ", Clean(report.smtpname, kMaxReportedAddress),
-      "\nArrival-Date: ", FormatMailDate(report.arrival, report.zone), "\n\n");
+      "\nArrival-Date: ", FormatMailDate(report.arrival, report.zone), "\n");
+  if (report.deliver_by != absl::UnixEpoch())
+    absl::StrAppend(&out, "Deliver-By-Date: ",
+                    FormatMailDate(report.deliver_by, report.zone), "\n");
+  out += "\n";
   for (const ReportedRecipient& r : report.recipients)
     out += RecipientFields(report, r);
   return out;
+}
+
+absl::string_view QuotedType(const DeliveryReport& report) {
+  if (report.full) return report.utf8 ? "message/global" : "message/rfc822";
+  return report.utf8 ? "message/global-headers" : "text/rfc822-headers";
 }
 
 }  // namespace
@@ -191,34 +256,18 @@ absl::string_view ActionWord(ReportAction action) {
 std::string ReportHead(const DeliveryReport& report) {
   const std::string boundary = Boundary(report);
   const std::string delimiter = absl::StrCat("--", boundary, "\n");
-  return absl::StrCat(
-      Headers(report, boundary), "This is a MIME-encapsulated message.\n\n",
-      delimiter, Notification(report), delimiter, MachineReadable(report),
-      delimiter,
-      report.full ? "Content-Description: Original message\n"
-                    "Content-Type: message/rfc822\n"
-                  : "Content-Description: Message headers\n"
-                    "Content-Type: text/rfc822-headers\n",
-      report.eight_bit ? "Content-Transfer-Encoding: 8bit\n" : "", "\n");
+  return absl::StrCat(Headers(report, boundary),
+                      "This is a MIME-encapsulated message.\n\n", delimiter,
+                      Notification(report), delimiter, MachineReadable(report),
+                      delimiter,
+                      report.full ? "Content-Description: Original message\n"
+                                  : "Content-Description: Message headers\n",
+                      "Content-Type: ", QuotedType(report), "\n",
+                      report.eight_bit || report.utf8 ? kEightBit : "", "\n");
 }
 
 std::string ReportTail(const DeliveryReport& report) {
   return absl::StrCat("\n--", Boundary(report), "--\n");
-}
-
-std::string DecodeXtext(absl::string_view xtext) {
-  std::string out;
-  for (size_t i = 0; i < xtext.size(); ++i) {
-    if (xtext[i] == '+' && i + 2 < xtext.size() &&
-        absl::ascii_isxdigit(xtext[i + 1]) &&
-        absl::ascii_isxdigit(xtext[i + 2])) {
-      out += absl::HexStringToBytes(xtext.substr(i + 1, 2));
-      i += 2;
-    } else {
-      out += xtext[i];
-    }
-  }
-  return out;
 }
 
 }  // namespace holdfast

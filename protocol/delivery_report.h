@@ -7,8 +7,13 @@
 // Pure.  A report is  ReportHead() + what is quoted + ReportTail(),  so that
 // whoever makes it can stream the original through.  Lines end with LF.
 //
+// A report about an internationalized message is one itself (RFC 6533):
+// message/global-delivery-status with addresses in UTF-8, and the original as
+// message/global or message/global-headers.
+//
 // All that comes from outside (addresses, replies, ENVID, ORCPT) is cut and
-// cleaned of everything that is not printable ASCII: no reply can add a header.
+// cleaned of everything that is not printable ASCII, or UTF-8 in such a report:
+// no reply can add a header.
 #ifndef HOLDFAST_PROTOCOL_DELIVERY_REPORT_H_
 #define HOLDFAST_PROTOCOL_DELIVERY_REPORT_H_
 
@@ -51,6 +56,10 @@ struct DeliveryReport {
   std::string message_id;  // without brackets; empty: no such header
   bool full = false;       // the whole original follows, not its headers only
   bool eight_bit = false;  // the original holds octets above 127
+  bool utf8 = false;       // the original, or an address, is internationalized
+  // When the original was to be delivered (RFC 2852 section 5); the epoch: no
+  // such wish.
+  absl::Time deliver_by = absl::UnixEpoch();
   std::vector<ReportedRecipient> recipients;
 };
 
@@ -62,10 +71,6 @@ inline constexpr size_t kMaxReportedAddress = 600;
 std::string ReportHead(const DeliveryReport& report);
 // All behind the quoted text.
 std::string ReportTail(const DeliveryReport& report);
-
-// RFC 3461 section 4, "+XX": what `xtext` stands for; a malformed escape stays
-// as it is.  The result may hold any octet.
-std::string DecodeXtext(absl::string_view xtext);
 
 }  // namespace holdfast
 

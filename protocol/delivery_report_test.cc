@@ -187,9 +187,83 @@ TEST(DeliveryReport, ABoundaryIsAtMost70Long) {
   EXPECT_EQ(ReportTail(report).size(), 3 + 70 + 3u);
 }
 
-TEST(Xtext, Decodes) {
-  EXPECT_EQ(DecodeXtext("a+2Bb+"), "a+b+");
-  EXPECT_EQ(DecodeXtext("+GG+4"), "+GG+4");
+TEST(DeliveryReport, MalformedXtextStaysAsItIs) {
+  DeliveryReport report = Failed();
+  report.dsn_envid = "a+2Bb";
+  EXPECT_THAT(ReportHead(report), HasSubstr("Original-Envelope-Id: a+b\n"));
+  report.dsn_envid = "+GG+4";
+  EXPECT_THAT(ReportHead(report), HasSubstr("Original-Envelope-Id: +GG+4\n"));
+}
+
+TEST(DeliveryReport, SecurityStatusesHaveLongDetails) {
+  DeliveryReport report = Failed();
+  report.recipients[0].status = EnhancedStatus::Make(5, 7, 30);
+  EXPECT_THAT(ReportHead(report), HasSubstr("\nStatus: 5.7.30\n"));
+}
+
+TEST(DeliveryReport, SaysByWhenItWasWanted) {
+  DeliveryReport report = Failed();
+  report.deliver_by = absl::FromUnixSeconds(1795324045);
+  EXPECT_THAT(ReportHead(report),
+              HasSubstr("\nDeliver-By-Date: Sun, 22 Nov 2026 05:07:25 +0000 "
+                        "(UTC)\n\nFinal-Recipient"));
+}
+
+TEST(DeliveryReport, QuotedLocalPartsStayAsTheyAre) {
+  DeliveryReport report = Failed();
+  report.recipients[0].dest = {R"("a \"b\\ c@d")", "example.net"};
+  EXPECT_THAT(
+      ReportHead(report),
+      HasSubstr(
+          "\nFinal-Recipient: rfc822; \"a \\\"b\\\\ c@d\"@example.net\n"));
+}
+
+// RFC 6533.
+TEST(DeliveryReport, InternationalizedMailIsReportedInUtf8) {
+  DeliveryReport report = Failed();
+  report.utf8 = true;
+  report.to = {"j\xc3\xb6rg", "example.com"};
+  report.recipients[0].dest = {"\xe5\xb1\xb1",
+                               "b\xc3\xbc"
+                               "cher.example"};
+  report.recipients[0].dsn_orcpt =
+      "utf-8;\\x{5C71}\\x{1F600}@b\xc3\xbc.example";
+  report.recipients[0].error_line = "550 5.1.1 Gibt\xe2\x80\x99s nicht";
+  report.recipients.push_back(
+      {{"bob", "example.net"}, "rfc822;b", {5, 11}, "", absl::UnixEpoch()});
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, HasSubstr("\nTo: j\xc3\xb6rg@example.com\n"));
+  EXPECT_THAT(head, HasSubstr("report-type=global-delivery-status;\n"));
+  EXPECT_THAT(head, HasSubstr("Content-Type: text/plain; charset=utf-8\n"
+                              "Content-Transfer-Encoding: 8bit\n\n"));
+  EXPECT_THAT(head, HasSubstr("Content-Type: message/global-delivery-status\n"
+                              "Content-Transfer-Encoding: 8bit\n\nReporting"));
+  EXPECT_THAT(
+      head,
+      HasSubstr("\nOriginal-Recipient: utf-8; "
+                "\xe5\xb1\xb1\xf0\x9f\x98\x80@b\xc3\xbc.example\n"
+                "Final-Recipient: utf-8; \xe5\xb1\xb1@b\xc3\xbc"
+                "cher.example\n"
+                "Action: failed\nStatus: 5.1.1\n"
+                "Diagnostic-Code: smtp; 550 5.1.1 Gibt\xe2\x80\x99s nicht\n"));
+  EXPECT_THAT(head, HasSubstr("\nOriginal-Recipient: rfc822; b\n"
+                              "Final-Recipient: rfc822; bob@example.net\n"));
+  EXPECT_THAT(head, HasSubstr("Content-Type: message/global-headers\n"
+                              "Content-Transfer-Encoding: 8bit\n\n"));
+  report.full = true;
+  EXPECT_THAT(ReportHead(report), HasSubstr("Content-Type: message/global\n"));
+}
+
+TEST(DeliveryReport, WhatIsNotUtf8DoesNotBecomeSo) {
+  DeliveryReport report = Failed();
+  report.utf8 = true;
+  report.recipients[0].dest = {"\xff\xc3", "example.net"};
+  report.recipients[0].error_line = std::string(511, 'x') + "\xc3\xb6\xc3\xb6";
+  report.recipients[0].dsn_orcpt = "utf-8;\\x{D}\\x{110000}\\x{}\\x{D800}@b";
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, HasSubstr("\nFinal-Recipient: rfc822; ??@example.net\n"));
+  EXPECT_THAT(head, HasSubstr(std::string(509, 'x') + "...\n"));
+  EXPECT_THAT(head, Not(HasSubstr("\r")));
 }
 
 }  // namespace

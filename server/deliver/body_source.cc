@@ -16,6 +16,16 @@ BodySource::BodySource(const BatchMessage& message,
 
 absl::StatusOr<BodySource::Progress> BodySource::Read(size_t limit,
                                                       std::string* out) {
+  if (!(message_.flags & kFlagBinaryMime)) return ReadStored(limit, out);
+  stored_.clear();
+  absl::StatusOr<Progress> progress = ReadStored(limit, &stored_);
+  text_.Append(stored_, out);
+  if (progress.ok() && *progress == Progress::kEnd) text_.Finish(out);
+  return progress;
+}
+
+absl::StatusOr<BodySource::Progress> BodySource::ReadStored(size_t limit,
+                                                            std::string* out) {
   const size_t before = out->size();
   for (;;) {
     if (failed_) return absl::UnavailableError("queue can't read the body");

@@ -1,5 +1,6 @@
-// The raw bytes of one message of a batch, a piece at a time: out of the batch,
-// or, where the body is large, asked of `queue`.
+// The text of one message of a batch, a piece at a time: out of the batch, or,
+// where the body is large, asked of `queue`.  Lines end with LF, those of a
+// BINARYMIME message, too.
 #ifndef HOLDFAST_SERVER_DELIVER_BODY_SOURCE_H_
 #define HOLDFAST_SERVER_DELIVER_BODY_SOURCE_H_
 
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "protocol/data_encoder.h"
 #include "server/door/worker_messages.h"
 #include "storage/body_codec.h"
 
@@ -25,12 +27,14 @@ class BodySource {
              std::function<void(uint32_t first, uint32_t count)> ask);
 
   enum class Progress { kMore, kEnd, kWaiting };
-  // Appends at most `limit` bytes.  kWaiting: more comes after OnPart().
+  // Appends about `limit` bytes at most.  kWaiting: more comes after OnPart().
   // kDataLoss, kUnavailable: the body can't be read.
   absl::StatusOr<Progress> Read(size_t limit, std::string* out);
   void OnPart(BodyPart part);
 
  private:
+  absl::StatusOr<Progress> ReadStored(size_t limit, std::string* out);
+
   const BatchMessage& message_;
   std::function<void(uint32_t, uint32_t)> ask_;
   BodyDecompressor body_;
@@ -39,6 +43,8 @@ class BodySource {
   bool needs_chunk_ = false;
   bool asked_ = false;
   bool failed_ = false;
+  BinaryText text_;     // BINARYMIME
+  std::string stored_;  // room for a piece of it
 };
 
 }  // namespace holdfast

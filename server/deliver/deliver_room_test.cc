@@ -406,6 +406,21 @@ TEST_F(DeliverRoomTest, AnAgentMayNotSpeakForOthers) {
   EXPECT_EQ(outcomes_[0].outcomes[0].result, Result::kInDoubt);
 }
 
+TEST_F(DeliverRoomTest, LinesOfABinaryMessageEndWithLf) {
+  const std::string stored("Subject: x\n\na\r\nb\rc\nd\0\xff\r", 23);
+  DeliverBatch batch = Batch(1);
+  batch.messages.resize(1);
+  batch.messages[0].flags = kFlagBinaryMime;
+  const SmallBody body = CompressBody(stored);
+  batch.messages[0].body = body.info;
+  batch.messages[0].stored = body.stored;
+  Send(batch);
+  FakeAgent* agent = StartAgent();
+  ASSERT_FALSE(agent->texts.empty());
+  EXPECT_THAT(agent->texts[0], ::testing::EndsWith(std::string(
+                                   "Subject: x\n\na\nb\rc\nd\0\xff\r\n", 23)));
+}
+
 TEST_F(DeliverRoomTest, ALoopIsFound) {
   DeliverBatch batch = Batch(1);
   batch.messages = {Message(1, "Delivered-To: BOB@example.org\nA: b\n\nx\n"),

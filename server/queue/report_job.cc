@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "protocol/idna.h"
 #include "protocol/received_header.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
@@ -50,8 +51,12 @@ ReportJob::ReportJob(QueueServices* services, ReportGroup group, bool small,
       group_(std::move(group)),
       small_(small),
       done_(std::move(done)) {
-  const bool full =
-      group_.kind == ReportKind::kFailed && group_.ret == DsnReturn::kFull;
+  // What must not be seen (RFC 8689 section 5), or would make the report
+  // binary, is not returned whole.
+  const uint32_t flags = group_.reports.front().envelope.flags;
+  const bool full = group_.kind == ReportKind::kFailed &&
+                    group_.ret == DsnReturn::kFull &&
+                    (flags & (kFlagRequireTls | kFlagBinaryMime)) == 0;
   quote_ = full && !small_ ? Quote::kAll : Quote::kHeaders;
 }
 
@@ -274,6 +279,11 @@ DeliveryReport ReportJob::Describe() const {
   // Octets above 127 in what is quoted are not known before it is read; the
   // label is true for seven bits, too.
   report.eight_bit = quote_ != Quote::kNothing;
+  report.utf8 =
+      (first.flags & kFlagSmtpUtf8) != 0 || !IsAscii(report.to.ToString());
+  for (const PendingReport& r : group_.reports)
+    report.utf8 |= !IsAscii(r.envelope.dest.ToString());
+  report.deliver_by = first.deliver_by;
   for (const PendingReport& r : group_.reports)
     report.recipients.push_back({r.envelope.dest, r.envelope.dsn_orcpt,
                                  r.envelope.status, r.envelope.error_line,
@@ -319,6 +329,10 @@ std::vector<Envelope> ReportJob::MakeEnvelopes() {
         (r.ttl > absl::ZeroDuration() ? r.ttl : services_->config().queue_ttl);
     e.flags = kFlagBounce | kFlagAuthenticated |
               (r.internal ? kFlagInternal : uint32_t{0});
+    // It is protected like the original (RFC 8689 section 5).  Its header is
+    // ASCII but for the address it goes to.
+    e.flags |= group_.reports.front().envelope.flags & kFlagRequireTls;
+    if (!IsAscii(group_.sender().ToString())) e.flags |= kFlagSmtpUtf8;
     e.mda_user = r.mda_user;
     e.mda_subaddress = r.mda_subaddress;
     e.mda_exec = r.mda_exec;

@@ -132,6 +132,73 @@ TEST_F(ReportSenderTest, AFullReportKeepsEveryByte) {
                               "body text\n\n--"));
 }
 
+// RFC 8689 section 5: a report is protected like the original.
+TEST_F(ReportSenderTest, AReportOfProtectedMailIsProtectedAndShort) {
+  PendingReport report = Report(1);
+  report.envelope.dsn_ret = DsnReturn::kFull;
+  report.envelope.flags = kFlagRequireTls;
+  report.envelope.status = EnhancedStatus::Make(5, 7, 30);
+  report.envelope.error_line = "REQUIRETLS support required";
+  store().AddReport(report);
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  const std::string text = OnlyReport();
+  EXPECT_THAT(text, HasSubstr("\nStatus: 5.7.30\n"));
+  EXPECT_THAT(text, HasSubstr("Content-Type: text/rfc822-headers\n"));
+  EXPECT_THAT(text, Not(HasSubstr("body text")));
+  const Envelope& e = store().accepted[0].envelopes[0];
+  EXPECT_EQ(e.flags,
+            uint32_t{kFlagBounce | kFlagAuthenticated | kFlagRequireTls});
+}
+
+TEST_F(ReportSenderTest, OfBinaryMailOnlyTheHeaderIsQuoted) {
+  PendingReport report = Report(1);
+  report.envelope.dsn_ret = DsnReturn::kFull;
+  report.envelope.flags = kFlagBinaryMime;
+  store().AddReport(report);
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  EXPECT_THAT(OnlyReport(), Not(HasSubstr("body text")));
+  EXPECT_EQ(store().accepted[0].envelopes[0].flags & kFlagBinaryMime, 0u);
+}
+
+// RFC 6533: and its envelope needs SMTPUTF8 only if its own address does.
+TEST_F(ReportSenderTest, InternationalizedMailHasInternationalizedReports) {
+  for (const bool sender_too : {false, true}) {
+    PendingReport report = Report(1);
+    report.envelope.flags = kFlagSmtpUtf8;
+    report.envelope.dest.user = "j\xc3\xb6rg";
+    if (sender_too) report.envelope.sender.user = "\xe5\xb1\xb1";
+    store().AddReport(report);
+    ReportSender sender(&services_);
+    Advance(absl::Seconds(2));
+    const std::string text = OnlyReport();
+    EXPECT_THAT(text, HasSubstr("message/global-delivery-status\n"));
+    EXPECT_THAT(text,
+                HasSubstr("Final-Recipient: utf-8; j\xc3\xb6rg@example.net\n"));
+    EXPECT_THAT(text, HasSubstr("message/global-headers\n"));
+    const Envelope& e = store().accepted[0].envelopes[0];
+    EXPECT_EQ((e.flags & kFlagSmtpUtf8) != 0, sender_too);
+    store().accepted.clear();
+  }
+}
+
+TEST_F(ReportSenderTest, ADeliverByTimeIsNamed) {
+  PendingReport report = Report(1);
+  report.key.kind = ReportKind::kDelayed;
+  report.envelope.deliver_by = report.envelope.created + absl::Hours(2);
+  report.envelope.last_bounce = report.envelope.deliver_by;
+  report.envelope.status = {4, 47};
+  report.envelope.error_line = "Delivery time expired, continuing";
+  store().AddReport(report);
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  const std::string text = OnlyReport();
+  EXPECT_THAT(text, HasSubstr("delayed for more than 2 hours"));
+  EXPECT_THAT(text, HasSubstr("\nDeliver-By-Date: "));
+  EXPECT_THAT(text, HasSubstr("\nStatus: 4.4.7\n"));
+}
+
 // docs/ARCHITECTURE.md: memory is bounded whatever the size of the original.
 TEST_F(ReportSenderTest, ALargeOriginalIsStreamed) {
   std::mt19937 random(1);
