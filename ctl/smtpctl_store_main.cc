@@ -23,11 +23,11 @@
 #include "config/config.h"
 #include "ctl/control/encrypt.h"
 #include "ctl/control/whole_io.h"
-#include "protocol/key_derivation.h"
 #include "protocol/queue_listing.h"
 #include "protocol/scram.h"
 #include "protocol/vis.h"
 #include "storage/body_codec.h"
+#include "storage/crypto/key_derivation.h"
 #include "storage/ledger_text.h"
 #include "storage/queue_store.h"
 
@@ -154,7 +154,7 @@ absl::StatusOr<std::string> VerifierText(const std::string& password) {
   if (password.empty() || !IsSaslPrepared(password))
     return absl::InvalidArgumentError(
         "a password must be UTF-8 without control characters");
-  return MakeScramVerifier(password, RandomKey(kScramSaltBytes),
+  return MakeScramVerifier(kScramHash, password, RandomKey(kScramSaltBytes),
                            kScramIterations)
       .ToText();
 }

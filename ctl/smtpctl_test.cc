@@ -22,6 +22,7 @@
 #include "gtest/gtest.h"
 #include "protocol/scram.h"
 #include "storage/body_codec.h"
+#include "storage/crypto/key_derivation.h"
 #include "storage/queue_store.h"
 
 namespace holdfast {
@@ -206,7 +207,7 @@ bool Fits(const std::string& password, std::string line) {
   line.pop_back();
   if (LooksLikeScramVerifier(line)) {
     const auto verifier = ParseScramVerifier(line);
-    return verifier && ScramPasswordFits(password, *verifier);
+    return verifier && ScramPasswordFits(kScramHash, password, *verifier);
   }
   const auto data = std::make_unique<crypt_data>();
   return line == crypt_r(password.c_str(), line.c_str(), data.get());

@@ -7,7 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "protocol/key_derivation.h"
 #include "protocol/sasl_plain.h"
 #include "protocol/secret.h"
 
@@ -173,24 +172,25 @@ std::optional<ScramVerifier> ParseScramVerifier(absl::string_view text) {
   return verifier;
 }
 
-ScramVerifier MakeScramVerifier(absl::string_view password,
+ScramVerifier MakeScramVerifier(const ScramHash& hash,
+                                absl::string_view password,
                                 absl::string_view salt, uint32_t iterations) {
-  std::string salted = Pbkdf2Sha256(password, salt, iterations);
-  std::string client_key = HmacSha256(salted, "Client Key");
+  std::string salted = hash.pbkdf2(password, salt, iterations);
+  std::string client_key = hash.hmac(salted, "Client Key");
   ScramVerifier verifier;
   verifier.iterations = iterations;
   verifier.salt = std::string(salt);
-  verifier.stored_key = Sha256(client_key);
-  verifier.server_key = HmacSha256(salted, "Server Key");
+  verifier.stored_key = hash.sha256(client_key);
+  verifier.server_key = hash.hmac(salted, "Server Key");
   Wipe(&salted);
   Wipe(&client_key);
   return verifier;
 }
 
-bool ScramPasswordFits(absl::string_view password,
+bool ScramPasswordFits(const ScramHash& hash, absl::string_view password,
                        const ScramVerifier& verifier) {
   ScramVerifier made =
-      MakeScramVerifier(password, verifier.salt, verifier.iterations);
+      MakeScramVerifier(hash, password, verifier.salt, verifier.iterations);
   const bool fits = SecretsEqual(made.stored_key, verifier.stored_key);
   Wipe(&made.stored_key);
   Wipe(&made.server_key);
@@ -259,9 +259,11 @@ std::optional<ScramClientFinal> ParseScramClientFinal(
   return last;
 }
 
-ScramExchange::ScramExchange(ScramClientFirst first, ScramVerifier verifier,
+ScramExchange::ScramExchange(const ScramHash& hash, ScramClientFirst first,
+                             ScramVerifier verifier,
                              absl::string_view server_nonce)
-    : first_(std::move(first)),
+    : hash_(hash),
+      first_(std::move(first)),
       verifier_(std::move(verifier)),
       nonce_(absl::StrCat(first_.nonce, server_nonce)),
       server_first_(absl::StrCat("r=", nonce_,
@@ -278,15 +280,16 @@ ScramExchange::Result ScramExchange::Finish(absl::string_view client_final,
   const std::string auth_message =
       absl::StrCat(first_.bare, ",", server_first_, ",", last->without_proof);
   // The proof is the client's key under the signature.
-  std::string client_key = HmacSha256(verifier_.stored_key, auth_message);
+  std::string client_key = hash_.hmac(verifier_.stored_key, auth_message);
   for (size_t i = 0; i < client_key.size(); ++i) {
     client_key[i] = static_cast<char>(client_key[i] ^ last->proof[i]);
   }
-  const bool fits = SecretsEqual(Sha256(client_key), verifier_.stored_key);
+  const bool fits =
+      SecretsEqual(hash_.sha256(client_key), verifier_.stored_key);
   Wipe(&client_key);
   if (!fits) return Result::kWrong;
   *server_final = absl::StrCat(
-      "v=", absl::Base64Escape(HmacSha256(verifier_.server_key, auth_message)));
+      "v=", absl::Base64Escape(hash_.hmac(verifier_.server_key, auth_message)));
   return Result::kOk;
 }
 

@@ -31,6 +31,18 @@ inline constexpr uint32_t kMaxScramIterations = 10'000'000;
 inline constexpr size_t kMaxScramSalt = 255;
 inline constexpr size_t kMaxScramNonce = 512;
 
+inline constexpr size_t kSha256Bytes = 32;
+
+// The cryptography, from whoever has a library for it
+// (storage/crypto/key_derivation.h).  Each gives 32 octets.
+struct ScramHash {
+  std::string (*sha256)(absl::string_view text);
+  std::string (*hmac)(absl::string_view key, absl::string_view text);
+  // PBKDF2 with HMAC-SHA-256: "Hi()".
+  std::string (*pbkdf2)(absl::string_view password, absl::string_view salt,
+                        uint32_t iterations);
+};
+
 struct ScramVerifier {
   uint32_t iterations = 0;
   std::string salt;        // octets
@@ -51,11 +63,12 @@ std::optional<ScramVerifier> ParseScramVerifier(absl::string_view text);
 bool IsSaslPrepared(absl::string_view text);
 
 // Computes for a while; `password` must be prepared.
-ScramVerifier MakeScramVerifier(absl::string_view password,
+ScramVerifier MakeScramVerifier(const ScramHash& hash,
+                                absl::string_view password,
                                 absl::string_view salt, uint32_t iterations);
 // Whether the password is that of the verifier; computes as long for a wrong
 // one.
-bool ScramPasswordFits(absl::string_view password,
+bool ScramPasswordFits(const ScramHash& hash, absl::string_view password,
                        const ScramVerifier& verifier);
 
 // What the client says first: "n,,n=user,r=nonce".
@@ -86,8 +99,8 @@ std::optional<ScramClientFinal> ParseScramClientFinal(
 class ScramExchange {
  public:
   // `server_nonce` is random: 18 octets at least, printable, without a comma.
-  ScramExchange(ScramClientFirst first, ScramVerifier verifier,
-                absl::string_view server_nonce);
+  ScramExchange(const ScramHash& hash, ScramClientFirst first,
+                ScramVerifier verifier, absl::string_view server_nonce);
 
   const std::string& server_first() const { return server_first_; }
   const std::string& user() const { return first_.user; }
@@ -98,6 +111,7 @@ class ScramExchange {
   Result Finish(absl::string_view client_final, std::string* server_final);
 
  private:
+  ScramHash hash_;
   ScramClientFirst first_;
   ScramVerifier verifier_;
   std::string nonce_;

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {
@@ -213,7 +214,8 @@ void Authenticator::OnScramFirst(const ConversationKey& key,
   const bool self = first->authzid.empty() || first->authzid == first->user;
   MakeRoomForExchange();
   Exchange exchange{
-      .scram = ScramExchange(*std::move(first), std::move(found->verifier),
+      .scram = ScramExchange(kScramHash, *std::move(first),
+                             std::move(found->verifier),
                              absl::Base64Escape(services_.random(kNonceBytes))),
       .real = found->real && self,
       .finished = false,

@@ -10,8 +10,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "protocol/key_derivation.h"
 #include "server/loop/fake_event_loop.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {
@@ -40,7 +40,8 @@ class AuthenticatorTest : public ::testing::Test {
     auto users =
         std::make_shared<Table>("users", Table::Kind::kMap, "static", "");
     users->Add("joe", kHash);
-    users->Add("jim", MakeScramVerifier("pencil", "salt", 3).ToText());
+    users->Add("jim",
+               MakeScramVerifier(kScramHash, "pencil", "salt", 3).ToText());
     users->Add("locked", "!");
     auto config = std::make_shared<Config>();
     config->listeners.resize(4);
@@ -430,7 +431,8 @@ TEST_F(AuthenticatorTest, OffersScram) {
   Listener listener;
   EXPECT_FALSE(authenticator_->OffersScram(listener));
   auto table = std::make_shared<Table>("t", Table::Kind::kMap, "static", "");
-  table->Add("jim", MakeScramVerifier("pencil", "salt", 3).ToText());
+  table->Add("jim",
+             MakeScramVerifier(kScramHash, "pencil", "salt", 3).ToText());
   listener.auth_table = table;
   EXPECT_FALSE(authenticator_->OffersScram(listener));
   listener.auth = Listener::Auth::kOptional;

@@ -5,8 +5,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "protocol/key_derivation.h"
 #include "server/auth/crypt_password.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {
@@ -20,7 +21,8 @@ std::shared_ptr<Table> MakeTable() {
 }
 
 std::string Verifier(const std::string& password, uint32_t iterations = 7) {
-  return MakeScramVerifier(password, "0123456789", iterations).ToText();
+  return MakeScramVerifier(kScramHash, password, "0123456789", iterations)
+      .ToText();
 }
 
 TEST(Credentials, StoredPasswordIsAllOrBehindTheColon) {
@@ -84,7 +86,7 @@ TEST(Credentials, VerifiersThatAreMadeUpLookLikeOthers) {
   const auto joe = credentials.FindVerifier(table, "joe", kStart);
   ASSERT_TRUE(joe.ok());
   EXPECT_TRUE(joe->real);
-  EXPECT_TRUE(ScramPasswordFits("pencil", joe->verifier));
+  EXPECT_TRUE(ScramPasswordFits(kScramHash, "pencil", joe->verifier));
   for (const char* name : {"jim", "nobody", "someone"}) {
     const auto found = credentials.FindVerifier(table, name, kStart);
     EXPECT_FALSE(found->real);

@@ -3,9 +3,9 @@
 #include <string>
 #include <variant>
 
-#include "protocol/key_derivation.h"
 #include "server/log/log.h"
 #include "server/lookup/listener_tables.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {

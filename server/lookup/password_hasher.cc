@@ -11,6 +11,7 @@
 
 #include "protocol/scram.h"
 #include "server/auth/crypt_password.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {
@@ -107,7 +108,7 @@ bool PasswordFits(const std::string& password, const std::string& stored) {
     return CryptPasswordFits(password, stored);
   }
   const std::optional<ScramVerifier> verifier = ParseScramVerifier(stored);
-  return verifier && ScramPasswordFits(password, *verifier);
+  return verifier && ScramPasswordFits(kScramHash, password, *verifier);
 }
 
 std::unique_ptr<PasswordHasher> MakePasswordHasher(EventLoop* loop,

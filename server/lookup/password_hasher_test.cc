@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "protocol/scram.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {
@@ -39,7 +40,8 @@ class PasswordHasherTest : public ::testing::Test {
 TEST_F(PasswordHasherTest, ChecksBothKinds) {
   EXPECT_EQ(Check(1, "correct horse", kHash).at(0), Result::kFits);
   EXPECT_EQ(Check(1, "wrong horse", kHash).at(0), Result::kDoesNotFit);
-  const std::string verifier = MakeScramVerifier("pencil", "salt", 9).ToText();
+  const std::string verifier =
+      MakeScramVerifier(kScramHash, "pencil", "salt", 9).ToText();
   EXPECT_EQ(Check(1, "pencil", verifier).at(0), Result::kFits);
   EXPECT_EQ(Check(1, "pencils", verifier).at(0), Result::kDoesNotFit);
   EXPECT_EQ(Check(1, "pencil", "SCRAM-SHA-256$junk").at(0),

@@ -1,4 +1,4 @@
-#include "protocol/key_derivation.h"
+#include "storage/crypto/key_derivation.h"
 
 #include <openssl/digest.h>
 #include <openssl/evp.h>

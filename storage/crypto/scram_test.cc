@@ -6,7 +6,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "protocol/key_derivation.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {
@@ -36,12 +36,13 @@ std::string ClientFinal(const ScramClientFirst& first,
 
 // RFC 7677 section 3.
 TEST(Scram, ExampleOfTheRfc) {
-  const ScramVerifier verifier =
-      MakeScramVerifier("pencil", Unbase64("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096);
+  const ScramVerifier verifier = MakeScramVerifier(
+      kScramHash, "pencil", Unbase64("W22ZaJ0SNY7soEsUEjb6gQ=="), 4096);
   auto first = ParseScramClientFirst("n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
   ASSERT_TRUE(first);
   EXPECT_EQ(first->user, "user");
-  ScramExchange exchange(*first, verifier, "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+  ScramExchange exchange(kScramHash, *first, verifier,
+                         "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
   EXPECT_EQ(exchange.server_first(),
             "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
             "s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
@@ -55,11 +56,12 @@ TEST(Scram, ExampleOfTheRfc) {
 }
 
 TEST(Scram, VerifierComesBackFromItsText) {
-  const ScramVerifier verifier = MakeScramVerifier("pencil", "salt", 10);
+  const ScramVerifier verifier =
+      MakeScramVerifier(kScramHash, "pencil", "salt", 10);
   EXPECT_EQ(ParseScramVerifier(verifier.ToText()), verifier);
-  EXPECT_TRUE(ScramPasswordFits("pencil", verifier));
-  EXPECT_FALSE(ScramPasswordFits("Pencil", verifier));
-  EXPECT_FALSE(ScramPasswordFits("", verifier));
+  EXPECT_TRUE(ScramPasswordFits(kScramHash, "pencil", verifier));
+  EXPECT_FALSE(ScramPasswordFits(kScramHash, "Pencil", verifier));
+  EXPECT_FALSE(ScramPasswordFits(kScramHash, "", verifier));
 }
 
 TEST(Scram, RefusesVerifiersThatAreNone) {
@@ -126,9 +128,10 @@ TEST(Scram, RefusesFirstMessagesThatAreNone) {
 }
 
 TEST(Scram, RefusesFinalMessagesThatDoNotBelong) {
-  const ScramVerifier verifier = MakeScramVerifier("pencil", "salt", 1);
+  const ScramVerifier verifier =
+      MakeScramVerifier(kScramHash, "pencil", "salt", 1);
   const auto first = ParseScramClientFirst("n,,n=user,r=abc");
-  ScramExchange exchange(*first, verifier, "DEF");
+  ScramExchange exchange(kScramHash, *first, verifier, "DEF");
   const std::string good = ClientFinal(*first, exchange.server_first(),
                                        "abcDEF", "pencil", "salt", 1);
   std::string last;
@@ -171,7 +174,8 @@ TEST(Scram, OnlyTheRightPasswordFits) {
         ParseScramClientFirst(absl::StrCat("n,,n=u", round, ",r=", random()));
     ASSERT_TRUE(first);
     ScramExchange exchange(
-        *first, MakeScramVerifier(password, salt, iterations), "server");
+        kScramHash, *first,
+        MakeScramVerifier(kScramHash, password, salt, iterations), "server");
     std::string final_message =
         ClientFinal(*first, exchange.server_first(), first->nonce + "server",
                     password, salt, iterations);

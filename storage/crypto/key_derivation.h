@@ -1,17 +1,16 @@
-// The cryptography of SCRAM-SHA-256 (RFC 5802, RFC 7677) over BoringSSL: only
-// for programs that may be linked with it.
-#ifndef HOLDFAST_PROTOCOL_KEY_DERIVATION_H_
-#define HOLDFAST_PROTOCOL_KEY_DERIVATION_H_
+// Hashes, keys and random octets over BoringSSL: only for programs that may be
+// linked with it.
+#ifndef HOLDFAST_STORAGE_CRYPTO_KEY_DERIVATION_H_
+#define HOLDFAST_STORAGE_CRYPTO_KEY_DERIVATION_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "protocol/scram.h"
 
 namespace holdfast {
-
-inline constexpr size_t kSha256Bytes = 32;
 
 // Each gives 32 bytes.
 std::string Sha256(absl::string_view text);
@@ -24,6 +23,9 @@ std::string Pbkdf2Sha256(absl::string_view password, absl::string_view salt,
 // From the system's generator, for keys, salts and nonces.
 std::string RandomKey(size_t bytes);
 
+// The above for SCRAM-SHA-256, which knows no library.
+inline constexpr ScramHash kScramHash = {Sha256, HmacSha256, Pbkdf2Sha256};
+
 }  // namespace holdfast
 
-#endif  // HOLDFAST_PROTOCOL_KEY_DERIVATION_H_
+#endif  // HOLDFAST_STORAGE_CRYPTO_KEY_DERIVATION_H_
