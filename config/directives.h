@@ -10,10 +10,12 @@
 #define HOLDFAST_CONFIG_DIRECTIVES_H_
 
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -30,7 +32,8 @@ inline constexpr int kMaxIncludes = 1000;
 
 class DirectiveParser {
  public:
-  DirectiveParser(const ParseOptions& options, const FileReader& read);
+  DirectiveParser(const ParseOptions& options, const FileReader& read,
+                  const TableSource& tables);
 
   ParseResult Run();
 
@@ -54,7 +57,7 @@ class DirectiveParser {
   void SkipNewlines();
   void SkipLine();
 
-  // All report; NotYet() returns true, the others false.
+  // ---- parse_errors.cc.  All report; NotYet() returns true, the others false.
   bool SyntaxError();
   bool Fail(absl::string_view message);       // FILE:LINE: MESSAGE
   bool FailPlain(absl::string_view message);  // smtpd: MESSAGE
@@ -71,6 +74,9 @@ class DirectiveParser {
                 const std::vector<std::string>& candidates);
   void HintPosition();
   void HintExpected(const Token& token);
+  void HintDirective();
+  void NoteWord(const Token& token);
+  void FinishBadLine();
 
   template <class Map>
   static std::vector<std::string> KeysOf(const Map& map) {
@@ -96,6 +102,7 @@ class DirectiveParser {
   bool ParseTable();
   bool LoadTable(const std::string& name, const std::string& backend,
                  const std::string& path);
+  bool LoadTableFile(Table* table);
   bool ParseTableEntries(const std::string& name);
   // A <name>, a string or a brace list.
   bool ParseTableArgument(TableRef* table);
@@ -107,10 +114,18 @@ class DirectiveParser {
   bool FitsUse(const TableRef& table, Kinds kinds, TableService service);
   bool CheckUse(const TableRef& table, Kinds kinds, TableService service,
                 absl::string_view lookups);
-  // The table's entries will be used as regular expressions.
-  void NoteRegex(const TableRef& table);
   // { A, B }: the names alone.
   bool ParseStringList(std::vector<std::string>* list);
+
+  // ---- parse_warnings.cc
+  // The table's entries will be used as regular expressions.
+  struct RegexUse {
+    SourcePosition position;
+    TableRef table;
+  };
+  void NoteRegex(const TableRef& table);
+  void Warn();
+  void WarnOfPatterns(const RegexUse& use);
 
   // ---- parse_globals.cc
   bool ParseAdmd();
@@ -172,7 +187,7 @@ class DirectiveParser {
   bool ParseActionUser(ActionOptions* options);
   bool ParseWrapper(ActionOptions* options);
   bool ParseRelayOption(ActionOptions* options, bool* taken);
-  bool CheckRelayUrl(const std::string& url);
+  bool CheckRelayUrl(absl::string_view url);
   bool ParseRelayHost(ActionOptions* options);
   bool ParseRelayBackup(ActionOptions* options);
   bool ParseRelayString(ActionOptions* options, const std::string& word);
@@ -193,6 +208,7 @@ class DirectiveParser {
 
   const ParseOptions& options_;
   const FileReader& read_;
+  const TableSource& tables_;  // may be empty
   Lexer lexer_;
   std::optional<Token> next_;
   std::shared_ptr<Config> config_ = std::make_shared<Config>();
@@ -204,10 +220,11 @@ class DirectiveParser {
   bool socket_listener_seen_ = false;
   std::optional<std::string> services_;  // services(5), once it was wanted
   std::vector<std::string> expected_;    // what next_ was compared with
-  struct RegexUse {
-    SourcePosition position;
-    TableRef table;
-  };
+  std::vector<std::string> line_;        // what of it was taken, as written
+  bool old_form_ = false;                // of this line
+  std::vector<std::string> warnings_;
+  // By the table's name and the key as written.
+  std::map<std::pair<std::string, std::string>, SourcePosition> entry_lines_;
   std::vector<RegexUse> regex_uses_;
 };
 

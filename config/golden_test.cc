@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
 #include "config/parser.h"
 
@@ -33,11 +34,12 @@ std::vector<fs::path> Configurations(const std::string& folder) {
   return found;
 }
 
-ParseResult Parse(const fs::path& path) {
+ParseResult Parse(const fs::path& path, bool accept_unfinished = false) {
   ParseOptions options;
   options.path = "c.conf";
   options.server_name = "mx.example.org";
   options.local_addresses = {"127.0.0.1", "::1", "192.0.2.1"};
+  options.accept_unfinished = accept_unfinished;
   return ParseConfig(options, [&](const std::string& name) {
     if (name == "c.conf") return ReadTestFile(path);
     return ReadTestFile(fs::path(std::string(kFolder) + "files") /
@@ -45,9 +47,18 @@ ParseResult Parse(const fs::path& path) {
   });
 }
 
+// What `smtpd -n` would add: in NAME.warnings, if anything.
+void ExpectWarnings(const fs::path& path, const ParseResult& result) {
+  fs::path expected = path;
+  expected.replace_extension(".warnings");
+  std::string text;
+  for (const std::string& line : result.warnings) text += line + "\n";
+  EXPECT_EQ(text, ReadTestFile(expected).value_or(""));
+}
+
 TEST(Golden, BadConfigurationsSayExactlyThis) {
   const std::vector<fs::path> all = Configurations("bad");
-  ASSERT_GT(all.size(), 100u);
+  ASSERT_GT(all.size(), 250u);
   for (const fs::path& path : all) {
     SCOPED_TRACE(path.string());
     fs::path expected = path;
@@ -61,12 +72,33 @@ TEST(Golden, BadConfigurationsSayExactlyThis) {
 
 TEST(Golden, GoodConfigurationsSayNothing) {
   const std::vector<fs::path> all = Configurations("ok");
-  ASSERT_GT(all.size(), 15u);
+  ASSERT_GT(all.size(), 50u);
   for (const fs::path& path : all) {
     SCOPED_TRACE(path.string());
     const ParseResult result = Parse(path);
     EXPECT_NE(result.config, nullptr);
     EXPECT_EQ(absl::StrJoin(result.messages, "\n"), "");
+    ExpectWarnings(path, result);
+  }
+}
+
+// Nothing is wrong with them but that their words do not work yet.
+TEST(Golden, LaterConfigurationsSayOnlyThat) {
+  const std::vector<fs::path> all = Configurations("later");
+  ASSERT_FALSE(all.empty());
+  for (const fs::path& path : all) {
+    SCOPED_TRACE(path.string());
+    const ParseResult now = Parse(path);
+    EXPECT_EQ(now.config, nullptr);
+    EXPECT_FALSE(now.messages.empty());
+    for (const std::string& message : now.messages) {
+      EXPECT_TRUE(absl::EndsWith(message, "does not work in this version yet"))
+          << message;
+    }
+    const ParseResult later = Parse(path, /*accept_unfinished=*/true);
+    EXPECT_NE(later.config, nullptr);
+    EXPECT_EQ(absl::StrJoin(later.messages, "\n"), "");
+    ExpectWarnings(path, later);
   }
 }
 

@@ -15,6 +15,9 @@ namespace holdfast {
 std::string NearMiss(absl::string_view word,
                      const std::vector<std::string>& candidates);
 
+// `text` without what would disturb a terminal: "\x1b" for such octets.
+std::string Printable(absl::string_view text);
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_CONFIG_HINTS_H_

@@ -85,8 +85,7 @@ bool DirectiveParser::ParseActionMethod(ActionOptions* options) {
   }
   if (TakeKeyword("mda")) {
     action.method = ActionMethod::kMda;
-    return ExpectString(&action.mda_command) &&
-           NotYet("\"mda\" as a delivery method");
+    return ExpectString(&action.mda_command);
   }
   if (TakeKeyword("expand-only")) {
     action.method = ActionMethod::kExpandOnly;
@@ -123,7 +122,7 @@ bool DirectiveParser::ParseWrapper(ActionOptions* options) {
     return Fail("wrapper may not be specified for mbox");
   }
   action.wrapper = name;
-  return NotYet("\"wrapper\" on an action");
+  return true;
 }
 
 bool DirectiveParser::ParseMapping(ActionOptions* options,
@@ -198,12 +197,12 @@ bool DirectiveParser::ParseRelayHost(ActionOptions* options) {
   if (!CheckUse(table, kLists, TableService::kRelayhost, "host")) return false;
   action.host = table;
   for (const auto& [url, value] : table->entries()) {
-    if (!CheckRelayUrl(url)) return false;
+    if (!CheckRelayUrl(std::string(url))) return false;
   }
   return true;
 }
 
-bool DirectiveParser::CheckRelayUrl(const std::string& url) {
+bool DirectiveParser::CheckRelayUrl(absl::string_view url) {
   const std::string scheme = SchemeOf(url);
   if (scheme == "smtp+tls" || scheme == "smtps" || scheme == "lmtp") {
     NotYet(absl::StrCat("\"", scheme, "://\" in the host of a relay"));

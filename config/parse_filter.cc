@@ -108,7 +108,9 @@ bool DirectiveParser::ParseFilterReference(std::string* name) {
     filter.position = lexer_.position();
     filter.kind = Filter::Kind::kChain;
     if (!ParseFilterChain(&filter.chain)) return false;
-    filter.name = absl::StrFormat("<dynchain:%08x>", anonymous_chains_++);
+    do {
+      filter.name = absl::StrFormat("<dynchain:%08x>", anonymous_chains_++);
+    } while (config_->filters.count(filter.name) > 0);
     *name = filter.name;
     config_->filters.emplace(*name, std::move(filter));
     return true;

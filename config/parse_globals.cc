@@ -11,6 +11,7 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kMaxBounceWarnings = 4;
+constexpr size_t kQueueKeyBytes = 32;
 // Below this a store has no room beside the reserve kept for removals.
 constexpr uint64_t kMinQueueSize = 20 << 20;
 
@@ -90,7 +91,7 @@ bool DirectiveParser::ParseMda() {
       return Fail(
           absl::StrCat("mda wrapper already declared with that name: ", name));
     }
-    return NotYet("\"mda wrapper\"");
+    return true;
   }
   if (!ExpectKeyword("limit")) return false;
   MdaLimits& limits = config_->mda_limits;
@@ -174,6 +175,15 @@ bool DirectiveParser::ParseQueue() {
   if (TakeKeyword("encryption")) {
     config_->queue_encryption = true;
     config_->queue_key = PeekString() ? Take().text : "";
+    const std::string& key = config_->queue_key;
+    // These two are read when smtpd starts.
+    if (!key.empty() && key != "stdin" && key != "-" &&
+        key.size() != kQueueKeyBytes) {
+      FailPlain("crypto_setup:invalid key for queue encryption");
+      HintPosition();
+      Hint("a key has 32 characters");
+      return false;
+    }
     return NotYet("\"queue encryption\"");
   }
   if (TakeKeyword("ttl")) {

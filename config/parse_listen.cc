@@ -105,13 +105,22 @@ bool DirectiveParser::FinishListener(ListenOptions* options) {
   Listener& listener = options->listener;
   const bool tls = listener.tls != Listener::Tls::kNone;
   if (listener.auth != Listener::Auth::kNone && !tls) {
-    return FailPlain("invalid listen option: auth requires tls/smtps");
+    FailPlain("invalid listen option: auth requires tls/smtps");
+    HintPosition();
+    return false;
   }
   if (!listener.pki.empty() && !tls) {
-    return FailPlain("invalid listen option: pki requires tls/smtps");
+    FailPlain("invalid listen option: pki requires tls/smtps");
+    HintPosition();
+    return false;
   }
   if (listener.pki.empty() && tls) {
-    return FailPlain("invalid listen option: pki required for tls/smtps");
+    FailPlain("invalid listen option: pki required for tls/smtps");
+    HintPosition();
+    Hint("declare 'pki NAME cert \"FILE\" key \"FILE\"' and add 'pki NAME'");
+    if (Peek().kind != Token::Kind::kNewline) HintExpected(Peek());
+    old_form_ = true;
+    return false;
   }
   for (const std::string& name : listener.pki) {
     if (config_->pkis.count(name) == 0) {

@@ -63,6 +63,7 @@ std::shared_ptr<Table> DirectiveParser::MakeTable(const std::string& name,
   if (config_->tables.count(name) > 0) {
     FailPlain(
         absl::StrFormat("table_create: table \"%s\" already defined", name));
+    HintPosition();
     return nullptr;
   }
   if (name.size() > kMaxTableName) {
@@ -79,6 +80,7 @@ std::shared_ptr<Table> DirectiveParser::MakeTable(const std::string& name,
 }
 
 bool DirectiveParser::ParseTable() {
+  old_form_ = true;
   std::string name;
   if (!ExpectString(&name)) return false;
   if (PeekChar('{')) {
@@ -110,34 +112,19 @@ bool DirectiveParser::LoadTable(const std::string& name,
                                 const std::string& path) {
   const std::string failure =
       absl::StrFormat("invalid configuration file %s for table %s", path, name);
-  if (backend == "static") {
-    const auto table = MakeTable(name, Table::Kind::kMap, backend, path);
-    if (table == nullptr || path.empty()) return table != nullptr;
-    const absl::StatusOr<std::string> text = read_(path);
-    if (!text.ok()) {
-      messages_.push_back(absl::StrCat(path, ": ", text.status().message()));
-      return Fail(failure);
-    }
-    absl::StatusOr<std::shared_ptr<Table>> loaded =
-        ParseTableFile(name, path, *text);
-    if (!loaded.ok()) {
-      messages_.push_back(std::string(loaded.status().message()));
-      return Fail(failure);
-    }
-    config_->tables[name] = *std::move(loaded);
-    return true;
+  if (backend == "static" || backend == "db") {
+    const auto table = MakeTable(
+        name, backend == "db" ? Table::Kind::kDynamic : Table::Kind::kMap,
+        backend, path);
+    if (table == nullptr) return false;
+    if (path.empty()) return backend == "static" || Fail(failure);
+    return LoadTableFile(table.get()) || Fail(failure);
   }
   if (backend == "getpwnam") {
     if (MakeTable(name, Table::Kind::kDynamic, backend, path) == nullptr) {
       return false;
     }
     return path.empty() || Fail(failure);
-  }
-  if (backend == "db") {
-    if (MakeTable(name, Table::Kind::kDynamic, backend, path) == nullptr) {
-      return false;
-    }
-    return NotYet("\"db\" as a table's backend");
   }
   // Any other word would be the name of a table process.  Declared all the same
   // so that nothing is said of its uses.
@@ -146,6 +133,28 @@ bool DirectiveParser::LoadTable(const std::string& name,
       absl::StrFormat("table_create: backend \"%s\" does not exist", backend));
   HintPosition();
   HintNear(backend, {"file", "static", "db", "getpwnam"});
+  return true;
+}
+
+// Reports why not, but not where.
+bool DirectiveParser::LoadTableFile(Table* table) {
+  absl::StatusOr<std::shared_ptr<const TableContents>> contents = nullptr;
+  if (tables_ != nullptr) {
+    contents = tables_(*table);
+  } else {
+    const absl::StatusOr<std::string> text = read_(table->path());
+    if (text.ok()) {
+      contents = ParseTableBytes(table->backend(), table->path(), *text);
+    } else {
+      contents = absl::NotFoundError(
+          absl::StrCat(table->path(), ": ", text.status().message()));
+    }
+  }
+  if (!contents.ok()) {
+    messages_.push_back(std::string(contents.status().message()));
+    return false;
+  }
+  table->Replace(*std::move(contents));
   return true;
 }
 
@@ -158,16 +167,18 @@ bool DirectiveParser::ParseTableEntries(const std::string& name) {
     std::string key;
     std::string value;
     if (!ExpectString(&key)) return false;
+    entry_lines_[{name, key}] = lexer_.position();
     const bool pair = PeekChar('=') || Peek().kind == Token::Kind::kArrow;
     const Table::Kind kind = pair ? Table::Kind::kMap : Table::Kind::kList;
-    if (pair) {
-      Take();
-      if (!ExpectString(&value)) return false;
-    }
     if (table == nullptr) {
       table = std::make_shared<Table>(name, kind, "static", "");
     } else if (table->kind() != kind) {
+      if (pair) expected_ = {"','", "'}'"};
       return SyntaxError();
+    }
+    if (pair) {
+      Take();
+      if (!ExpectString(&value)) return false;
     }
     table->Add(key, value);
     if (TakeChar(',')) {
@@ -206,7 +217,10 @@ bool DirectiveParser::ParseTableArgument(TableRef* table) {
   }
   const bool list = PeekChar('{');
   if (!list && !PeekString()) return SyntaxError();
-  const std::string name = absl::StrFormat("<dynamic:%d>", anonymous_tables_++);
+  std::string name;
+  do {
+    name = absl::StrFormat("<dynamic:%d>", anonymous_tables_++);
+  } while (config_->tables.count(name) > 0);
   const auto single = MakeTable(name, Table::Kind::kList, "static", "");
   if (single == nullptr) return false;
   if (list) {
@@ -240,13 +254,10 @@ bool DirectiveParser::FitsUse(const TableRef& table, Kinds kinds,
 bool DirectiveParser::CheckUse(const TableRef& table, Kinds kinds,
                                TableService service,
                                absl::string_view lookups) {
+  config_->tables.at(table->name())->NoteUse(service);
   return FitsUse(table, kinds, service) ||
          Fail(absl::StrFormat("table \"%s\" may not be used for %s lookups",
                               table->name(), lookups));
-}
-
-void DirectiveParser::NoteRegex(const TableRef& table) {
-  regex_uses_.push_back({lexer_.position(), table});
 }
 
 bool DirectiveParser::ParseStringList(std::vector<std::string>* list) {

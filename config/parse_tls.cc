@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "config/directives.h"
+#include "config/tls_options.h"
 #include "config/values.h"
 
 namespace holdfast {
@@ -64,8 +65,11 @@ bool DirectiveParser::SetDhe(const std::string& word, Pki* pki) {
 }
 
 bool DirectiveParser::CheckProtocols(const std::string& text) {
-  return IsProtocolList(text) ||
-         FailPlain(absl::StrFormat("failed to parse protocols \"%s\"", text));
+  const absl::StatusOr<TlsProtocols> protocols = ParseTlsProtocols(text);
+  if (protocols.ok()) return true;
+  FailPlain(protocols.status().message());
+  HintPosition();
+  return false;
 }
 
 bool DirectiveParser::ParseSrs() {

@@ -1,15 +1,10 @@
 #include "config/parser.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "config/directives.h"
-#include "config/hints.h"
 #include "config/values.h"
 
 namespace holdfast {
@@ -22,31 +17,12 @@ std::string Quoted(absl::string_view word) {
   return absl::StrCat("'", word, "'");
 }
 
-// A token as an error names it.
-std::string Describe(const Token& token) {
-  constexpr size_t kMost = 64;
-  switch (token.kind) {
-    case Token::Kind::kEnd:
-      return "the end of the file";
-    case Token::Kind::kNewline:
-      return "the end of the line";
-    case Token::Kind::kArrow:
-      return "'=>'";
-    case Token::Kind::kError:
-      return "no token";
-    default:
-      break;
-  }
-  std::string text = absl::CHexEscape(token.text.substr(0, kMost));
-  if (token.text.size() > kMost) text += "...";
-  return token.quoted ? absl::StrCat("\"", text, "\"") : Quoted(text);
-}
-
 }  // namespace
 
 DirectiveParser::DirectiveParser(const ParseOptions& options,
-                                 const FileReader& read)
-    : options_(options), read_(read) {
+                                 const FileReader& read,
+                                 const TableSource& tables)
+    : options_(options), read_(read), tables_(tables) {
   config_->server_name = options.server_name;
   config_->socket_listener.socket = true;
   config_->socket_listener.position = {options.path, 0};
@@ -62,6 +38,7 @@ Token DirectiveParser::Take() {
   Token token = std::move(*next_);
   next_.reset();
   expected_.clear();
+  NoteWord(token);
   return token;
 }
 
@@ -154,115 +131,6 @@ void DirectiveParser::SkipLine() {
   }
 }
 
-void DirectiveParser::Say(absl::string_view message) {
-  ++errors_;
-  const SourcePosition& at = lexer_.position();
-  messages_.push_back(absl::StrCat(at.file, ":", at.line, ": ", message));
-}
-
-bool DirectiveParser::Fail(absl::string_view message) {
-  Say(message);
-  return false;
-}
-
-bool DirectiveParser::SyntaxError() {
-  if (Peek().kind == Token::Kind::kError) {
-    if (!Peek().text.empty()) Say(next_->text);
-    next_->text.clear();
-    return Fail("syntax error");
-  }
-  Say("syntax error");
-  HintExpected(Peek());
-  return false;
-}
-
-bool DirectiveParser::FailPlain(absl::string_view message) {
-  ++errors_;
-  messages_.push_back(absl::StrCat("smtpd: ", message));
-  return false;
-}
-
-bool DirectiveParser::FailWithHint(absl::string_view message,
-                                   absl::string_view word,
-                                   const std::vector<std::string>& candidates) {
-  Say(message);
-  HintNear(word, candidates);
-  return false;
-}
-
-bool DirectiveParser::FailUnknownName(
-    absl::string_view message, const std::string& name,
-    const std::vector<std::string>& candidates) {
-  ++errors_;
-  messages_.push_back(absl::StrCat(message, name));
-  messages_.push_back("smtpd");
-  HintPosition();
-  HintNear(name, candidates);
-  return false;
-}
-
-void DirectiveParser::Hint(absl::string_view text) {
-  messages_.push_back(absl::StrCat("    ", text));
-}
-
-void DirectiveParser::HintPosition() {
-  const SourcePosition& at = lexer_.position();
-  Hint(absl::StrCat("at ", at.file, ":", at.line));
-}
-
-void DirectiveParser::HintNear(absl::string_view word,
-                               const std::vector<std::string>& candidates) {
-  const std::string meant = NearMiss(word, candidates);
-  if (!meant.empty()) Hint(absl::StrCat("did you mean '", meant, "'?"));
-}
-
-// What stands at `token` and what could stand there.
-void DirectiveParser::HintExpected(const Token& token) {
-  Hint(absl::StrCat("found ", Describe(token)));
-  std::vector<std::string> unique;
-  std::vector<std::string> words;
-  bool string = false;
-  for (const std::string& one : expected_) {
-    if (std::find(unique.begin(), unique.end(), one) != unique.end()) continue;
-    unique.push_back(one);
-    if (one[0] == '\'') words.push_back(one.substr(1, one.size() - 2));
-    if (one == "a string") string = true;
-  }
-  if (!unique.empty()) {
-    Hint(absl::StrCat("expected ", absl::StrJoin(unique, ", ")));
-  }
-  switch (token.kind) {
-    case Token::Kind::kString:
-      if (!token.quoted) return HintNear(token.text, words);
-      if (std::find(words.begin(), words.end(), token.text) != words.end()) {
-        Hint("without quotes it is the word that is meant here");
-      }
-      return;
-    case Token::Kind::kKeyword:
-      if (string)
-        Hint(absl::StrCat("a reserved word as a name or value: \"", token.text,
-                          "\""));
-      return HintNear(token.text, words);
-    case Token::Kind::kNumber:
-      if (string)
-        Hint(absl::StrCat("a number as a name or value: \"", token.text, "\""));
-      return;
-    case Token::Kind::kChar:
-      if (string && absl::StrContains("/@~[*%.-", token.text)) {
-        Hint(absl::StrCat("what begins with ", token.text,
-                          " must stand in quotes"));
-      }
-      return;
-    default:
-      return;
-  }
-}
-
-bool DirectiveParser::NotYet(absl::string_view what) {
-  Say(absl::StrCat(what, " does not work in this version yet"));
-  return true;
-}
-
 void DirectiveParser::DefineMacros() {
   for (const std::string& definition : options_.definitions) {
     const size_t equals = definition.rfind('=');
@@ -283,11 +151,13 @@ ParseResult DirectiveParser::Run() {
   if (!text.ok()) {
     messages_.push_back(absl::StrCat("pushfile: ", options_.path, ": ",
                                      text.status().message()));
-    return {nullptr, std::move(messages_)};
+    return {nullptr, std::move(messages_), {}};
   }
   lexer_.PushFile(options_.path, *std::move(text));
   while (Peek().kind != Token::Kind::kEnd) {
-    if (!ParseDirective()) SkipLine();
+    line_.clear();
+    old_form_ = false;
+    if (!ParseDirective()) FinishBadLine();
   }
   if (config_->rules.empty()) {
     ++errors_;
@@ -295,8 +165,9 @@ ParseResult DirectiveParser::Run() {
   }
   if (errors_ == 0) CheckPkis();
   if (config_->admd.empty()) config_->admd = config_->server_name;
-  if (errors_ > 0) return {nullptr, std::move(messages_)};
-  return {std::move(config_), std::move(messages_)};
+  if (errors_ > 0) return {nullptr, std::move(messages_), {}};
+  Warn();
+  return {std::move(config_), std::move(messages_), std::move(warnings_)};
 }
 
 bool DirectiveParser::ParseDirective() {
@@ -324,10 +195,9 @@ bool DirectiveParser::ParseDirective() {
 }
 
 bool DirectiveParser::ParseWordDirective() {
+  const bool spool = PeekWord("spool");
   const Token name = Take();
-  if (!TakeChar('=')) {
-    return name.IsBareWord("spool") ? ParseSpool() : SyntaxError();
-  }
+  if (!TakeChar('=')) return spool ? ParseSpool() : SyntaxError();
   std::string value;
   if (!ExpectString(&value)) return false;
   for (const char c : name.text) {
@@ -418,8 +288,9 @@ bool DirectiveParser::ExpectSize(absl::string_view error, uint64_t* size) {
   return true;
 }
 
-ParseResult ParseConfig(const ParseOptions& options, const FileReader& read) {
-  return DirectiveParser(options, read).Run();
+ParseResult ParseConfig(const ParseOptions& options, const FileReader& read,
+                        const TableSource& tables) {
+  return DirectiveParser(options, read, tables).Run();
 }
 
 }  // namespace holdfast

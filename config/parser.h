@@ -20,6 +20,8 @@ struct ParseOptions {
   std::vector<std::string> local_addresses;  // of this machine's interfaces:
                                              // "192.0.2.1", "2001:db8::1"
   std::vector<std::string> definitions;      // of -D: "name=value"
+  // Says nothing of what is understood and does not work yet.
+  bool accept_unfinished = false;
 };
 
 // Gives a file's contents; the error text is the system's ("No such file or
@@ -27,16 +29,27 @@ struct ParseOptions {
 using FileReader =
     std::function<absl::StatusOr<std::string>(const std::string& path)>;
 
+// Gives the contents of a table that is in a file (Table::is_file()); null: they
+// are not for this process to see, and the table has none here.  An error is a
+// whole line for stderr.
+using TableSource =
+    std::function<absl::StatusOr<std::shared_ptr<const TableContents>>(
+        const Table& table)>;
+
 struct ParseResult {
   // Null if there are errors.
   std::shared_ptr<const Config> config;
   // Complete lines for stderr, without the newline, in order: errors
-  // ("FILE:LINE: MESSAGE", or unpositioned ones as the reference has them) and
-  // warnings.
+  // ("FILE:LINE: MESSAGE", or unpositioned ones as the reference has them),
+  // each with what helps below it, indented; and the reference's warnings.
   std::vector<std::string> messages;
+  // What `smtpd -n` adds to a configuration that is right: complete lines.
+  std::vector<std::string> warnings;
 };
 
-ParseResult ParseConfig(const ParseOptions& options, const FileReader& read);
+// Without `tables`, the tables' files are read with `read`, too.
+ParseResult ParseConfig(const ParseOptions& options, const FileReader& read,
+                        const TableSource& tables = nullptr);
 
 }  // namespace holdfast
 

@@ -68,7 +68,7 @@ TEST(Parser, BuiltinTables) {
   const auto keys = [&](const char* name) {
     std::vector<std::string> all;
     for (const auto& entry : config->tables.at(name)->entries()) {
-      all.push_back(entry.first);
+      all.push_back(std::string(entry.first));
     }
     return all;
   };
@@ -250,6 +250,133 @@ TEST(Parser, Rules) {
   EXPECT_EQ(third.from_table.table, nullptr);
   EXPECT_TRUE(third.auth->negated);
   EXPECT_EQ(third.auth->table, nullptr);
+}
+
+TEST(Parser, ListenersWithTls) {
+  const auto config = Good(
+      "pki P cert \"/p.crt\" key \"/p.key\" dhe auto\n"
+      "pki q cert \"/q.crt\"\npki q key \"/q.key\"\nca C cert \"/c\"\n"
+      "table creds { joe = x }\n"
+      "listen on lo smtps verify pki p pki Q ca C auth <creds> "
+      "ciphers HIGH protocols \"tlsv1.3\" received-auth\n"
+      "listen on lo port 587 tls-require pki p auth-optional\n"
+      "listen on lo port 26 smtps pki p\nlisten on lo tls pki p\n");
+  EXPECT_EQ(config->pkis.at("p").dhe, Pki::Dhe::kAuto);
+  EXPECT_EQ(config->pkis.at("q").cert, "/q.crt");
+  EXPECT_EQ(config->pkis.at("q").key, "/q.key");
+  EXPECT_EQ(config->cas.at("c").cert, "/c");
+  ASSERT_EQ(config->listeners.size(), 4u);
+  const Listener& first = config->listeners[0];
+  EXPECT_EQ(first.tls, Listener::Tls::kSmtps);
+  EXPECT_TRUE(first.tls_verify);
+  EXPECT_EQ(first.port, 465);
+  EXPECT_THAT(first.pki, ElementsAre("p", "q"));
+  EXPECT_EQ(first.ca, "c");
+  EXPECT_EQ(first.auth, Listener::Auth::kRequired);
+  EXPECT_EQ(first.auth_table, config->tables.at("creds"));
+  EXPECT_EQ(first.ciphers, "HIGH");
+  EXPECT_EQ(first.protocols, "tlsv1.3");
+  EXPECT_TRUE(first.received_auth);
+  const Listener& second = config->listeners[1];
+  EXPECT_EQ(second.tls, Listener::Tls::kRequired);
+  EXPECT_FALSE(second.tls_verify);
+  EXPECT_EQ(second.auth, Listener::Auth::kOptional);
+  EXPECT_EQ(second.auth_table, nullptr);
+  EXPECT_EQ(second.port, 587);
+  EXPECT_EQ(config->listeners[2].port, 26);
+  EXPECT_EQ(config->listeners[3].tls, Listener::Tls::kOffered);
+  EXPECT_EQ(config->listeners[3].port, 25);
+}
+
+TEST(Parser, OptionsOfOurListeners) {
+  const auto config = Good(
+      "listen on lo proxy-v1 line-ends normalise xclient { 192.0.2.1 } "
+      "no-extension chunking no-extension DSN\n"
+      "listen on lo proxy-v2 hostnames { a = b } senders { a = b } "
+      "masquerade\n");
+  ASSERT_EQ(config->listeners.size(), 2u);
+  const Listener& first = config->listeners[0];
+  EXPECT_EQ(first.proxy, Listener::Proxy::kV1);
+  EXPECT_EQ(first.line_ends, Listener::LineEnds::kNormalise);
+  EXPECT_EQ(first.xclient->entries().size(), 1u);
+  EXPECT_THAT(first.no_extensions, ElementsAre("CHUNKING", "DSN"));
+  const Listener& second = config->listeners[1];
+  EXPECT_EQ(second.proxy, Listener::Proxy::kV2);
+  EXPECT_EQ(second.line_ends, Listener::LineEnds::kStrict);
+  EXPECT_EQ(second.xclient, nullptr);
+  EXPECT_EQ(second.hostnames->entries().size(), 1u);
+  EXPECT_EQ(second.senders->entries().size(), 1u);
+  EXPECT_TRUE(second.senders_masquerade);
+}
+
+TEST(Parser, SessionLimits) {
+  const auto config = Good(
+      "smtp limit max-sessions 1 max-sessions-per-source 2 "
+      "max-sessions-per-network 3 max-connects-per-source 4 "
+      "max-mails-per-source 5 max-errors 6 max-bad-rcpt 7 max-commands 8 "
+      "max-auth-failures 9 command-timeout 10 data-timeout 11 "
+      "min-data-rate 12 max-rcpt 13 max-mails 14\n");
+  const SmtpLimits& l = config->smtp_limits;
+  EXPECT_THAT(
+      (std::vector<uint32_t>{
+          l.max_sessions, l.max_sessions_per_source, l.max_sessions_per_network,
+          l.max_connects_per_source, l.max_mails_per_source, l.max_errors,
+          l.max_bad_rcpt, l.max_commands, l.max_auth_failures,
+          l.command_timeout, l.data_timeout, l.min_data_rate, l.max_rcpt,
+          l.max_mails}),
+      ElementsAre(1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 10u, 11u, 12u, 13u, 14u));
+}
+
+TEST(Parser, SrsAndLocalMethods) {
+  const auto config = Good(
+      "srs key one\nsrs key backup two\nsrs ttl 49h\n"
+      "mda wrapper w \"nice %{mda}\"\n"
+      "action r relay srs\naction e expand-only\naction f forward-only\n"
+      "action m mda \"procmail -f -\" wrapper w user vmail\n");
+  EXPECT_EQ(config->srs.key, "one");
+  EXPECT_EQ(config->srs.backup_key, "two");
+  EXPECT_EQ(config->srs.ttl_days, 2);
+  EXPECT_TRUE(config->actions.at("r").srs);
+  EXPECT_EQ(config->actions.at("e").method, ActionMethod::kExpandOnly);
+  EXPECT_EQ(config->actions.at("f").method, ActionMethod::kForwardOnly);
+  EXPECT_EQ(config->actions.at("m").mda_command, "procmail -f -");
+  EXPECT_EQ(config->actions.at("m").wrapper, "w");
+  EXPECT_EQ(config->wrappers.at("w"), "nice %{mda}");
+}
+
+TEST(Parser, WhatDoesNotWorkYetIsUnderstoodAllTheSame) {
+  ParseOptions options;
+  options.path = "c.conf";
+  options.accept_unfinished = true;
+  const ParseResult result =
+      ParseConfig(options, [](const std::string&) -> std::string {
+        return "proc p \"/p\" user u\nfilter a proc p\n"
+               "filter b proc-exec \"/b\" group g chroot \"/x\"\n"
+               "filter c phase mail-from match !mail-from regex \"@x\" "
+               "reject \"550 no\"\n"
+               "filter d chain { a, b }\n"
+               "action r relay host \"smtps://l@h\" auth { l = \"u:p\" } tls "
+               "no-verify filter { c }\n"
+               "queue encryption 0123456789abcdef0123456789abcdef\n"
+               "match reject\n";
+      });
+  ASSERT_NE(result.config, nullptr);
+  const Config& config = *result.config;
+  EXPECT_EQ(config.processors.at("p").user, "u");
+  EXPECT_EQ(config.filters.at("a").proc, "p");
+  EXPECT_TRUE(config.filters.at("b").proc_exec);
+  EXPECT_EQ(config.processors.at("b").chroot, "/x");
+  const PhaseFilter& phase = config.filters.at("c").phase;
+  EXPECT_EQ(phase.phase, "mail-from");
+  EXPECT_TRUE(phase.criterion.negated);
+  EXPECT_TRUE(phase.criterion.regex);
+  EXPECT_EQ(phase.decision, "reject");
+  EXPECT_EQ(phase.argument, "550 no");
+  EXPECT_THAT(config.filters.at("d").chain, ElementsAre("a", "b"));
+  const Action& relay = config.actions.at("r");
+  EXPECT_EQ(relay.tls, Action::Tls::kNoVerify);
+  EXPECT_THAT(config.filters.at(relay.filter).chain, ElementsAre("c"));
+  EXPECT_EQ(config.queue_key, "0123456789abcdef0123456789abcdef");
 }
 
 TEST(Parser, DefinitionsWinOverMacros) {

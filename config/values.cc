@@ -1,16 +1,12 @@
 #include "config/values.h"
 
-#include <algorithm>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 
 namespace holdfast {
 namespace {
@@ -142,23 +138,6 @@ bool IsHostname(absl::string_view text) {
     for (const char c : label) {
       if (!letter(c) && c != '-' && c != '_') return false;
     }
-  }
-  return true;
-}
-
-bool IsProtocolList(absl::string_view text) {
-  static constexpr absl::string_view kWords[] = {
-      "all",     "legacy",  "tlsv1",   "default", "secure",
-      "tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3"};
-  for (absl::string_view word : absl::StrSplit(text, absl::ByAnyChar(",:"))) {
-    word = absl::StripAsciiWhitespace(word);
-    absl::ConsumePrefix(&word, "!");
-    word = absl::StripAsciiWhitespace(word);
-    const bool known = std::any_of(std::begin(kWords), std::end(kWords),
-                                   [word](absl::string_view one) {
-                                     return absl::EqualsIgnoreCase(one, word);
-                                   });
-    if (!known) return false;
   }
   return true;
 }

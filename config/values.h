@@ -28,10 +28,6 @@ std::optional<uint16_t> FindTcpService(absl::string_view services,
 // begin and end with a letter or digit.
 bool IsHostname(absl::string_view text);
 
-// "tlsv1.2,tlsv1.3", "!tlsv1.0", "secure": what `protocols` takes (reference
-// part 1, section 1.14).
-bool IsProtocolList(absl::string_view text);
-
 }  // namespace holdfast
 
 #endif  // HOLDFAST_CONFIG_VALUES_H_

@@ -30,6 +30,7 @@ LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read) {
   ParseResult parsed = ParseConfig(options, recording);
   loaded.config = std::move(parsed.config);
   loaded.messages = std::move(parsed.messages);
+  loaded.warnings = std::move(parsed.warnings);
   return loaded;
 }
 

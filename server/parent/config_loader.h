@@ -17,6 +17,7 @@ namespace holdfast {
 struct LoadedConfig {
   std::shared_ptr<const Config> config;  // null: it has errors
   std::vector<std::string> messages;     // for stderr
+  std::vector<std::string> warnings;     // for stderr, by -n
   std::vector<Start::File> files;        // all that the parser asked for
 };
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "config/print.h"
 #include "server/log/log.h"
 #include "server/parent/capabilities.h"
 #include "server/parent/command_line.h"
@@ -240,6 +241,10 @@ int Main(const std::vector<std::string>& arguments) {
   ParentSetup setup;
   LoadConfiguration(line, &setup);
   if (line.check_only) {
+    for (const std::string& warning : setup.loaded.warnings) Say(warning);
+    if (line.verbose) {
+      fputs(ConfigToText(*setup.loaded.config).c_str(), stdout);
+    }
     Say("configuration OK");
     return 0;
   }

@@ -1,0 +1,91 @@
+// What is right and still worth a word: the warnings of `smtpd -n`.
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "config/directives.h"
+#include "config/hints.h"
+#include "config/regex_check.h"
+
+namespace holdfast {
+namespace {
+
+// The line of a table's file that has the pattern as its key; 0: none.
+int FindLine(absl::string_view text, absl::string_view pattern) {
+  int number = 0;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    ++number;
+    line = absl::StripLeadingAsciiWhitespace(line);
+    if (!absl::StartsWith(line, pattern)) continue;
+    line.remove_prefix(pattern.size());
+    if (line.empty() || line[0] == ':' || absl::ascii_isspace(line[0])) {
+      return number;
+    }
+  }
+  return 0;
+}
+
+// `postmaster`, by itself or at some domain, or what catches everything.
+bool HasPostmaster(const Table& table) {
+  for (const auto& [key, value] : table.entries()) {
+    if (key == "postmaster" || key == "@" ||
+        absl::StartsWith(key, "postmaster@")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+void DirectiveParser::NoteRegex(const TableRef& table) {
+  regex_uses_.push_back({lexer_.position(), table});
+  config_->tables.at(table->name())->NoteUse(TableService::kRegex);
+}
+
+void DirectiveParser::Warn() {
+  std::set<const Table*> seen;
+  for (const RegexUse& use : regex_uses_) {
+    if (use.table->is_static() && seen.insert(use.table.get()).second) {
+      WarnOfPatterns(use);
+    }
+  }
+  for (const auto& [name, action] : config_->actions) {
+    if (!action.IsLocal()) continue;
+    const TableRef& table =
+        action.alias != nullptr ? action.alias : action.virtual_;
+    if (table == nullptr || !table->is_static() || HasPostmaster(*table)) {
+      continue;
+    }
+    warnings_.push_back(absl::StrFormat(
+        "%s:%d: warning: action \"%s\": no alias for postmaster in table "
+        "\"%s\"",
+        action.position.file, action.position.line, name, table->name()));
+  }
+}
+
+void DirectiveParser::WarnOfPatterns(const RegexUse& use) {
+  const Table& table = *use.table;
+  std::string text;
+  if (!table.path().empty()) text = read_(table.path()).value_or("");
+  const TableContents& contents = *table.contents();
+  for (size_t rank = 0; rank < contents.size(); ++rank) {
+    for (const std::string& pattern : contents.Spellings(rank)) {
+      const std::string concern = RegexConcern(pattern);
+      if (concern.empty()) continue;
+      SourcePosition at = use.position;
+      const int line = table.path().empty() ? 0 : FindLine(text, pattern);
+      if (line > 0) at = {table.path(), line};
+      const auto entry = entry_lines_.find({table.name(), pattern});
+      if (entry != entry_lines_.end()) at = entry->second;
+      warnings_.push_back(absl::StrFormat("%s:%d: warning: pattern \"%s\": %s",
+                                          at.file, at.line, Printable(pattern),
+                                          concern));
+    }
+  }
+}
+
+}  // namespace holdfast
