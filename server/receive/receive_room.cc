@@ -200,6 +200,11 @@ void ReceiveRoom::AddClient(const ReceiveListener* listener, int fd) {
     close(fd);
     return;
   }
+  AddClientAt(listener, std::move(address), fd);
+}
+
+void ReceiveRoom::AddClientAt(const ReceiveListener* listener,
+                              std::string address, int fd) {
   const SessionId id = NextSessionId();
   if (listener->socket) {
     LogLocalUser(id, fd);

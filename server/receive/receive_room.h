@@ -45,6 +45,9 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
 
   // Takes over a connected, non-blocking socket as if it had been accepted.
   void AddClient(const ReceiveListener* listener, int fd);
+  // The same for a peer at `address`, as log lines have it.
+  void AddClientAt(const ReceiveListener* listener, std::string address,
+                   int fd);
   const std::vector<std::unique_ptr<ReceiveListener>>& listeners() const {
     return listeners_;
   }
