@@ -275,7 +275,7 @@ struct Config {
   Listener socket_listener;         // always there
   std::map<std::string, Action> actions;
   std::vector<Rule> rules;
-  std::map<std::string, std::shared_ptr<const Table>> tables;
+  std::map<std::string, std::shared_ptr<Table>> tables;
 
   absl::Duration queue_ttl = absl::Hours(96);
   bool queue_compression = false;  // accepted; it is always on

@@ -53,15 +53,15 @@ bool SaysList(absl::string_view comment) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Table>> ParseTableFile(absl::string_view name,
-                                                      absl::string_view path,
-                                                      absl::string_view text) {
-  struct Entry {
-    absl::string_view key;
-    absl::string_view value;
-  };
+absl::StatusOr<std::shared_ptr<const TableContents>> ParseTableText(
+    absl::string_view path, absl::string_view text) {
   enum class Kind { kUnknown, kList, kMap } kind = Kind::kUnknown;
-  std::vector<Entry> entries;
+  if (text.size() > kMaxTableFileBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrFormat("%s: File too large", path));
+  }
+  TableContents::Builder builder(TableContents::Kind::kMap);
+  builder.Reserve(text.size());
   int number = 0;
   for (absl::string_view raw : absl::StrSplit(text, '\n')) {
     ++number;
@@ -71,29 +71,27 @@ absl::StatusOr<std::shared_ptr<Table>> ParseTableFile(absl::string_view name,
       if (kind == Kind::kUnknown && SaysList(raw)) kind = Kind::kList;
       continue;
     }
+    std::optional<Line> line;
+    if (kind != Kind::kList) {
+      line = Split(raw);
+      if (line && kind == Kind::kUnknown) {
+        kind = line->separated ? Kind::kMap : Kind::kList;
+      }
+    }
+    bool good = true;
     if (kind == Kind::kList) {
-      entries.push_back({raw, ""});
-      continue;
-    }
-    const std::optional<Line> line = Split(raw);
-    if (line && kind == Kind::kUnknown) {
-      kind = line->separated ? Kind::kMap : Kind::kList;
-    }
-    if (line && kind == Kind::kList) {
-      entries.push_back({raw, ""});
-    } else if (line && !line->value.empty()) {
-      entries.push_back({line->key, line->value});
+      good = builder.Add(raw, "");
     } else {
+      good =
+          line && !line->value.empty() && builder.Add(line->key, line->value);
+    }
+    if (!good) {
       return absl::InvalidArgumentError(
           absl::StrFormat("%s:%d invalid map entry", path, number));
     }
   }
-  auto table = std::make_shared<Table>(
-      std::string(name),
-      kind == Kind::kList ? Table::Kind::kList : Table::Kind::kMap, "static",
-      std::string(path));
-  for (const Entry& entry : entries) table->Add(entry.key, entry.value);
-  return table;
+  if (kind == Kind::kList) builder.SetKind(TableContents::Kind::kList);
+  return builder.Finish();
 }
 
 }  // namespace holdfast

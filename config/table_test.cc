@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "absl/strings/str_cat.h"
 
 namespace holdfast {
@@ -181,6 +183,31 @@ TEST(Table, DynamicIsUnavailableHere) {
       table.Lookup(TableService::kUserinfo, "joe").status()));
 }
 
+TEST(Table, ReplacedContentsAreSeenByWhoHoldsTheTable) {
+  const auto table =
+      std::make_shared<Table>("t", Table::Kind::kMap, "static", "/t");
+  const TableRef held = table;
+  EXPECT_TRUE(held->is_file());
+  EXPECT_TRUE(held->entries().empty());
+  table->Replace(*ParseTableText("/t", "a one\nb two\n"));
+  EXPECT_EQ(held->Lookup(TableService::kAlias, "A").value(), "one");
+  EXPECT_EQ(held->Fetch(), "a");
+  EXPECT_EQ(held->kind(), Table::Kind::kMap);
+  table->Replace(*ParseTableText("/t", "aa\nc\n"));
+  EXPECT_EQ(held->kind(), Table::Kind::kList);
+  EXPECT_EQ(held->Lookup(TableService::kAlias, "a").value(), std::nullopt);
+  // The round goes on behind the last key.
+  EXPECT_EQ(held->Fetch(), "aa");
+  EXPECT_EQ(held->entries().size(), 2u);
+}
+
+TEST(Table, KindOfDbIsDynamic) {
+  Table table("t", Table::Kind::kDynamic, "db", "/t.db");
+  table.Replace(*ParseTableText("/t", "a\n"));
+  EXPECT_EQ(table.kind(), Table::Kind::kDynamic);
+  EXPECT_TRUE(table.Check(TableService::kDomain, "A").value());
+}
+
 TEST(Table, FetchGoesRound) {
   const Table table = ListOf({"b", "C", "a"});
   EXPECT_EQ(table.Fetch(), "a");
@@ -190,42 +217,51 @@ TEST(Table, FetchGoesRound) {
   EXPECT_EQ(ListOf({}).Fetch(), std::nullopt);
 }
 
+std::map<std::string, std::string> EntriesOf(const TableContents& contents) {
+  std::map<std::string, std::string> all;
+  for (size_t i = 0; i < contents.size(); ++i) {
+    all.emplace(std::string(contents.at(i).first),
+                std::string(contents.at(i).second));
+  }
+  return all;
+}
+
 std::string FirstError(const std::string& text) {
-  const auto table = ParseTableFile("t", "/t", text);
+  const auto table = ParseTableText("/t", text);
   return table.ok() ? "" : std::string(table.status().message());
 }
 
 TEST(TableFile, Maps) {
-  const auto table = ParseTableFile(
-      "t", "/t",
+  const auto table = ParseTableText(
+      "/t",
       "# aliases\n\n  postmaster: Root  \nroot joe, jim\nA:\tb\nc : d\n"
       "e:f # no comment\n[2001:db8::1] v6\ng :include:/x\n");
   ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ((*table)->kind(), Table::Kind::kMap);
-  EXPECT_EQ((*table)->path(), "/t");
+  EXPECT_EQ((*table)->kind(), TableContents::Kind::kMap);
   EXPECT_THAT(
-      (*table)->entries(),
+      EntriesOf(**table),
       ElementsAre(Pair("[2001:db8::1]", "v6"), Pair("a", "b"), Pair("c", "d"),
                   Pair("e", "f # no comment"), Pair("g", ":include:/x"),
                   Pair("postmaster", "Root"), Pair("root", "joe, jim")));
 }
 
 TEST(TableFile, Lists) {
-  const auto table = ParseTableFile("t", "/t", "b.test\r\na.test two\n");
+  const auto table = ParseTableText("/t", "b.test\r\na.test two\n");
   ASSERT_TRUE(table.ok());
-  EXPECT_EQ((*table)->kind(), Table::Kind::kList);
-  EXPECT_THAT((*table)->entries(),
+  EXPECT_EQ((*table)->kind(), TableContents::Kind::kList);
+  EXPECT_THAT(EntriesOf(**table),
               ElementsAre(Pair("a.test two", ""), Pair("b.test", "")));
-  const auto forced = ParseTableFile("t", "/t", "#\t@list \n2001:db8::/32\n");
+  const auto forced = ParseTableText("/t", "#\t@list \n2001:db8::/32\n");
   ASSERT_TRUE(forced.ok());
-  EXPECT_EQ((*forced)->kind(), Table::Kind::kList);
-  EXPECT_THAT((*forced)->entries(), ElementsAre(Pair("2001:db8::/32", "")));
+  EXPECT_EQ((*forced)->kind(), TableContents::Kind::kList);
+  EXPECT_THAT(EntriesOf(**forced), ElementsAre(Pair("2001:db8::/32", "")));
   // Too late: the first line has decided.
   EXPECT_EQ(FirstError("a b\n# @list\nc\n"), "/t:3 invalid map entry");
 }
 
 TEST(TableFile, EmptyIsAMap) {
-  EXPECT_EQ((*ParseTableFile("t", "/t", "# x\n"))->kind(), Table::Kind::kMap);
+  EXPECT_EQ((*ParseTableText("/t", "# x\n"))->kind(),
+            TableContents::Kind::kMap);
 }
 
 TEST(TableFile, Malformed) {
