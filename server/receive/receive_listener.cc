@@ -1,8 +1,5 @@
 #include "server/receive/receive_listener.h"
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-
 namespace holdfast {
 namespace {
 
@@ -131,13 +128,6 @@ std::unique_ptr<ReceiveListener> MakeReceiveListener(const Config& config,
   out->masquerade = from.senders_masquerade;
   out->proxy = ProxyOf(from);
   return out;
-}
-
-std::string TlsPolicy(const Listener& listener) {
-  // No word of these can hold a newline.
-  return absl::StrCat(absl::StrJoin(listener.pki, ","), "\n", listener.ca, "\n",
-                      listener.ciphers, "\n", listener.protocols, "\n",
-                      listener.tls_verify ? "verify" : "");
 }
 
 }  // namespace holdfast

@@ -43,10 +43,6 @@ std::unique_ptr<ReceiveListener> MakeReceiveListener(const Config& config,
                                                      const Start::Bound* bound,
                                                      EventLoop* loop);
 
-// What makes TLS of this listener different from that of others: a session
-// ticket of one is not taken by another.
-std::string TlsPolicy(const Listener& listener);
-
 }  // namespace holdfast
 
 #endif  // HOLDFAST_SERVER_RECEIVE_RECEIVE_LISTENER_H_

@@ -49,6 +49,7 @@ class ReceiveNetworkTest : public testing::Test {
     listening_.Reset(fds[1]);
     context.fds.push_back(*ClientTable::MakeMemory(1, 5));
     room_ = std::make_unique<ReceiveRoom>(std::move(context), 1000);
+    EXPECT_TRUE(room_->Begin().ok());
     ConnectQueue();
     ConnectLookup();
     loop_.RunReady();

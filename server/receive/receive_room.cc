@@ -16,6 +16,7 @@
 #include "server/receive/address_text.h"
 #include "server/receive/limit_refusals.h"
 #include "server/receive/receive_listener.h"
+#include "server/tls/listener_tls.h"
 
 namespace holdfast {
 namespace {
@@ -64,13 +65,17 @@ void LogLocalUser(SessionId id, int fd) {
 
 absl::StatusOr<std::unique_ptr<RoomHandler>> ReceiveRoom::Make(
     RoomContext context) {
-  return std::make_unique<ReceiveRoom>(std::move(context),
-                                       SessionsThatDescriptorsAllow());
+  auto room = std::make_unique<ReceiveRoom>(std::move(context),
+                                            SessionsThatDescriptorsAllow());
+  const absl::Status begun = room->Begin();
+  if (!begun.ok()) return begun;
+  return std::unique_ptr<RoomHandler>(std::move(room));
 }
 
 ReceiveRoom::ReceiveRoom(RoomContext context, size_t max_sessions)
     : context_(std::move(context)),
       max_sessions_(max_sessions),
+      keys_(context_.loop),
       queue_([this] { UpdateAccepting(); }, [this] { OnQueueGone(); }),
       names_(context_.loop),
       services_{.loop = context_.loop,
@@ -87,32 +92,40 @@ ReceiveRoom::ReceiveRoom(RoomContext context, size_t max_sessions)
   const std::vector<std::string>& paused = context_.start->paused;
   queue_.SetPaused(std::find(paused.begin(), paused.end(), "smtp") !=
                    paused.end());
-  MakeListeners();
+}
+
+absl::Status ReceiveRoom::Begin() {
+  const absl::Status made = MakeListeners();
+  if (!made.ok()) return made;
   clients_ =
       std::make_unique<ClientLimits>(services_.limits, client_table_.get());
   services_.clients = clients_.get();
   UpdateAccepting();
+  return absl::OkStatus();
 }
 
 ReceiveRoom::~ReceiveRoom() = default;
 
 // ---- Listeners
 
-void ReceiveRoom::MakeListeners() {
+absl::Status ReceiveRoom::MakeListeners() {
   const Start& start = *context_.start;
   size_t next_fd = 0;
+  absl::Status status;
   if (start.has_enqueue && next_fd < context_.fds.size())
-    AddListener(context_.config->socket_listener, 0, nullptr,
-                context_.fds[next_fd++].get());
+    status.Update(AddListener(context_.config->socket_listener, 0, nullptr,
+                              context_.fds[next_fd++].get()));
   for (const Start::Bound& bound : start.bound) {
     if (next_fd >= context_.fds.size() ||
         bound.listener >= context_.config->listeners.size())
       break;
-    AddListener(context_.config->listeners[bound.listener], bound.listener,
-                &bound, context_.fds[next_fd++].get());
+    status.Update(AddListener(context_.config->listeners[bound.listener],
+                              bound.listener, &bound,
+                              context_.fds[next_fd++].get()));
   }
   if (start.has_clients && next_fd < context_.fds.size())
     MapClients(context_.fds[next_fd].get());
+  return status;
 }
 
 void ReceiveRoom::MapClients(int fd) {
@@ -126,10 +139,15 @@ void ReceiveRoom::MapClients(int fd) {
   }
 }
 
-void ReceiveRoom::AddListener(const Listener& from, uint32_t index,
-                              const Start::Bound* bound, int fd) {
+absl::Status ReceiveRoom::AddListener(const Listener& from, uint32_t index,
+                                      const Start::Bound* bound, int fd) {
   std::unique_ptr<ReceiveListener> listener =
       MakeReceiveListener(*context_.config, from, index, bound, context_.loop);
+  absl::StatusOr<std::unique_ptr<TlsServerContext>> tls = MakeListenerTls(
+      *context_.config, from, context_.start->tls_files, &keys_);
+  if (!tls.ok()) return tls.status();
+  listener->tls = *std::move(tls);
+  if (listener->tls != nullptr) keys_.Serve(listener->tls.get());
   const ReceiveListener* const raw = listener.get();
   listeners_.push_back(std::move(listener));
   std::unique_ptr<Acceptor> acceptor = MakeAcceptor(
@@ -145,6 +163,7 @@ void ReceiveRoom::AddListener(const Listener& from, uint32_t index,
   } else {
     acceptors_.push_back(std::move(acceptor));
   }
+  return absl::OkStatus();
 }
 
 // Whether SCRAM can be offered depends on what is in the tables.
@@ -351,6 +370,9 @@ void ReceiveRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
       break;
     case Room::kRelay:
       names_.SetDoor(to.number, std::move(door));
+      break;
+    case Room::kKeys:
+      keys_.SetDoor(std::move(door));
       break;
     default:
       LogWarn("warn: receive: nothing to say to %s", RoomName(to.peer));

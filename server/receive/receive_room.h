@@ -22,6 +22,7 @@
 #include "server/receive/reverse_names.h"
 #include "server/receive/smtp_connection.h"
 #include "server/room/room.h"
+#include "server/tls/keys_client.h"
 
 namespace holdfast {
 
@@ -37,6 +38,8 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
 
   // `max_sessions`: more are not accepted; the system could not serve them.
   ReceiveRoom(RoomContext context, size_t max_sessions);
+  // Once, before anything else: what needs more than the configuration.
+  absl::Status Begin();
   ~ReceiveRoom() override;
 
   void OnDoor(const NewDoor& to, std::unique_ptr<Door> door) override;
@@ -53,9 +56,9 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
   }
 
  private:
-  void MakeListeners();
-  void AddListener(const Listener& from, uint32_t index,
-                   const Start::Bound* bound, int fd);
+  absl::Status MakeListeners();
+  absl::Status AddListener(const Listener& from, uint32_t index,
+                           const Start::Bound* bound, int fd);
   void MapClients(int fd);
   void AskScram();
   // Opens or closes the doors to clients, as the state of things demands.
@@ -84,6 +87,7 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
 
   RoomContext context_;
   const size_t max_sessions_;
+  KeysClient keys_;  // outlives the listeners
   std::vector<std::unique_ptr<ReceiveListener>> listeners_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;  // of the network
   std::unique_ptr<Acceptor> enqueue_acceptor_;

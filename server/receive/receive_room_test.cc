@@ -96,6 +96,7 @@ class ReceiveRoomTest : public testing::Test {
     context.fds.emplace_back(fds[0]);
     listening_.Reset(fds[1]);
     room_ = std::make_unique<ReceiveRoom>(std::move(context), 100);
+    EXPECT_TRUE(room_->Begin().ok());
     ConnectQueue();
     ConnectLookup();
   }
