@@ -36,9 +36,9 @@ pki mx.holdfast.example cert "{cert}" key "{key}"
 table users file:{folder}/users
 table verifiers file:{folder}/verifiers
 table boxes { "@" = nobody }
-table senders { "sixth" = "sixth@inside.example, @sixth.example" }
+table own { "sixth" = "sixth@inside.example, @sixth.example" }
 listen on 127.0.0.1 port {port} tls pki mx.holdfast.example \\
-    auth <users> senders <senders> tag users
+    auth <users> senders <own> tag users
 listen on 127.0.0.1 port {verifiers} tls pki mx.holdfast.example \\
     auth <verifiers> tag verifiers
 listen on 127.0.0.1 port {system} tls pki mx.holdfast.example \\
@@ -71,7 +71,7 @@ def hashes():
                              stdout=subprocess.PIPE)
         made[user] = run.stdout.decode().strip()
     for user, setting in (("blowfish", "$2b$05$abcdefghijklmnopqrstuu"),
-                          ("scrypt", "$7$/6..../....abcdefgh"),
+                          ("scrypt", "$7$A6..../....abcdefgh"),
                           ("gost", "$gy$j9T$abcdefgh")):
         made[user] = crypt.crypt(PASSWORD, setting)
         expect(made[user] and made[user].startswith(setting[:3]),

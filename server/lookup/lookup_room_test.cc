@@ -166,6 +166,67 @@ TEST_F(LookupRoomTest, OpenQuestionsAreBounded) {
   EXPECT_EQ(receive->answers.size(), kMaxOpenExpansions + 1);
 }
 
+// The far end of a door that has clients.
+struct Gate {
+  std::unique_ptr<Door> door;
+  std::vector<AuthAnswer> auth;
+  std::vector<ListenerTableAnswer> tables;
+  bool closed = false;
+};
+
+TEST_F(LookupRoomTest, ReceiveAsksAboutUsersAndTables) {
+  Gate gate;
+  std::unique_ptr<Door> end;
+  std::tie(end, gate.door) = MakeDoorPair(&loop_);
+  gate.door->SetCallbacks(
+      [&gate](Frame& frame) {
+        EXPECT_TRUE(Dispatch<AuthAnswer>(
+                        frame, [&](auto& a) { gate.auth.push_back(a); }) ||
+                    Dispatch<ListenerTableAnswer>(
+                        frame, [&](auto& a) { gate.tables.push_back(a); }));
+      },
+      [&gate](absl::Status) { gate.closed = true; });
+  NewDoor to;
+  to.peer = Room::kReceive;
+  room_->OnDoor(to, std::move(end));
+  // The configuration has no listener with AUTH, and none with tables.
+  AuthStep step;
+  step.question = 3;
+  step.first = true;
+  step.mechanism = "PLAIN";
+  step.response = std::string("\0joe\0secret", 11);
+  gate.door->Send(step);
+  gate.door->Send(AuthForget{});
+  for (const auto table : {ListenerTableQuestion::Table::kSenders,
+                           ListenerTableQuestion::Table::kScram}) {
+    ListenerTableQuestion question;
+    question.question = 4;
+    question.table = table;
+    question.key = "joe";
+    gate.door->Send(question);
+  }
+  loop_.RunReady();
+  EXPECT_FALSE(gate.closed);
+  ASSERT_EQ(gate.auth.size(), 1u);
+  EXPECT_EQ(gate.auth[0].question, 3u);
+  EXPECT_EQ(gate.auth[0].result, AuthAnswer::Result::kTemporary);
+  ASSERT_EQ(gate.tables.size(), 2u);
+  for (const ListenerTableAnswer& answer : gate.tables) {
+    EXPECT_EQ(answer.question, 4u);
+    EXPECT_EQ(answer.result, ListenerTableAnswer::Result::kError);
+  }
+  // Nobody asked for this.
+  parent_->Send(PasswordAnswer{});
+  loop_.RunReady();
+}
+
+TEST_F(LookupRoomTest, OnlyReceiveHasClients) {
+  const auto queue = Connect(Room::kQueue);
+  queue->door->Send(AuthStep{});
+  loop_.RunReady();
+  EXPECT_TRUE(queue->closed);
+}
+
 TEST_F(LookupRoomTest, Stops) {
   room_->OnStop(absl::Seconds(1));
   EXPECT_EQ(exited_, 0);
