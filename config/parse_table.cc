@@ -194,7 +194,7 @@ bool DirectiveParser::ParseTableEntries(const std::string& name) {
 }
 
 bool DirectiveParser::PeekTableArgument() {
-  return PeekString() | PeekChar('{') | PeekChar('<');
+  return PeekString() || PeekChar('{') || PeekChar('<');
 }
 
 bool DirectiveParser::TrailingComma() {
