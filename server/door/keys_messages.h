@@ -60,6 +60,26 @@ struct TicketKeys {
   }
 };
 
+// `smtpd-keys check`, run by parent before the start: a Start on standard
+// input, this on standard output.
+struct TlsChecked {
+  static constexpr uint16_t kType = 4;
+  struct Opened {
+    std::string path;
+    std::string pem;  // no longer encrypted
+    template <class A>
+    void Fields(A& a) {
+      a(path, pem);
+    }
+  };
+  std::vector<std::string> errors;  // empty: all is well
+  std::vector<Opened> opened;       // keys that had a passphrase
+  template <class A>
+  void Fields(A& a) {
+    a(errors, opened);
+  }
+};
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_SERVER_DOOR_KEYS_MESSAGES_H_

@@ -34,6 +34,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TryOne<UserQuestion>(bytes);
   TryOne<SignRequest>(bytes);
   TryOne<TicketKeys>(bytes);
+  TryOne<Signature>(bytes);
+  TryOne<TlsChecked>(bytes);
   TryOne<AuthStep>(bytes);
   TryOne<ListenerTableQuestion>(bytes);
   TryOne<ForwardQuestion>(bytes);

@@ -12,6 +12,10 @@
 
 namespace holdfast {
 
+// Whom a listener believes that verifies clients and has no `ca`.
+inline constexpr char kSystemAuthorities[] =
+    "/etc/ssl/certs/ca-certificates.crt";
+
 // parent -> room: the first message.  The configuration travels as the text of
 // the files that it is made of, and every room parses it for itself: one
 // parser, no second format.  Table files go only to the rooms that may see
@@ -64,12 +68,14 @@ struct Start {
   // receive: behind the listening sockets, the memory of ClientTable
   // (server/receive/client_table.h); `number` is the column.
   bool has_clients = false;
+  // receive, relay: certificates and authorities, in PEM; keys: private keys.
+  std::vector<File> tls_files;
   template <class A>
   void Fields(A& a) {
     a(room, number, worker, config_path, files, definitions, server_name);
     a(local_addresses, syslog, verbose, privileged, user, chroot, paused);
     a(has_control, has_enqueue, listening, bound, resolv_conf, hosts);
-    a(has_clients);
+    a(has_clients, tls_files);
   }
 };
 

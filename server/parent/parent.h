@@ -15,6 +15,7 @@
 #include "server/parent/offline_runner.h"
 #include "server/parent/processes.h"
 #include "server/parent/supervisor.h"
+#include "server/parent/tls_files.h"
 #include "server/receive/client_table.h"
 
 namespace holdfast {
@@ -31,6 +32,7 @@ struct ParentSetup {
 
   ParseOptions parse;
   LoadedConfig loaded;
+  TlsFiles tls;
   SpoolPaths paths;
   bool syslog = false;
   bool verbose = false;

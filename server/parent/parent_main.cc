@@ -25,6 +25,7 @@
 #include "server/parent/parent.h"
 #include "server/parent/spool_setup.h"
 #include "server/parent/system_facts.h"
+#include "server/parent/tls_files.h"
 #include "server/parent/version.h"
 #include "server/receive/client_table.h"
 
@@ -35,7 +36,7 @@ constexpr uint32_t kMaxWorkers = 64;
 
 const char* const kPrograms[] = {
     "smtpd-lookup",  "smtpd-queue", "smtpd-receive", "smtpd-relay",
-    "smtpd-deliver", "smtpd-auth",  "smtpd-agent"};
+    "smtpd-deliver", "smtpd-auth",  "smtpd-agent",   "smtpd-keys"};
 
 void Say(absl::string_view line) {
   fprintf(stderr, "%s\n", std::string(line).c_str());
@@ -86,15 +87,48 @@ void CheckSize(const ParentSetup& setup) {
   }
 }
 
-void FindPrograms(ParentSetup* setup) {
+void FindFolder(ParentSetup* setup) {
   absl::StatusOr<std::string> own = FindOwnFolder();
   if (!own.ok()) Refuse(own.status().message());
   const std::string libexec = absl::StrCat(*own, "/../libexec/holdfast");
   setup->folder = FindProgram("smtpd-queue", {*own}).empty() ? libexec : *own;
-  for (const char* program : kPrograms) {
-    if (FindProgram(program, {setup->folder}).empty())
-      Refuse(absl::StrCat("no program ", setup->folder, "/", program));
-  }
+}
+
+void NeedProgram(const ParentSetup& setup, const char* program) {
+  if (FindProgram(program, {setup.folder}).empty())
+    Refuse(absl::StrCat("no program ", setup.folder, "/", program));
+}
+
+// Ends the program if a certificate or key is not what it should be.
+void LoadTls(ParentSetup* setup) {
+  const Config& config = *setup->loaded.config;
+  if (!NeedsTlsCheck(config)) return;
+  std::vector<std::string> messages;
+  const absl::Status read =
+      ReadTlsFiles(config, geteuid(), &setup->tls, &messages);
+  for (const std::string& message : messages) Say(message);
+  if (!read.ok()) Refuse(read.message());
+  NeedProgram(*setup, "smtpd-keys");
+  Start start;
+  start.config_path = setup->parse.path;
+  start.files = FilesFor(Room::kKeys, setup->parse.path, setup->loaded);
+  start.definitions = setup->parse.definitions;
+  start.server_name = setup->parse.server_name;
+  start.local_addresses = setup->parse.local_addresses;
+  messages.clear();
+  const absl::Status checked =
+      CheckTlsFiles(absl::StrCat(setup->folder, "/smtpd-keys"),
+                    std::move(start), &setup->tls, &messages);
+  if (!checked.ok()) Refuse(checked.message());
+  for (const std::string& message : messages)
+    Say(absl::StrCat("smtpd: ", message));
+  if (!messages.empty()) exit(1);
+}
+
+void FindPrograms(ParentSetup* setup) {
+  for (const char* program : kPrograms) NeedProgram(*setup, program);
+  absl::StatusOr<std::string> own = FindOwnFolder();
+  if (!own.ok()) Refuse(own.status().message());
   setup->smtpctl = FindProgram("smtpctl", {*own, absl::StrCat(*own, "/../ctl"),
                                            absl::StrCat(*own, "/../sbin"),
                                            "/usr/local/sbin", "/usr/sbin"});
@@ -240,6 +274,8 @@ int Main(const std::vector<std::string>& arguments) {
   }
   ParentSetup setup;
   LoadConfiguration(line, &setup);
+  FindFolder(&setup);
+  LoadTls(&setup);
   if (line.check_only) {
     for (const std::string& warning : setup.loaded.warnings) Say(warning);
     if (line.verbose) {

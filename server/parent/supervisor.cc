@@ -18,6 +18,7 @@ constexpr std::pair<Room, Room> kDoors[] = {
     {Room::kReceive, Room::kQueue}, {Room::kReceive, Room::kLookup},
     {Room::kReceive, Room::kRelay}, {Room::kQueue, Room::kLookup},
     {Room::kQueue, Room::kRelay},   {Room::kQueue, Room::kDeliver},
+    {Room::kReceive, Room::kKeys},  {Room::kRelay, Room::kKeys},
 };
 
 // Who is stopped together, and until when, counted from the beginning of the
@@ -31,7 +32,7 @@ const Phase kPhases[] = {
     {{Room::kReceive, Room::kReceive}, absl::Seconds(10)},
     {{Room::kRelay, Room::kDeliver}, absl::Seconds(22)},
     {{Room::kQueue, Room::kQueue}, absl::Seconds(28)},
-    {{Room::kLookup, Room::kLookup}, kStopTime},
+    {{Room::kLookup, Room::kKeys}, kStopTime},
 };
 constexpr size_t kPhaseCount = sizeof kPhases / sizeof kPhases[0];
 
@@ -72,6 +73,7 @@ Supervisor::Supervisor(EventLoop* loop, Processes* processes,
       slots_.push_back(std::move(slot));
     }
   };
+  add(Room::kKeys, 1);
   add(Room::kLookup, 1);
   add(Room::kQueue, 1);
   add(Room::kDeliver, 1);
@@ -110,6 +112,7 @@ void Supervisor::Launch(Slot* slot) {
   slot->door->SetCallbacks(
       [this, slot](Frame& frame) { OnFrame(slot, frame); },
       [this, slot](absl::Status why) { OnDoorClosed(slot, why); });
+  host_->BeforeStart(slot->room, slot->door.get());
   std::vector<OwnedFd> fds;
   Start start = host_->MakeStart(slot->room, slot->number, &fds);
   start.room = slot->room;
@@ -149,6 +152,12 @@ void Supervisor::OnExit(Slot* slot, int wait_status) {
 
 void Supervisor::OnLastEnded(WorkerId worker) {
   if (lingering_.erase(worker) != 0) SendWorkers();
+}
+
+void Supervisor::ForEach(Room room, absl::FunctionRef<void(Door*)> tell) {
+  for (const auto& slot : slots_) {
+    if (slot->room == room && slot->door != nullptr) tell(slot->door.get());
+  }
 }
 
 void Supervisor::Kill(Slot* slot) {

@@ -124,6 +124,7 @@ class SupervisorTest : public testing::Test {
   void BeginAll() {
     supervisor_->Begin();
     Meet();
+    Ready(Room::kKeys);
     Ready(Room::kLookup);
     Ready(Room::kDeliver);
     Ready(Room::kQueue);
@@ -160,8 +161,8 @@ class SupervisorTest : public testing::Test {
 
 TEST_F(SupervisorTest, StartsEveryRoomAndJoinsThem) {
   BeginAll();
-  ASSERT_EQ(processes_.children.size(), 7u);
-  EXPECT_EQ(processes_.children[0]->start.path, "/x/smtpd-lookup");
+  ASSERT_EQ(processes_.children.size(), 8u);
+  EXPECT_EQ(processes_.children[0]->start.path, "/x/smtpd-keys");
   std::set<WorkerId> ids;
   for (auto& room : rooms_) {
     EXPECT_TRUE(room->started);
@@ -169,14 +170,17 @@ TEST_F(SupervisorTest, StartsEveryRoomAndJoinsThem) {
     EXPECT_EQ(room->doors.size(), room->door_fds.size());
     ids.insert(room->start.worker);
   }
-  EXPECT_EQ(ids.size(), 7u);
+  EXPECT_EQ(ids.size(), 8u);
   EXPECT_THAT(Peers(Find(Room::kQueue)),
               UnorderedElementsAre("lookup0", "deliver0", "relay0", "relay1",
                                    "receive0", "receive1"));
-  EXPECT_THAT(Peers(Find(Room::kReceive, 1)),
-              UnorderedElementsAre("queue0", "lookup0", "relay0", "relay1"));
+  EXPECT_THAT(
+      Peers(Find(Room::kReceive, 1)),
+      UnorderedElementsAre("queue0", "lookup0", "relay0", "relay1", "keys0"));
   EXPECT_THAT(Peers(Find(Room::kRelay, 0)),
-              UnorderedElementsAre("queue0", "receive0", "receive1"));
+              UnorderedElementsAre("queue0", "receive0", "receive1", "keys0"));
+  EXPECT_THAT(Peers(Find(Room::kKeys)),
+              UnorderedElementsAre("receive0", "receive1", "relay0", "relay1"));
   EXPECT_THAT(Peers(Find(Room::kDeliver)), UnorderedElementsAre("queue0"));
   EXPECT_THAT(Peers(Find(Room::kLookup)),
               UnorderedElementsAre("queue0", "receive0", "receive1"));
@@ -336,6 +340,7 @@ TEST_F(SupervisorTest, StopsInGoodOrder) {
       Find(Room::kRelay, 0), Find(Room::kRelay, 1), Find(Room::kDeliver)};
   FakeRoom* queue = Find(Room::kQueue);
   FakeRoom* lookup = Find(Room::kLookup);
+  FakeRoom* keys = Find(Room::kKeys);
   supervisor_->Stop();
   loop_.RunReady();
   for (FakeRoom* room : receives) EXPECT_EQ(room->stops.size(), 1u);
@@ -348,12 +353,15 @@ TEST_F(SupervisorTest, StopsInGoodOrder) {
   for (FakeRoom* room : workers) End(room, kExitedOkay);
   EXPECT_EQ(queue->stops.size(), 1u);
   EXPECT_THAT(lookup->stops, IsEmpty());
+  EXPECT_THAT(keys->stops, IsEmpty());
   End(queue, kExitedOkay);
   EXPECT_EQ(lookup->stops.size(), 1u);
+  EXPECT_EQ(keys->stops.size(), 1u);
+  End(keys, kExitedOkay);
   EXPECT_FALSE(host_.stopped);
   End(lookup, kExitedOkay);
   EXPECT_TRUE(host_.stopped);
-  EXPECT_EQ(processes_.children.size(), 7u);  // nobody came back
+  EXPECT_EQ(processes_.children.size(), 8u);  // nobody came back
 }
 
 TEST_F(SupervisorTest, WhoDoesNotStopIsKilledWithin30Seconds) {
@@ -394,7 +402,7 @@ TEST_F(SupervisorTest, NoProcessesLeftIsTriedAgain) {
   EXPECT_THAT(processes_.children, IsEmpty());
   processes_.refuse = false;
   loop_.Advance(absl::Seconds(3));
-  EXPECT_EQ(processes_.children.size(), 7u);
+  EXPECT_EQ(processes_.children.size(), 8u);
 }
 
 }  // namespace
