@@ -85,8 +85,7 @@ void SmtpServerSession::OnAuth(const Command& command) {
 
 void SmtpServerSession::BeginAuth(Auth::Expects expects,
                                   absl::string_view initial) {
-  auth_.emplace();
-  auth_->expects = expects;
+  auth_.emplace(Auth{expects, false, ""});
   // "=" is a response of no octets (RFC 4954 section 4).
   if (initial == "=") return TakeAuthResponse("");
   if (!initial.empty()) return TakeAuthResponse(initial);

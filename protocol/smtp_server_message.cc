@@ -78,7 +78,7 @@ void SmtpServerSession::DropMessageIfRefused() {
 }
 
 void SmtpServerSession::RefuseMessage(Reply reply) {
-  if (!message_) return;
+  if (!message_ || state_ == State::kEnding) return;
   if (!message_->refusal) message_->refusal = std::move(reply);
   DropMessageIfRefused();
 }

@@ -87,7 +87,8 @@ class SmtpServerSession {
   void ReadMessage(size_t limit, std::string* out);
 
   // The owner cannot take the message: its rest is read and dropped, and
-  // `reply` given at its end, unless the session has a better reason.
+  // `reply` given at its end, unless the session has a better reason.  Once
+  // MessageEnds was asked, it is to be refused by the answer.
   void RefuseMessage(Reply reply);
 
   // Ends the session with `reply`, at once.
