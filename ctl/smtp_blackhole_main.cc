@@ -53,6 +53,15 @@ void AddFlags(Flags& flags, Options& options) {
       "delay", [&plan](const std::string& v) { return plan.SetDelay(v); },
       "STAGE=MILLISECONDS before the answer");
   flags.Text("hide", &options.hidden, "EHLO keywords not to offer, by commas");
+  flags.Each(
+      "offer",
+      [&plan](const std::string& v) {
+        plan.offered.insert(absl::AsciiStrToUpper(v));
+        return absl::OkStatus();
+      },
+      "one more line of EHLO: \"DELIVERBY 60\"");
+  flags.Text("commands", &plan.commands,
+             "file to append MAIL and RCPT lines to");
   flags.Text("name", &plan.name, "name in the banner");
   flags.Number("max-size", &plan.max_size, "bytes of a message");
   flags.Number("max-recipients", &plan.max_recipients, "of a message");

@@ -44,7 +44,7 @@ struct SinkAnswer {
 
 struct SinkPlan {
   std::array<SinkAnswer, kSinkStages> answers;
-  // EHLO keywords offered, upper case; SIZE is offered with max_size.
+  // EHLO lines offered, upper case; SIZE is offered with max_size.
   std::set<std::string> offered = {"PIPELINING", "8BITMIME", "SIZE", "DSN",
                                    "CHUNKING"};
   std::string name = "blackhole.invalid";
@@ -53,6 +53,7 @@ struct SinkPlan {
   int64_t max_connections = 10000;
   std::string capture;            // folder that gets a file for each message
   int64_t capture_limit = 10000;  // files
+  std::string commands;           // file that gets each MAIL and RCPT line
 
   const SinkAnswer& at(SinkStage stage) const {
     return answers[static_cast<size_t>(stage)];

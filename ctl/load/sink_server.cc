@@ -121,6 +121,14 @@ void SinkServer::Flush() {
   poller_->Stop();
 }
 
+void SinkServer::OnEnvelopeCommand(absl::string_view line) {
+  if (plan_.commands.empty()) return;
+  if (!commands_.is_open()) commands_.open(plan_.commands, std::ios::app);
+  commands_ << std::string(line) << std::endl;
+  if (!commands_ && status_.ok())
+    status_ = absl::UnavailableError(absl::StrCat(plan_.commands, ": failed"));
+}
+
 void SinkServer::OnUnusual(SinkStage stage) {
   ++unusual_[static_cast<size_t>(stage)];
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <random>
@@ -47,6 +48,7 @@ class SinkServer : public SinkSession::Owner {
 
  private:
   void OnTook(const SinkMessage& message) override;
+  void OnEnvelopeCommand(absl::string_view line) override;
   void OnUnusual(SinkStage stage) override;
   void OnEnd(SinkSession* session) override;
   void Accept(int listening);
@@ -63,6 +65,7 @@ class SinkServer : public SinkSession::Owner {
   std::map<SinkSession*, std::unique_ptr<SinkSession>> sessions_;
   std::vector<std::unique_ptr<SinkSession>> ended_;
   absl::flat_hash_map<uint64_t, uint16_t> pairs_;
+  std::ofstream commands_;
   absl::Status status_;
   int64_t connections_ = 0;
   int64_t most_sessions_ = 0;

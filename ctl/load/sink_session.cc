@@ -92,6 +92,7 @@ void SinkSession::OnCommand(absl::string_view line) {
   const std::string verb = absl::AsciiStrToUpper(line.substr(0, 4));
   if (verb == "EHLO") return OnEhlo(true);
   if (verb == "HELO") return OnEhlo(false);
+  if (verb == "MAIL" || verb == "RCPT") owner_->OnEnvelopeCommand(line);
   if (verb == "MAIL") return OnMail(line);
   if (verb == "RCPT") return OnRcpt(line);
   if (verb == "DATA") return OnData();

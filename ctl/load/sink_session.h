@@ -33,6 +33,8 @@ class SinkSession : public TextConnection::User {
     virtual ~Owner() = default;
     // The message is the sink's from here on; its 250 follows.
     virtual void OnTook(const SinkMessage& message) = 0;
+    // A MAIL or RCPT line has come.
+    virtual void OnEnvelopeCommand(absl::string_view line) = 0;
     // An answer other than the usual one was given at `stage`.
     virtual void OnUnusual(SinkStage stage) = 0;
     // The connection is gone; delete the session after this call.
