@@ -31,7 +31,7 @@ class TlsCheckTest : public testing::Test {
     options.server_name = "mx.example.org";
     const ParseResult parsed = ParseConfig(
         options, [&](const std::string&) -> absl::StatusOr<std::string> {
-          return text;
+          return text + "action \"a\" mbox\nmatch for any action \"a\"\n";
         });
     EXPECT_TRUE(parsed.config != nullptr)
         << testing::PrintToString(parsed.messages);
