@@ -379,6 +379,27 @@ TEST(Parser, WhatDoesNotWorkYetIsUnderstoodAllTheSame) {
   EXPECT_EQ(config.queue_key, "0123456789abcdef0123456789abcdef");
 }
 
+TEST(Parser, NamesStayWhole) {
+  const std::string name(200, 'n');
+  const auto config = Good(absl::StrCat(
+      "action ", name, " mbox\nmatch for any ", "action ", name, "\n"));
+  EXPECT_EQ(config->actions.count(name), 1u);
+  EXPECT_EQ(config->rules.back().action, name);
+}
+
+TEST(Parser, AnAuthFilterKeepsItsPhase) {
+  ParseOptions options;
+  options.path = "c.conf";
+  options.accept_unfinished = true;
+  const ParseResult result =
+      ParseConfig(options, [](const std::string&) -> std::string {
+        return "filter f phase auth match auth { joe } reject \"550 no\"\n"
+               "match reject\n";
+      });
+  ASSERT_NE(result.config, nullptr);
+  EXPECT_EQ(result.config->filters.at("f").phase.phase, "auth");
+}
+
 TEST(Parser, DefinitionsWinOverMacros) {
   const auto config = Good("x = \"file\"\nadmd $x\n", {"x=command", "a=b=c"});
   EXPECT_EQ(config->admd, "command");
