@@ -31,7 +31,7 @@ bool IsParameterValue(absl::string_view value, bool utf8 = false) {
 
 // RFC 9422 section 3: "LIMITS RCPTMAX=20 MAILMAX=5"; what is not a positive
 // number is no limit.
-void ParseLimits(absl::string_view words, SmtpExtensions* offered) {
+void ParseLimits(absl::string_view words, PeerExtensions* offered) {
   for (const absl::string_view word :
        absl::StrSplit(words, ' ', absl::SkipEmpty())) {
     const std::pair<absl::string_view, absl::string_view> limit =
@@ -45,7 +45,7 @@ void ParseLimits(absl::string_view words, SmtpExtensions* offered) {
 }
 
 // The path as it goes to this server; it was found to have such a form.
-std::string PathFor(const std::string& path, const SmtpExtensions& offered) {
+std::string PathFor(const std::string& path, const PeerExtensions& offered) {
   if (offered.smtputf8) return path;
   return PathToAscii(path).value_or(path);
 }
@@ -75,8 +75,8 @@ std::string NotifyWords(uint8_t notify) {
 
 }  // namespace
 
-SmtpExtensions ParseEhloReply(const SmtpReply& reply) {
-  SmtpExtensions offered;
+PeerExtensions ParseEhloReply(const SmtpReply& reply) {
+  PeerExtensions offered;
   // The first line greets.
   for (size_t i = 1; i < reply.lines.size(); ++i) {
     const absl::string_view line =
@@ -124,7 +124,7 @@ bool IsSafePath(absl::string_view path) {
 }
 
 std::optional<SendObstacle> ObstacleOf(const SmtpTransaction& t,
-                                       const SmtpExtensions& offered,
+                                       const PeerExtensions& offered,
                                        bool tls) {
   if ((t.flags & kFlagRequireTls) && !(tls && offered.requiretls))
     return SendObstacle{EnhancedStatus::Make(5, 7, 30),
@@ -147,12 +147,12 @@ std::optional<SendObstacle> ObstacleOf(const SmtpTransaction& t,
 }
 
 std::optional<SendObstacle> ObstacleOf(absl::string_view path,
-                                       const SmtpExtensions& offered) {
+                                       const PeerExtensions& offered) {
   if (offered.smtputf8 || PathToAscii(path).ok()) return std::nullopt;
   return SendObstacle{{5, 67}, kNoSmtpUtf8};
 }
 
-bool SendsSmtpUtf8(const SmtpTransaction& t, const SmtpExtensions& offered) {
+bool SendsSmtpUtf8(const SmtpTransaction& t, const PeerExtensions& offered) {
   if (!offered.smtputf8) return false;
   if ((t.flags & kFlagSmtpUtf8) && t.eight_bit) return true;
   for (const SmtpTransaction::Recipient& r : t.recipients)
@@ -161,7 +161,7 @@ bool SendsSmtpUtf8(const SmtpTransaction& t, const SmtpExtensions& offered) {
 }
 
 void AppendMailCommand(const SmtpTransaction& transaction,
-                       const SmtpExtensions& offered, std::string* out) {
+                       const PeerExtensions& offered, std::string* out) {
   absl::StrAppend(out, "MAIL FROM:<", PathFor(transaction.sender, offered),
                   ">");
   if (offered.size) absl::StrAppend(out, " SIZE=", transaction.wire_bytes);
@@ -187,7 +187,7 @@ void AppendMailCommand(const SmtpTransaction& transaction,
 }
 
 void AppendRcptCommand(const SmtpTransaction::Recipient& recipient,
-                       const SmtpExtensions& offered, std::string* out) {
+                       const PeerExtensions& offered, std::string* out) {
   absl::StrAppend(out, "RCPT TO:<", PathFor(recipient.path, offered), ">");
   if (offered.dsn) {
     const std::string words = NotifyWords(recipient.dsn_notify);

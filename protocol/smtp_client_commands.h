@@ -16,7 +16,7 @@
 
 namespace holdfast {
 
-struct SmtpExtensions {
+struct PeerExtensions {
   bool starttls = false;
   bool pipelining = false;
   bool dsn = false;
@@ -37,7 +37,7 @@ struct SmtpExtensions {
 };
 
 // Keywords are recognised in upper case only, as in the reference.
-SmtpExtensions ParseEhloReply(const SmtpReply& reply);
+PeerExtensions ParseEhloReply(const SmtpReply& reply);
 
 // One message for one or more recipients.
 struct SmtpTransaction {
@@ -75,15 +75,15 @@ struct SendObstacle {
 // Of the message as a whole; `tls`: the session is protected by TLS and the
 // server's name was verified.
 std::optional<SendObstacle> ObstacleOf(const SmtpTransaction& transaction,
-                                       const SmtpExtensions& offered, bool tls);
+                                       const PeerExtensions& offered, bool tls);
 // Of one address.
 std::optional<SendObstacle> ObstacleOf(absl::string_view path,
-                                       const SmtpExtensions& offered);
+                                       const PeerExtensions& offered);
 
 // Whether MAIL says SMTPUTF8 (RFC 6531 section 3.4): an address, or anything
 // in a message that was so declared, is not ASCII, and the server takes it.
 bool SendsSmtpUtf8(const SmtpTransaction& transaction,
-                   const SmtpExtensions& offered);
+                   const PeerExtensions& offered);
 
 // Whether the path can stand between < and > without ending there: no control
 // characters, and no space or angle bracket outside of quotes.
@@ -92,9 +92,9 @@ bool IsSafePath(absl::string_view path);
 // With the parameters that the server offers and the message needs; CRLF
 // included.
 void AppendMailCommand(const SmtpTransaction& transaction,
-                       const SmtpExtensions& offered, std::string* out);
+                       const PeerExtensions& offered, std::string* out);
 void AppendRcptCommand(const SmtpTransaction::Recipient& recipient,
-                       const SmtpExtensions& offered, std::string* out);
+                       const PeerExtensions& offered, std::string* out);
 
 }  // namespace holdfast
 

@@ -105,7 +105,7 @@ class SmtpClientSession {
   // Whole replies so far.  Only these are a sign of life: a server that drips
   // bytes without end is as good as silent.
   uint64_t replies() const { return replies_; }
-  const SmtpExtensions& extensions() const { return extensions_; }
+  const PeerExtensions& extensions() const { return extensions_; }
 
  private:
   enum class State : uint8_t {
@@ -163,7 +163,7 @@ class SmtpClientSession {
   State state_ = State::kGreeting;
   SmtpReplyParser parser_;
   uint64_t replies_ = 0;
-  SmtpExtensions extensions_;
+  PeerExtensions extensions_;
   std::string out_;
   // Commands without a reply, in order; the first live_ of them were sent.
   std::deque<Expected> expected_;

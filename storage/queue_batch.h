@@ -48,8 +48,8 @@ struct AcceptMessage {
   // which this removes).
   std::string stored;
   absl::Time created;
-  // Each is due at its `created`, or when its hold ends (Released()).  Their destination is (kind, action,
-  // routing_key).
+  // Each is due at its `created`, or when its hold ends (Released()).  Their
+  // destination is (kind, action, routing_key).
   std::vector<Envelope> envelopes;
   // Pending reports that this message, which is a report, settles: their rows
   // go in the same transaction.  One that is not there (any more) makes the
@@ -143,10 +143,10 @@ struct ActOnEnvelope {
     // Due at `due` (now); also clears kFlagHeld, and ends a hold of
     // FUTURERELEASE.
     kSchedule = 1,
-    kRemove = 2,    // ends as kRemoved
-    kExpire = 3,    // ends as kReported, with a report, or kSilent without
-    kWarn = 4,      // a pending kDelayed report if `report`; last_bounce = due
-    kSuspend = 5,   // sets kFlagSuspended; not due
+    kRemove = 2,   // ends as kRemoved
+    kExpire = 3,   // ends as kReported, with a report, or kSilent without
+    kWarn = 4,     // a pending kDelayed report if `report`; last_bounce = due
+    kSuspend = 5,  // sets kFlagSuspended; not due
     kResume = 6,
     kHold = 7,
     kRelease = 8,

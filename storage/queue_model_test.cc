@@ -112,7 +112,7 @@ class Model {
         whole ? std::vector<std::string>{op.stored} : body->second;
     incoming.erase(op.message);
     for (const Envelope& e : op.envelopes)
-      envelopes[e.id] = {e, e.created, e.expires};
+      envelopes[e.id] = {e, e.Released(), e.expires};
     for (const ReportKey& key : op.settles)
       reports.erase({key.envelope, key.kind});
     ledger.accepted += op.envelopes.size();
@@ -223,6 +223,7 @@ class Model {
     switch (op.act) {
       case Act::kSchedule:
         m.due = op.due;
+        e.hold_until = std::min(e.hold_until, op.due);
         e.flags &= ~kFlagHeld;
         break;
       case Act::kSuspend:
@@ -315,6 +316,7 @@ class Player {
       e.priority = Chance(4) ? static_cast<int8_t>(random_()) : 0;
       e.created = RandomTime();
       e.expires = e.created + absl::Hours(1 + random_() % 50);
+      if (Chance(4)) e.hold_until = RandomTime();
       if (Chance(8)) e.flags |= kFlagHeld;
     }
     const auto body = model_.incoming.find(op.message);

@@ -194,7 +194,7 @@ SmtpTransaction RelaySession::BuildTransaction() {
 
 // RFC 9422: what the host takes in one transaction.
 bool RelaySession::FitsLimits(const std::string& domain) const {
-  const SmtpExtensions& offered = session_.extensions();
+  const PeerExtensions& offered = session_.extensions();
   if (offered.rcpt_max > 0 && recipients_.size() >= offered.rcpt_max)
     return false;
   if (offered.rcpt_domain_max == 0) return true;
