@@ -40,8 +40,9 @@ class Place:
             self.authority = Authority(self.server.folder)
             cert, key = self.authority.issue("mx.holdfast.example")
             self.client = self.authority.issue("client.example", client=True)
-            text += 'pki mx cert "%s" key "%s"\nca clients cert "%s"\n' % (
-                cert, key, self.authority.cert)
+            text += 'pki mx.example cert "%s" key "%s"\n' \
+                    'ca clients cert "%s"\n' % (cert, key,
+                                               self.authority.cert)
         text += "listen on 127.0.0.1 port {port} hostname mx.holdfast.example\n"
         text += BOX + listeners + MATCH
         for name, port in self.ports.items():
@@ -324,9 +325,10 @@ def with_tls(listeners, **words):
 
 def test_tls_and_received_auth():
     it = with_tls("""\
-listen on 127.0.0.1 port {tls} tls pki mx auth-optional <users> received-auth
-listen on 127.0.0.1 port {smtps} smtps pki mx auth <users>
-listen on 127.0.0.1 port {must} tls-require pki mx
+listen on 127.0.0.1 port {tls} tls pki mx.example auth-optional <users> \\
+    received-auth
+listen on 127.0.0.1 port {smtps} smtps pki mx.example auth <users>
+listen on 127.0.0.1 port {must} tls-require pki mx.example
 """, ports=("tls", "smtps", "must"))
     plain = it.smtp("tls")
     offered = say(plain)
@@ -394,9 +396,9 @@ listen on 127.0.0.1 port {must} tls-require pki mx
 
 def test_client_certificates():
     it = with_tls("""\
-listen on 127.0.0.1 port {verify} tls-require verify pki mx ca clients
-listen on 127.0.0.1 port {smtps} smtps verify pki mx ca clients
-listen on 127.0.0.1 port {ask} tls pki mx ca clients
+listen on 127.0.0.1 port {verify} tls-require verify pki mx.example ca clients
+listen on 127.0.0.1 port {smtps} smtps verify pki mx.example ca clients
+listen on 127.0.0.1 port {ask} tls pki mx.example ca clients
 """, ports=("verify", "smtps", "ask"))
     session = it.starttls("verify", it.client)
     session.sendmail("a@outside.example", ["b@inside.example"], MAIL.decode())
@@ -429,8 +431,8 @@ def test_several_pki_by_name():
     port = free_port()
     with open(it.server.conf, "a") as f:
         f.write('pki second cert "%s" key "%s"\n'
-                "listen on 127.0.0.1 port %d smtps pki mx pki second\n" % (
-                    second + (port,)))
+                "listen on 127.0.0.1 port %d smtps pki mx.example "
+                "pki second\n" % (second + (port,)))
     it.server.start()
     for asked, shown in (("second.example", "second.example"),
                          ("mx.holdfast.example", "mx.holdfast.example"),
@@ -446,8 +448,9 @@ def test_several_pki_by_name():
 def test_senders():
     it = with_tls("""\
 table own { joe = "joe@mx.example, @joe.example", eve = "@" }
-listen on 127.0.0.1 port {check} tls pki mx auth-optional <users> senders <own>
-listen on 127.0.0.1 port {mask} tls pki mx auth <users> \\
+listen on 127.0.0.1 port {check} tls pki mx.example auth-optional <users> \\
+    senders <own>
+listen on 127.0.0.1 port {mask} tls pki mx.example auth <users> \\
     senders <own> masquerade
 """, ports=("check", "mask"))
 
