@@ -241,17 +241,16 @@ remote:
 
 
 class OpenSmtpd(Peer):
-    """Debian's 6.8 cannot do TLS (it was built against another OpenSSL)."""
-
     packages = ("opensmtpd",)
     program = "usr/sbin/smtpd"
 
     def prepare(self):
         self.write("smtpd.conf", """\
 listen on 127.0.0.1 port %d
-action "out" relay host smtp://127.0.0.1:%d
+action "out" relay host "smtp%s://127.0.0.1:%d" %s
 match from any for any action "out"
-""" % (self.port, self.next_hop))
+""" % (self.port, "+tls" if self.tls else "+notls", self.next_hop,
+       "tls no-verify" if self.tls else ""))
 
     def script(self):
         whole = super().script().split("\nexec ")
