@@ -1,6 +1,13 @@
 #include "config/relay_sender.h"
 
+#include <utility>
+
 namespace holdfast {
+
+std::optional<SrsRewriter> MakeSrs(const Srs& srs, SrsRewriter::Sha1 sha1) {
+  if (srs.key.empty()) return std::nullopt;
+  return SrsRewriter(srs.key, srs.backup_key, srs.ttl_days, std::move(sha1));
+}
 
 MailAddress RewriteSender(const MailAddress& sender,
                           absl::string_view mail_from) {

@@ -2,6 +2,8 @@
 #ifndef HOLDFAST_CONFIG_RELAY_SENDER_H_
 #define HOLDFAST_CONFIG_RELAY_SENDER_H_
 
+#include <optional>
+
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "config/config.h"
@@ -9,6 +11,9 @@
 #include "protocol/srs.h"
 
 namespace holdfast {
+
+// Nothing if there is no key.
+std::optional<SrsRewriter> MakeSrs(const Srs& srs, SrsRewriter::Sha1 sha1);
 
 // `mail-from`: its parts in place of those of the sender; the null sender stays
 // as it is.

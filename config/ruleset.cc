@@ -10,6 +10,8 @@ namespace {
 using Verdict = absl::StatusOr<bool>;
 
 constexpr absl::string_view kLocalSocket = "local";
+// Of a table without a name.
+constexpr size_t kMaxShownEntries = 4;
 
 Verdict Negate(Verdict verdict, bool negated) {
   if (!verdict.ok()) return verdict;
@@ -109,24 +111,6 @@ Verdict MatchesKey(const std::optional<Criterion>& criterion,
   if (!criterion) return true;
   return Negate(InTable(*criterion, service, key, subject.sub_addr_delim),
                 criterion->negated);
-}
-
-// A table that was written inside the rule is shown by what it holds.
-constexpr size_t kMaxShownEntries = 4;
-
-std::string TableText(const Table& table) {
-  const bool inline_list = absl::StartsWith(table.name(), "<dynamic:");
-  if (!inline_list || table.entries().size() > kMaxShownEntries) {
-    const std::string& name = table.name();
-    return absl::StartsWith(name, "<") ? name : absl::StrCat("<", name, ">");
-  }
-  std::vector<std::string> shown;
-  for (const auto& [key, value] : table.entries()) {
-    shown.push_back(value.empty() ? absl::StrCat("\"", key, "\"")
-                                  : absl::StrCat("\"", key, "\" = ..."));
-  }
-  if (shown.size() == 1 && table.kind() == Table::Kind::kList) return shown[0];
-  return absl::StrCat("{ ", absl::StrJoin(shown, ", "), " }");
 }
 
 std::string CriterionText(absl::string_view word, bool negated,
@@ -248,6 +232,21 @@ absl::StatusOr<const Rule*> FirstMatch(const Config& config,
     if (*verdict) return &rule;
   }
   return nullptr;
+}
+
+std::string TableText(const Table& table) {
+  const bool inline_list = absl::StartsWith(table.name(), "<dynamic:");
+  if (!inline_list || table.entries().size() > kMaxShownEntries) {
+    const std::string& name = table.name();
+    return absl::StartsWith(name, "<") ? name : absl::StrCat("<", name, ">");
+  }
+  std::vector<std::string> shown;
+  for (const auto& [key, value] : table.entries()) {
+    shown.push_back(value.empty() ? absl::StrCat("\"", key, "\"")
+                                  : absl::StrCat("\"", key, "\" = ..."));
+  }
+  if (shown.size() == 1 && table.kind() == Table::Kind::kList) return shown[0];
+  return absl::StrCat("{ ", absl::StrJoin(shown, ", "), " }");
 }
 
 std::string RuleText(const Rule& rule) {

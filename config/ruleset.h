@@ -53,6 +53,9 @@ absl::StatusOr<const Rule*> FirstMatch(const Config& config,
                                        const MailSubject& subject,
                                        std::vector<RuleTrace>* trace = nullptr);
 
+// "<name>"; of a table that was written where it is used, what is in it.
+std::string TableText(const Table& table);
+
 // "match from local for domain <domains> action "out"": the rule with its
 // defaults; of a table without a name, what is in it.
 std::string RuleText(const Rule& rule);

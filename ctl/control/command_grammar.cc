@@ -20,6 +20,8 @@ constexpr absl::string_view kCommands[] = {
     "encrypt -s",
     "encrypt -s <string>",
     "encrypt <string>",
+    "explain <recipient>",
+    "explain <recipient> <from|via|src|rdns|helo|auth|tls>...",
     "log brief",
     "log verbose",
     "monitor",
@@ -77,6 +79,9 @@ std::vector<Command> AllCommands() {
 }
 
 bool IsArgument(absl::string_view token) { return token[0] == '<'; }
+
+// All words from here on.
+bool IsRest(absl::string_view token) { return absl::EndsWith(token, ">..."); }
 
 bool FitsArgument(absl::string_view token, const std::string& word) {
   if (token == "<evpid>") return ParseEnvelopeId(word).has_value();
@@ -136,6 +141,10 @@ ParsedCommand ParseCommand(const std::vector<std::string>& words) {
   Command matched;  // tokens of the grammar
   for (const std::string& word : words) {
     const size_t at = matched.size();
+    if (at > 0 && IsRest(matched.back())) {
+      parsed.words.push_back(word);
+      continue;
+    }
     const std::optional<std::string> choice =
         Choose(Choices(commands, at), word);
     if (!choice) {

@@ -34,6 +34,18 @@ TEST(CommandGrammar, Arguments) {
   EXPECT_THAT(ParseCommand({"show", "queue", "00000000"}).words, IsEmpty());
 }
 
+TEST(CommandGrammar, ExplainTakesWhateverFollows) {
+  EXPECT_THAT(ParseCommand({"expl", "joe"}).words,
+              ElementsAre("explain", "joe"));
+  EXPECT_THAT(
+      ParseCommand({"explain", "joe", "via", "all", "src", "show"}).words,
+      ElementsAre("explain", "joe", "via", "all", "src", "show"));
+  EXPECT_THAT(ParseCommand({"explain", "joe", "tls"}).words,
+              ElementsAre("explain", "joe", "tls"));
+  EXPECT_THAT(ParseCommand({"explain"}).errors,
+              ElementsAre("possibilities are:", "explain <recipient>"));
+}
+
 TEST(CommandGrammar, Errors) {
   EXPECT_THAT(ParseCommand({"show", "queue", "xyz"}).errors,
               ElementsAre("possibilities are:", "show queue <msgid>"));
@@ -44,7 +56,7 @@ TEST(CommandGrammar, Errors) {
               ElementsAre("invalid command"));
   EXPECT_THAT(ParseCommand({"log", ""}).errors,
               ElementsAre("possibilities are:", "log brief", "log verbose"));
-  EXPECT_EQ(ParseCommand({}).errors.size(), 17u);
+  EXPECT_EQ(ParseCommand({}).errors.size(), 18u);
 }
 
 }  // namespace

@@ -153,7 +153,9 @@ ForwardAnswer AnswerForward(const ForwardQuestion& question) {
   const Disguise disguise(question.has_user ? "" : user.user, user.uid,
                           user.gid);
   if (disguise.error() != 0) return Broken(user.home, disguise.error());
-  return ReadForward(user.home, user.uid);
+  ForwardAnswer answer = ReadForward(user.home, user.uid);
+  answer.uid = user.uid;
+  return answer;
 }
 
 }  // namespace holdfast

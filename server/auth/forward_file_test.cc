@@ -136,6 +136,7 @@ TEST_F(ForwardFileTest, ReadAsTheUserAndRootAgainAfterwards) {
   answer = AnswerForward(question);
   EXPECT_EQ(answer.result, Result::kFound);
   EXPECT_EQ(answer.contents, "joe\n");
+  EXPECT_EQ(answer.uid, kSomebody);
   EXPECT_EQ(geteuid(), 0u);
 
   question.has_user = false;

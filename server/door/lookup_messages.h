@@ -200,10 +200,11 @@ struct ForwardAnswer {
   uint64_t question = 0;
   Result result = Result::kError;
   std::string contents;
-  std::string error;  // for the log
+  std::string error;  // for the log, with "warn: " or "info: "
+  uint32_t uid = 0;   // whose it is (kFound)
   template <class A>
   void Fields(A& a) {
-    a(question, result, contents, error);
+    a(question, result, contents, error, uid);
   }
 };
 

@@ -7,17 +7,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "config/ruleset.h"
-#include "config/userinfo.h"
 #include "protocol/vis.h"
 
 namespace holdfast {
 namespace {
-
-// Replies (reference part 1, section 4.6); the asker adds the address.
-constexpr char kInvalidRecipient[] = "550 Invalid recipient";
-constexpr char kTemporaryFailure[] = "451 Temporary failure";
-constexpr char kListProblem[] = "524 5.2.4 Mailing list expansion problem";
-constexpr char kListProblemNow[] = "424 4.2.4 Mailing list expansion problem";
 
 MailSubject SubjectOf(const ExpandRequest& request) {
   MailSubject subject;
@@ -49,11 +42,17 @@ std::vector<std::string> VirtualKeys(const std::string& user,
 }  // namespace
 
 Expansion::Expansion(std::shared_ptr<const Config> config,
-                     ExpandRequest request)
-    : config_(std::move(config)), request_(std::move(request)) {
+                     ExpandRequest request, ExpansionContext context)
+    : config_(std::move(config)),
+      request_(std::move(request)),
+      context_(context) {
   answer_.question = request_.question;
   Node root;
   root.dest = request_.rcpt;
+  if (context_.trace != nullptr) {
+    context_.trace->AddNode(
+        -1, absl::StrCat("address ", VisEncode(root.dest.ToString())));
+  }
   nodes_.push_back(std::move(root));
 }
 
@@ -72,8 +71,21 @@ std::pair<std::string, std::string> Expansion::SplitTag(
   return {user.substr(0, at), user.substr(at + 1)};
 }
 
+void Expansion::Note(std::string text) {
+  if (context_.trace != nullptr) {
+    context_.trace->AddNote(current_, std::move(text));
+  }
+}
+
+void Expansion::Warn(std::string line) {
+  Note(line);
+  warnings_.push_back(std::move(line));
+}
+
 void Expansion::Fail(std::string refusal) {
-  if (answer_.refusal.empty()) answer_.refusal = std::move(refusal);
+  if (!answer_.refusal.empty()) return;
+  Note(absl::StrCat("refused: ", VisEncode(refusal)));
+  answer_.refusal = std::move(refusal);
 }
 
 Expansion::Step Expansion::Finish() {
@@ -93,34 +105,82 @@ Expansion::Step Expansion::Continue() {
     current_ = static_cast<int>(next_++);
     const Node& node = nodes_[current_];
     if (node.depth >= kMaxExpansionDepth) {
+      Note("too deep");
       Fail(kListProblem);
       continue;
     }
-    std::optional<Step> step =
-        node.kind == Kind::kAddress ? WorkOnAddress() : WorkOnUser();
+    std::optional<Step> step = WorkOn(node.kind);
     if (step) return *std::move(step);
   }
   return NeedTurn{};
 }
 
-std::optional<Expansion::Step> Expansion::WorkOnAddress() {
+std::optional<Expansion::Step> Expansion::WorkOn(Kind kind) {
+  switch (kind) {
+    case Kind::kAddress:
+      return WorkOnAddress();
+    case Kind::kUser:
+      return WorkOnUser();
+    case Kind::kCommand:
+      WorkOnCommand();
+      break;
+    case Kind::kError:
+      WorkOnError();
+      break;
+  }
+  return std::nullopt;
+}
+
+// A report that comes back to a sender whom we rewrote.
+void Expansion::TakeBackSrs() {
   Node& node = nodes_[current_];
+  if (context_.srs == nullptr || !request_.sender.IsNull() ||
+      !LooksRewritten(node.dest.user)) {
+    return;
+  }
+  std::optional<MailAddress> sender =
+      context_.srs->Decode(node.dest, context_.now);
+  if (!sender) {
+    return Warn(absl::StrCat("info: SRS failed to decode: ",
+                             VisEncode(node.dest.ToString())));
+  }
+  node.dest = *std::move(sender);
+  node.internal = true;
+  Note(absl::StrCat("SRS: was ", VisEncode(node.dest.ToString())));
+}
+
+// Null: the recipient has failed.
+const Rule* Expansion::FindRule() {
+  const Node& node = nodes_[current_];
   MailSubject subject = SubjectOf(request_);
   subject.dest = node.dest;
-  subject.internal = node.parent >= 0;
+  subject.internal = node.internal;
   subject.sub_addr_delim = config_->sub_addr_delim;
-  const absl::StatusOr<const Rule*> rule = FirstMatch(*config_, subject);
+  std::vector<RuleTrace> trace;
+  const absl::StatusOr<const Rule*> rule = FirstMatch(
+      *config_, subject, context_.trace == nullptr ? nullptr : &trace);
+  if (context_.trace != nullptr) {
+    context_.trace->AddRules(current_, std::move(trace));
+  }
   if (!rule.ok()) {
-    warnings_.push_back(
-        absl::StrCat("warn: ", VisEncode(rule.status().message())));
+    Warn(absl::StrCat("warn: ", VisEncode(rule.status().message())));
     Fail(kTemporaryFailure);
-    return std::nullopt;
+    return nullptr;
   }
   if (*rule == nullptr || (*rule)->reject) {
+    if (*rule == nullptr) Note("no rule matches");
     Fail(kInvalidRecipient);
-    return std::nullopt;
+    return nullptr;
   }
-  node.action = &config_->actions.at((*rule)->action);
+  return *rule;
+}
+
+std::optional<Expansion::Step> Expansion::WorkOnAddress() {
+  TakeBackSrs();
+  const Rule* rule = FindRule();
+  if (rule == nullptr) return std::nullopt;
+  Node& node = nodes_[current_];
+  node.action = &config_->actions.at(rule->action);
   if (!node.action->IsLocal()) {
     DeliverRelay();
     return std::nullopt;
@@ -129,7 +189,7 @@ std::optional<Expansion::Step> Expansion::WorkOnAddress() {
   if (node.action->virtual_ == nullptr) {
     Node child;
     child.kind = Kind::kUser;
-    child.user = user;
+    child.text = user;
     InsertNode(std::move(child), user);
     return std::nullopt;
   }
@@ -139,7 +199,9 @@ std::optional<Expansion::Step> Expansion::WorkOnAddress() {
   keys.push_back(absl::StrCat("@", domain));
   keys.push_back("@");
   bool found = false;
-  if (!FindItems(node.action->virtual_, keys, &found)) return std::nullopt;
+  if (!FindItems(node.action->virtual_, "virtual", keys, &found)) {
+    return std::nullopt;
+  }
   if (!found) {
     Fail(kListProblem);
     return std::nullopt;
@@ -151,31 +213,40 @@ std::optional<Expansion::Step> Expansion::WorkOnUser() {
   const Node& node = nodes_[current_];
   if (node.same_user) return AskForUser();
   const Action& action = this->action();
-  const auto [bare, tag] = SplitTag(node.user);
+  const auto [bare, tag] = SplitTag(node.text);
   std::vector<std::string> keys;
   TableRef table = action.alias;
+  const char* use = "alias";
   if (action.virtual_ != nullptr) {
     table = action.virtual_;
-    keys = VirtualKeys(node.user, bare, tag, "");
+    use = "virtual";
+    keys = VirtualKeys(node.text, bare, tag, "");
   } else {
-    if (!tag.empty()) keys.push_back(node.user);
+    if (!tag.empty()) keys.push_back(node.text);
     keys.push_back(bare);
   }
   bool found = false;
-  if (table != nullptr && !FindItems(table, keys, &found)) return std::nullopt;
+  if (table != nullptr && !FindItems(table, use, keys, &found)) {
+    return std::nullopt;
+  }
   return found ? InsertItems() : AskForUser();
 }
 
-bool Expansion::FindItems(const TableRef& table,
+bool Expansion::FindItems(const TableRef& table, const char* use,
                           const std::vector<std::string>& keys, bool* found) {
   items_.clear();
   inserted_ = 0;
   for (const std::string& key : keys) {
     const absl::StatusOr<std::optional<std::string>> value =
         table->Lookup(TableService::kAlias, key);
-    if (value.ok() && !value->has_value()) continue;
+    if (value.ok() && !value->has_value()) {
+      Note(absl::StrCat(use, " ", VisEncode(key), ": not in table \"",
+                        table->name(), "\""));
+      continue;
+    }
     absl::Status status = value.status();
     if (status.ok()) {
+      Note(absl::StrCat(use, " ", VisEncode(key), ": ", VisEncode(**value)));
       absl::StatusOr<std::vector<ExpansionItem>> items =
           ParseExpansionItems(**value);
       if (items.ok()) {
@@ -185,9 +256,8 @@ bool Expansion::FindItems(const TableRef& table,
       }
       status = items.status();
     }
-    warnings_.push_back(absl::StrFormat("warn: table %s: %s: %s", table->name(),
-                                        VisEncode(key),
-                                        VisEncode(status.message())));
+    Warn(absl::StrFormat("warn: table %s: %s: %s", table->name(),
+                         VisEncode(key), VisEncode(status.message())));
     Fail(kListProblemNow);
     return false;
   }
@@ -214,7 +284,7 @@ std::optional<Expansion::Step> Expansion::InsertItems() {
 
 Expansion::Step Expansion::OnFile(const absl::StatusOr<std::string>& contents) {
   if (!contents.ok()) {
-    warnings_.push_back(std::string(contents.status().message()));
+    Warn(std::string(contents.status().message()));
     if (absl::IsResourceExhausted(contents.status())) Fail(kListProblemNow);
   } else {
     // A line that is no list of items is a comment.
@@ -228,6 +298,7 @@ Expansion::Step Expansion::OnFile(const absl::StatusOr<std::string>& contents) {
         }
       }
     }
+    Note(absl::StrCat("included file: ", included.size(), " items"));
     included.insert(included.end(), items_.begin(), items_.end());
     items_ = std::move(included);
   }
@@ -235,121 +306,88 @@ Expansion::Step Expansion::OnFile(const absl::StatusOr<std::string>& contents) {
   return step ? *std::move(step) : Continue();
 }
 
-void Expansion::InsertItem(const ExpansionItem& item) {
+bool Expansion::InsertItem(const ExpansionItem& item) {
   ++inserted_;
   Node node;
+  const Node& parent = nodes_[current_];
   switch (item.kind) {
     case ExpansionItem::Kind::kError:
-      return Fail(item.text);
+      node.kind = Kind::kError;
+      node.text = item.text;
+      break;
     case ExpansionItem::Kind::kPipe:
     case ExpansionItem::Kind::kFile:
-      return RefuseDelivery(item);
+      node.kind = Kind::kCommand;
+      node.text = item.text;
+      break;
     case ExpansionItem::Kind::kAddress:
-      node.kind = Kind::kAddress;
       node.dest = SplitAddress(item.text);
+      node.internal = true;
       break;
     default:
       node.kind = Kind::kUser;
-      node.user = absl::AsciiStrToLower(item.text);
-      node.same_user = nodes_[current_].kind == Kind::kUser &&
-                       nodes_[current_].user == node.user;
+      node.text = absl::AsciiStrToLower(item.text);
+      // Whoever forwards has left the tag behind.
+      node.same_user =
+          parent.kind == Kind::kUser &&
+          node.text ==
+              (parent.forwarded ? SplitTag(parent.text).first : parent.text);
       break;
   }
-  InsertNode(std::move(node), item.text);
+  return InsertNode(std::move(node), item.text);
 }
 
-void Expansion::InsertNode(Node node, const std::string& text) {
+bool Expansion::InsertNode(Node node, const std::string& text) {
+  static constexpr const char* kWords[] = {"address", "user", "deliver to",
+                                           "error"};
   const Node& parent = nodes_[current_];
   const bool is_address = node.kind == Kind::kAddress;
+  const std::string title =
+      absl::StrCat(kWords[static_cast<int>(node.kind)], " ",
+                   VisEncode(is_address ? text : node.text));
   if (!known_
-           .emplace(node.kind, node.same_user, is_address ? text : node.user,
+           .emplace(node.kind, node.same_user, is_address ? text : node.text,
                     parent.address)
            .second) {
-    return;
+    Note(absl::StrCat(title, ": is there already"));
+    return false;
   }
   if (nodes_.size() >= kMaxExpansionNodes) {
-    warnings_.push_back(absl::StrFormat(
+    Warn(absl::StrFormat(
         "warn: <%s>: expands to more than %d addresses and users",
         VisEncode(request_.rcpt.ToString()), kMaxExpansionNodes));
-    return Fail(kListProblemNow);
+    Fail(kListProblemNow);
+    return false;
   }
   node.parent = current_;
   node.depth = parent.depth + 1;
   node.address = is_address ? static_cast<int>(nodes_.size()) : parent.address;
+  if (context_.trace != nullptr) context_.trace->AddNode(current_, title);
   nodes_.push_back(std::move(node));
+  return true;
 }
 
-void Expansion::RefuseDelivery(const ExpansionItem& item) {
-  const Node& node = nodes_[current_];
-  const std::string name =
-      node.kind == Kind::kUser ? node.user : node.dest.ToString();
-  warnings_.push_back(absl::StrFormat(
-      "warn: alias \"%s\" of action \"%s\": delivery to \"%s\" does not work "
-      "in this version yet",
-      VisEncode(name), VisEncode(action().name), VisEncode(item.text)));
-  Fail(kListProblemNow);
-}
-
-std::optional<Expansion::Step> Expansion::AskForUser() {
-  const std::string bare = SplitTag(nodes_[current_].user).first;
-  const TableRef& userbase = action().userbase;
-  if (!userbase->is_static()) {
-    return NeedUser{bare};
-  }
-  const auto value = userbase->Lookup(TableService::kUserinfo, bare);
-  if (!value.ok() || (value->has_value() && !ParseUserinfo(**value))) {
-    warnings_.push_back(absl::StrFormat(
-        "warn: table %s: %s: %s", userbase->name(), VisEncode(bare),
-        value.ok() ? "not uid:gid:directory"
-                   : VisEncode(value.status().message())));
-    Fail(kTemporaryFailure);
-  } else if (!value->has_value()) {
-    Fail(kInvalidRecipient);
-  } else {
-    Deliver();
-  }
-  return std::nullopt;
-}
-
-Expansion::Step Expansion::OnUser(UserResult result) {
-  switch (result) {
-    case UserResult::kFound:
-      Deliver();
-      break;
-    case UserResult::kNotFound:
-      Fail(kInvalidRecipient);
-      break;
-    case UserResult::kError:
-      Fail(kTemporaryFailure);
-      break;
-  }
-  return Continue();
-}
-
-void Expansion::Deliver() {
-  const Node& node = nodes_[current_];
-  const Node& address = nodes_[node.address];
-  ExpandedRecipient recipient;
-  recipient.kind = DeliveryKind::kMda;
-  recipient.action = address.action->name;
-  recipient.dest = address.dest;
-  std::tie(recipient.mda_user, recipient.mda_subaddress) = SplitTag(node.user);
-  recipient.routing_key = recipient.mda_user;
-  recipient.ttl = Ttl(*address.action);
-  recipient.internal = address.parent >= 0;
-  answer_.recipients.push_back(std::move(recipient));
+void Expansion::WorkOnError() {
+  // What a forward-only action answers must come from elsewhere.
+  Fail(action().method == ActionMethod::kForwardOnly ? kTemporaryFailure
+                                                     : nodes_[current_].text);
 }
 
 void Expansion::DeliverRelay() {
   const Node& node = nodes_[current_];
-  ExpandedRecipient recipient;
-  recipient.kind = DeliveryKind::kMta;
-  recipient.action = node.action->name;
-  recipient.dest = node.dest;
-  recipient.routing_key = absl::AsciiStrToLower(node.dest.domain);
-  recipient.ttl = Ttl(*node.action);
-  recipient.internal = node.parent >= 0;
-  answer_.recipients.push_back(std::move(recipient));
+  ExpandedRecipient place;
+  place.kind = DeliveryKind::kMta;
+  place.action = node.action->name;
+  place.dest = node.dest;
+  place.routing_key = absl::AsciiStrToLower(node.dest.domain);
+  place.ttl = Ttl(*node.action);
+  place.internal = node.internal;
+  AddPlace(std::move(place));
+}
+
+void Expansion::AddPlace(ExpandedRecipient place) {
+  Note(absl::StrCat("envelope ", answer_.recipients.size() + 1));
+  answer_.recipients.push_back(std::move(place));
 }
 
 }  // namespace holdfast

@@ -1,13 +1,14 @@
 // Where mail for one recipient goes: the address, then what rules, virtual
-// names and aliases make of it, until only places are left (reference part 1,
-// section 3).
+// names, aliases and ~/.forward make of it, until only places are left
+// (reference part 1, section 3).
 //
 // A machine without clock, files or doors.  It runs until it has the answer or
 // needs something it must wait for; who drives it gives that, and it goes on:
 //
 //   Expansion::Step step = expansion.Run();
-//   NeedUser -> OnUser(...), NeedFile -> OnFile(...), NeedTurn -> Run() again
-//   in a later turn, ExpandAnswer -> done.
+//   NeedUser -> OnUser(...), NeedFile -> OnFile(...), NeedForward ->
+//   OnForward(...), NeedTurn -> Run() again in a later turn, ExpandAnswer ->
+//   done.
 #ifndef HOLDFAST_SERVER_LOOKUP_EXPANSION_H_
 #define HOLDFAST_SERVER_LOOKUP_EXPANSION_H_
 
@@ -23,9 +24,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "config/config.h"
 #include "config/expansion_items.h"
+#include "protocol/srs.h"
+#include "server/door/lookup_messages.h"
 #include "server/door/receive_messages.h"
+#include "server/lookup/expansion_trace.h"
 
 namespace holdfast {
 
@@ -35,8 +40,19 @@ inline constexpr int kMaxExpansionDepth = 10;
 // here, but an address can be produced again below each that produces it; and
 // the answer must fit into a frame.
 inline constexpr size_t kMaxExpansionNodes = 10000;
+// With a ~/.forward among them, as in the reference.
+inline constexpr size_t kMaxForwardNodes = 100;
 // Nodes worked on before others get a turn of the loop.
 inline constexpr int kNodesPerTurn = 200;
+// Who runs the commands, and writes the files, that aliases name.
+inline constexpr char kAliasUser[] = "_smtpd";
+
+// What the expansion does not find in the question.
+struct ExpansionContext {
+  absl::Time now = absl::UnixEpoch();
+  const SrsRewriter* srs = nullptr;  // null: there is no key
+  ExpansionTrace* trace = nullptr;   // null: nobody asks why
+};
 
 class Expansion {
  public:
@@ -50,30 +66,42 @@ class Expansion {
   struct NeedFile {
     std::string path;
   };
+  // Ask for this user's ~/.forward; `question` is to be filled in.
+  struct NeedForward {
+    ForwardQuestion question;
+  };
   struct NeedTurn {};
-  using Step = std::variant<NeedUser, NeedFile, NeedTurn, ExpandAnswer>;
+  using Step =
+      std::variant<NeedUser, NeedFile, NeedForward, NeedTurn, ExpandAnswer>;
 
-  Expansion(std::shared_ptr<const Config> config, ExpandRequest request);
+  // What `context` points to outlives this object.
+  Expansion(std::shared_ptr<const Config> config, ExpandRequest request,
+            ExpansionContext context);
 
   Step Run();
   Step OnUser(UserResult result);
   // A file that cannot be read contributes nothing; kResourceExhausted (too
   // large, too many at once) fails the recipient for now.
   Step OnFile(const absl::StatusOr<std::string>& contents);
+  Step OnForward(const ForwardAnswer& answer);
 
-  // What the log should say, in order; taken once.
+  // What the log should say, in order, with "warn: " or "info: "; taken once.
   std::vector<std::string> TakeWarnings();
 
  private:
-  enum class Kind : uint8_t { kAddress, kUser };
+  enum class Kind : uint8_t { kAddress, kUser, kCommand, kError };
   struct Node {
     Kind kind = Kind::kAddress;
     int parent = -1;
     int depth = 0;
     int address = 0;         // nearest address node: itself or an ancestor
     MailAddress dest;        // kAddress
-    std::string user;        // kUser: lower case, perhaps with a tag
+    bool internal = false;   // kAddress: "from" is local
+    std::string text;        // kUser: lower case, perhaps with a tag; else
+                             // "|command", "/file", "550 error"
     bool same_user = false;  // kUser: repeats its parent
+    bool forwarded = false;  // kUser: its ~/.forward was read
+    bool of_root = false;    // kUser: and was root's
     const Action* action = nullptr;  // kAddress: once a rule has decided
   };
   // What makes two nodes one: kind, same_user, text, nearest address above.
@@ -82,21 +110,32 @@ class Expansion {
   Step Continue();
   // Each has worked on node `current_`, or says what it waits for; only what
   // was asked for may be given.
+  std::optional<Step> WorkOn(Kind kind);
   std::optional<Step> WorkOnAddress();
   std::optional<Step> WorkOnUser();
   std::optional<Step> AskForUser();
+  std::optional<Step> AskForForward(const ForwardQuestion& question);
   std::optional<Step> InsertItems();
+  void WorkOnCommand();
+  void WorkOnError();
+  void TakeBackSrs();
+  const Rule* FindRule();
 
   // Looks up one key after the other; the items of the first that is there.
   // False: an error, the recipient has failed.
-  bool FindItems(const TableRef& table, const std::vector<std::string>& keys,
-                 bool* found);
-  void InsertItem(const ExpansionItem& item);
-  void InsertNode(Node node, const std::string& text);
-  void RefuseDelivery(const ExpansionItem& item);
+  bool FindItems(const TableRef& table, const char* use,
+                 const std::vector<std::string>& keys, bool* found);
+  void InsertForward(const std::string& contents);
+  // False: it was there already.
+  bool InsertItem(const ExpansionItem& item);
+  bool InsertNode(Node node, const std::string& text);
+  // The user of the present node is one place.
   void Deliver();
   void DeliverRelay();
+  void AddPlace(ExpandedRecipient place);
   void Fail(std::string refusal);
+  void Warn(std::string line);
+  void Note(std::string text);
   Step Finish();
 
   const Action& action() const {
@@ -108,6 +147,7 @@ class Expansion {
 
   std::shared_ptr<const Config> config_;
   ExpandRequest request_;
+  ExpansionContext context_;
   ExpandAnswer answer_;
   std::vector<std::string> warnings_;
 
@@ -119,6 +159,15 @@ class Expansion {
   std::deque<ExpansionItem> items_;  // of current_, not yet inserted
   int inserted_ = 0;                 // of current_, duplicates included
 };
+
+// Replies without the address, which the asker adds (reference part 1, section
+// 4.6).
+inline constexpr char kInvalidRecipient[] = "550 Invalid recipient";
+inline constexpr char kTemporaryFailure[] = "451 Temporary failure";
+inline constexpr char kListProblem[] =
+    "524 5.2.4 Mailing list expansion problem";
+inline constexpr char kListProblemNow[] =
+    "424 4.2.4 Mailing list expansion problem";
 
 }  // namespace holdfast
 

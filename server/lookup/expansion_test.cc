@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "config/parser.h"
+#include "server/tls/sha1.h"
 
 namespace holdfast {
 namespace {
@@ -56,9 +58,17 @@ class ExpansionTest : public ::testing::Test {
     request.question = 42;
     request.sockaddr = "203.0.113.9";
     request.rdns = "client.test";
-    request.sender = {"sender", "s.test"};
+    request.sender = sender_;
     request.rcpt = SplitAddress(rcpt);
-    Expansion expansion(config_, request);
+    std::optional<SrsRewriter> srs;
+    if (!config_->srs.key.empty()) {
+      srs.emplace(config_->srs.key, config_->srs.backup_key,
+                  config_->srs.ttl_days, Sha1);
+    }
+    ExpansionContext context;
+    context.now = now_;
+    context.srs = srs ? &*srs : nullptr;
+    Expansion expansion(config_, request, context);
     Expansion::Step step = expansion.Run();
     while (true) {
       for (std::string& line : expansion.TakeWarnings()) {
@@ -77,6 +87,18 @@ class ExpansionTest : public ::testing::Test {
         } else {
           step = expansion.OnFile(found->second);
         }
+      } else if (const auto* forward =
+                     std::get_if<Expansion::NeedForward>(&step)) {
+        const ForwardQuestion& q = forward->question;
+        forward_asked_.push_back(
+            q.has_user
+                ? absl::StrCat(q.name, ":", q.uid, ":", q.gid, ":", q.home)
+                : q.name);
+        const auto found = forwards_.find(q.name);
+        ForwardAnswer none;
+        none.result = ForwardAnswer::Result::kNone;
+        step = expansion.OnForward(found == forwards_.end() ? none
+                                                            : found->second);
       } else if (std::holds_alternative<Expansion::NeedTurn>(step)) {
         ++turns_;
         step = expansion.Run();
@@ -84,6 +106,22 @@ class ExpansionTest : public ::testing::Test {
         return std::get<ExpandAnswer>(std::move(step));
       }
     }
+  }
+
+  void Forward(const std::string& user, const std::string& contents,
+               uint32_t uid = 1000) {
+    ForwardAnswer answer;
+    answer.result = ForwardAnswer::Result::kFound;
+    answer.contents = contents;
+    answer.uid = uid;
+    forwards_[user] = answer;
+  }
+  void NoForward(const std::string& user, ForwardAnswer::Result result,
+                 const std::string& error) {
+    ForwardAnswer answer;
+    answer.result = result;
+    answer.error = error;
+    forwards_[user] = answer;
   }
 
   // "kind action dest user sub routing_key", or the refusal.
@@ -101,10 +139,17 @@ class ExpansionTest : public ::testing::Test {
            r.dest.ToString(), r.mda_user, r.mda_subaddress, r.routing_key,
            std::string(r.internal ? "internal" : "direct")},
           " "));
+      if (!r.mda_exec.empty()) {
+        absl::StrAppend(&all.back(), " by ", r.mda_exec);
+      }
     }
     return all;
   }
 
+  MailAddress sender_ = {"sender", "s.test"};
+  absl::Time now_ = absl::FromUnixSeconds(1700000000);
+  std::map<std::string, ForwardAnswer> forwards_;
+  std::vector<std::string> forward_asked_;
   std::map<std::string, std::string> files_;
   std::map<std::string, Expansion::UserResult> system_;
   absl::Status missing_ = absl::NotFoundError("not there");
@@ -203,17 +248,19 @@ TEST_F(ExpansionTest, UnparsableItems) {
   EXPECT_EQ(warnings_.size(), 2u);
 }
 
-TEST_F(ExpansionTest, PipesAndFilesAreRefusedByName) {
-  ConfigureAliases("p: \"|/bin/x y\"\nf: joe, /var/mail/f\n");
-  EXPECT_THAT(Places("p@mx.test"), ElementsAre(kProblemNow));
-  EXPECT_THAT(Places("f@mx.test"), ElementsAre(kProblemNow));
+TEST_F(ExpansionTest, CommandsAndFilesOfAliases) {
+  ConfigureAliases("p: \"|/bin/x y\"\nf+t: joe, /var/mail/f, /var/mail/f\n");
   EXPECT_THAT(
-      warnings_,
-      ElementsAre(
-          "warn: alias \"p\" of action \"local\": delivery to \"|/bin/x "
-          "y\" does not work in this version yet",
-          "warn: alias \"f\" of action \"local\": delivery to "
-          "\"/var/mail/f\" does not work in this version yet"));
+      Places("p@mx.test"),
+      ElementsAre("mda local p@mx.test _smtpd  _smtpd direct by |/bin/x y"));
+  EXPECT_THAT(warnings_,
+              ElementsAre("info: commands executed from aliases run with "
+                          "_smtpd privileges"));
+  EXPECT_THAT(Places("f+t@mx.test"),
+              UnorderedElementsAre(
+                  "mda local f+t@mx.test _smtpd  _smtpd direct by /var/mail/f",
+                  "mda local f+t@mx.test joe  joe direct"));
+  EXPECT_EQ(warnings_.size(), 1u);
 }
 
 TEST_F(ExpansionTest, Includes) {
@@ -328,6 +375,202 @@ TEST_F(ExpansionTest, ExplosionIsBounded) {
   const std::vector<std::string> refused = Places("a0@mx.test");
   ASSERT_EQ(refused.size(), 1u);
   EXPECT_EQ(refused[0], kProblemNow);
+}
+
+TEST_F(ExpansionTest, ForwardElsewhere) {
+  ConfigureAliases("root: joe\n");
+  Forward("joe", "out@far.test\n# nothing\njim\n");
+  EXPECT_THAT(Places("root@mx.test"),
+              UnorderedElementsAre("mta out out@far.test   far.test internal",
+                                   "mda local root@mx.test jim  jim direct"));
+  EXPECT_THAT(forward_asked_, ElementsAre("joe:1000:1000:/home/joe",
+                                          "jim:1001:1001:/home/jim"));
+}
+
+TEST_F(ExpansionTest, ForwardThatKeepsACopy) {
+  ConfigureAliases("# none\n");
+  for (const char* name : {"joe", "\\joe", "Joe"}) {
+    Forward("joe", absl::StrCat(name, ", out@far.test"));
+    EXPECT_THAT(
+        Places("joe+tag@mx.test"),
+        UnorderedElementsAre("mta out out@far.test   far.test internal",
+                             "mda local joe+tag@mx.test joe  joe direct"))
+        << name;
+  }
+  EXPECT_EQ(forward_asked_.size(), 3u);  // not again for the copy
+}
+
+// A name that an alias repeats is the user, whose .forward counts.
+TEST_F(ExpansionTest, ForwardBehindAnAliasOfTheSameName) {
+  ConfigureAliases("joe: joe\n");
+  Forward("joe", "out@far.test");
+  EXPECT_THAT(Places("joe@mx.test"),
+              ElementsAre("mta out out@far.test   far.test internal"));
+}
+
+TEST_F(ExpansionTest, ForwardCommands) {
+  ConfigureAliases("# none\n");
+  Forward("joe", "\"|/bin/vacation joe\"\n/home/joe/copy\n");
+  EXPECT_THAT(
+      Places("joe+tag@mx.test"),
+      UnorderedElementsAre(
+          "mda local joe+tag@mx.test joe tag joe direct by |/bin/vacation joe",
+          "mda local joe+tag@mx.test joe tag joe direct by /home/joe/copy"));
+  EXPECT_THAT(warnings_, IsEmpty());
+  Forward("joe", "|/bin/x", 0);
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kTemporary));
+  Forward("joe", "jim", 0);
+  EXPECT_THAT(Places("joe@mx.test"),
+              ElementsAre("mda local joe@mx.test jim  jim direct"));
+}
+
+TEST_F(ExpansionTest, ForwardErrorItem) {
+  ConfigureAliases("# none\n");
+  Forward("joe", "error:550 moved away");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre("550 moved away"));
+}
+
+TEST_F(ExpansionTest, ForwardOfNothingDeliversHere) {
+  ConfigureAliases("# none\n");
+  for (const char* contents : {"", "# none\n", ":include:/etc/passwd\n"}) {
+    Forward("joe", contents);
+    EXPECT_THAT(Places("joe@mx.test"),
+                ElementsAre("mda local joe@mx.test joe  joe direct"));
+  }
+  NoForward("joe", ForwardAnswer::Result::kNone, "info: forward file is empty");
+  EXPECT_THAT(Places("joe@mx.test"),
+              ElementsAre("mda local joe@mx.test joe  joe direct"));
+  EXPECT_THAT(warnings_, ElementsAre("info: forward file is empty"));
+}
+
+// Each of them is there already where the other names him.
+TEST_F(ExpansionTest, ForwardLoopsEndInAMailbox) {
+  ConfigureAliases("both: joe, jim\n");
+  Forward("joe", "jim");
+  Forward("jim", "joe");
+  EXPECT_THAT(Places("joe@mx.test"),
+              ElementsAre("mda local joe@mx.test jim  jim direct"));
+  EXPECT_THAT(Places("both@mx.test"),
+              UnorderedElementsAre("mda local both@mx.test joe  joe direct",
+                                   "mda local both@mx.test jim  jim direct"));
+  // By addresses, each new to the one before it, only the depth ends it.
+  Forward("joe", "joe@mx.test");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblem));
+}
+
+TEST_F(ExpansionTest, ForwardThatIsRefused) {
+  ConfigureAliases("# none\n");
+  NoForward("joe", ForwardAnswer::Result::kUnsafe,
+            "warn: smtpd: /home/joe/.forward: insecure file");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblem));
+  NoForward("joe", ForwardAnswer::Result::kError, "warn: smtpd: sticky\n");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblemNow));
+  NoForward("joe", ForwardAnswer::Result::kError, "");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblemNow));
+  Forward("joe", "jim\nno such thing\n");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblemNow));
+  EXPECT_THAT(warnings_,
+              ElementsAre("warn: smtpd: /home/joe/.forward: insecure file",
+                          "warn: smtpd: sticky\\n",
+                          "warn: .forward of joe: could not be asked for",
+                          "info: parse error in forward file"));
+}
+
+TEST_F(ExpansionTest, ForwardTooManyNodes) {
+  ConfigureAliases("# none\n");
+  std::string list;
+  // With the address and the user there are a hundred.
+  for (int i = 0; i < 98; ++i) absl::StrAppend(&list, "u", i, "@far.test\n");
+  Forward("joe", list);
+  EXPECT_EQ(Expand("joe@mx.test").recipients.size(), 98u);
+  Forward("joe", absl::StrCat(list, "one@far.test\n"));
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblemNow));
+  EXPECT_THAT(warnings_,
+              ElementsAre("info: forward file expanded too many nodes"));
+}
+
+TEST_F(ExpansionTest, DeliveryAsAnotherUserIgnoresForward) {
+  Configure(absl::StrCat("action \"local\" maildir user vmail ", kLocalUsers,
+                         "\nmatch from any for any action \"local\"\n"));
+  EXPECT_THAT(Places("joe@mx.test"),
+              ElementsAre("mda local joe@mx.test joe  joe direct"));
+  EXPECT_THAT(forward_asked_, IsEmpty());
+  Configure(absl::StrCat("action \"local\" maildir user joe ", kLocalUsers,
+                         "\nmatch from any for any action \"local\"\n"));
+  Expand("joe@mx.test");
+  EXPECT_EQ(forward_asked_.size(), 1u);
+}
+
+TEST_F(ExpansionTest, ExpandOnly) {
+  files_["/aliases"] =
+      "out: out@far.test\npipe: |/bin/x\njim: jim\nerr: error:550 no\n";
+  Configure(absl::StrCat(
+      "table aliases file:/aliases\naction e expand-only alias <aliases> ",
+      kLocalUsers,
+      "\naction out relay\nmatch from any for domain mx.test action e\n"
+      "match for any action out\n"));
+  EXPECT_THAT(Places("out@mx.test"),
+              ElementsAre("mta out out@far.test   far.test internal"));
+  EXPECT_THAT(Places("pipe@mx.test"),
+              ElementsAre("mda e pipe@mx.test _smtpd  _smtpd direct by "
+                          "|/bin/x"));
+  EXPECT_THAT(Places("err@mx.test"), ElementsAre("550 no"));
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblem));
+  EXPECT_THAT(Places("jim@mx.test"), ElementsAre(kProblem));
+  Forward("joe", "/home/joe/box");
+  EXPECT_THAT(Places("joe@mx.test"),
+              ElementsAre("mda e joe@mx.test joe  joe direct by "
+                          "/home/joe/box"));
+  // What the reference accepts and then has no command for.
+  Forward("joe", "joe");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblem));
+}
+
+TEST_F(ExpansionTest, ForwardOnly) {
+  files_["/aliases"] =
+      "out: out@far.test\npipe: |/bin/x\nfile: /x\nerr: error:550 no\n";
+  Configure(absl::StrCat(
+      "table aliases file:/aliases\naction f forward-only alias <aliases> ",
+      kLocalUsers,
+      "\naction out relay\nmatch from any for domain mx.test action f\n"
+      "match for any action out\n"));
+  EXPECT_THAT(Places("out@mx.test"),
+              ElementsAre("mta out out@far.test   far.test internal"));
+  for (const char* rcpt : {"pipe@mx.test", "file@mx.test", "err@mx.test"}) {
+    EXPECT_THAT(Places(rcpt), ElementsAre(kTemporary));
+  }
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblemNow));
+  Forward("joe", "jim@far.test");
+  EXPECT_THAT(Places("joe@mx.test"),
+              ElementsAre("mta out jim@far.test   far.test internal"));
+  Forward("joe", "joe, jim@far.test");
+  EXPECT_THAT(Places("joe@mx.test"), ElementsAre(kProblemNow));
+}
+
+TEST_F(ExpansionTest, SrsComesBack) {
+  Configure(
+      "srs key secret\nsrs key backup old\naction out relay srs\n"
+      "match from any for domain fwd.test reject\n"
+      "match from local for any action out\n");
+  constexpr char kRewritten[] = "SRS0=tPe3=G3=example.org=ann@fwd.test";
+  // Only for reports.
+  EXPECT_THAT(Places(kRewritten), ElementsAre(kInvalid));
+  sender_ = {};
+  EXPECT_THAT(Places(kRewritten),
+              ElementsAre("mta out ann@example.org   example.org internal"));
+  EXPECT_THAT(warnings_, IsEmpty());
+  EXPECT_THAT(Places("SRS0=tPe4=G3=example.org=ann@fwd.test"),
+              ElementsAre(kInvalid));
+  EXPECT_THAT(warnings_, ElementsAre("info: SRS failed to decode: "
+                                     "SRS0=tPe4=G3=example.org=ann@fwd.test"));
+  now_ += 5 * absl::Hours(24);
+  EXPECT_THAT(Places(kRewritten), ElementsAre(kInvalid));
+  now_ -= 5 * absl::Hours(24);
+  // Without a key it is a name like others.
+  Configure("action out relay\nmatch from any for any action out\n");
+  EXPECT_THAT(
+      Places(kRewritten),
+      ElementsAre(absl::StrCat("mta out ", kRewritten, "   fwd.test direct")));
 }
 
 }  // namespace

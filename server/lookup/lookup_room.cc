@@ -3,8 +3,12 @@
 #include <string>
 #include <variant>
 
+#include "absl/strings/match.h"
+#include "config/relay_sender.h"
+#include "protocol/vis.h"
 #include "server/log/log.h"
 #include "server/lookup/listener_tables.h"
+#include "server/tls/sha1.h"
 #include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
@@ -19,6 +23,19 @@ Expansion::UserResult ResultOf(UserAnswer::Result result) {
     default:
       return Expansion::UserResult::kError;
   }
+}
+
+void LogExpansionLine(const std::string& line) {
+  if (absl::StartsWith(line, "warn:")) return LogWarn("%s", line);
+  LogInfo("%s", line);
+}
+
+void LogUpdate(const std::string& name, const TableUpdated& update) {
+  if (update.ok) {
+    return LogInfo("info: Table \"%s\" successfully updated", VisEncode(name));
+  }
+  LogInfo("info: Failed to update table \"%s\"", VisEncode(name));
+  LogWarn("warn: table \"%s\": %s", VisEncode(name), VisEncode(update.error));
 }
 
 Authenticator::Services AuthServices(const RoomContext& context) {
@@ -40,6 +57,11 @@ LookupRoom::LookupRoom(RoomContext context)
                context_.parent->Send(question);
              }),
       includes_(context_.loop),
+      forwards_(context_.loop,
+                [this](const ForwardQuestion& question) {
+                  context_.parent->Send(question);
+                }),
+      srs_(MakeSrs(context_.config->srs, Sha1)),
       auth_(context_.loop, context_.config, AuthServices(context_)) {}
 
 LookupRoom::~LookupRoom() = default;
@@ -73,9 +95,19 @@ void LookupRoom::DropPeer(const PeerKey& key, uint64_t serial) {
 
 void LookupRoom::OnPeerFrame(const PeerKey& key, Frame& frame) {
   Peer& peer = peers_.at(key);
-  const bool understood = Dispatch<ExpandRequest>(
-      frame,
-      [&](ExpandRequest& request) { Begin(key, &peer, std::move(request)); });
+  const bool understood =
+      Dispatch<ExpandRequest>(frame,
+                              [&](ExpandRequest& request) {
+                                Begin(key, &peer, std::move(request), nullptr);
+                              }) ||
+      (key.first == Room::kQueue &&
+       (Dispatch<ExplainRequest>(frame,
+                                 [&](const ExplainRequest& request) {
+                                   Explain(key, &peer, request);
+                                 }) ||
+        Dispatch<UpdateTable>(frame, [&](const UpdateTable& update) {
+          Begin(key, peer.serial, update);
+        })));
   if (understood) return;
   if (key.first == Room::kReceive && OnListenerFrame(key, peer.serial, frame)) {
     return;
@@ -131,23 +163,48 @@ void LookupRoom::Tell(const PeerKey& key, uint64_t serial,
   PauseIfFull(key, &peer->second);
 }
 
-void LookupRoom::Begin(const PeerKey& key, Peer* peer, ExpandRequest request) {
+void LookupRoom::Begin(const PeerKey& key, Peer* peer, ExpandRequest request,
+                       std::unique_ptr<Explanation> explanation) {
   const uint64_t id = ++last_question_;
   Question& question = questions_[id];
   question.peer = key;
   question.serial = peer->serial;
+  question.explanation = std::move(explanation);
+  ExpansionContext context;
+  context.now = context_.loop->Now();
+  context.srs = srs_ ? &*srs_ : nullptr;
+  if (question.explanation != nullptr) {
+    context.trace = question.explanation->trace();
+  }
   question.expansion =
-      std::make_unique<Expansion>(context_.config, std::move(request));
+      std::make_unique<Expansion>(context_.config, std::move(request), context);
   ++peer->open;
   Go(id, question.expansion->Run());
   PauseIfFull(key, peer);
 }
 
+void LookupRoom::Explain(const PeerKey& key, Peer* peer,
+                         const ExplainRequest& request) {
+  auto explanation = std::make_unique<Explanation>(context_.config, request);
+  if (!explanation->status().ok()) {
+    ExplainAnswer answer;
+    answer.question = request.about.question;
+    answer.ok = false;
+    answer.text = std::string(explanation->status().message());
+    peer->door->Send(answer);
+    return;
+  }
+  ExpandRequest about = explanation->request();
+  Begin(key, peer, std::move(about), std::move(explanation));
+}
+
 // Passes on what the expansion needs; each of these comes back with `id`, which
 // is looked up again, for the asker may be gone by then.
 void LookupRoom::Go(uint64_t id, Expansion::Step step) {
-  for (const std::string& line : questions_.at(id).expansion->TakeWarnings()) {
-    LogWarn("%s", line);
+  const Question& asked = questions_.at(id);
+  for (const std::string& line : asked.expansion->TakeWarnings()) {
+    // Who asks why reads them in the answer.
+    if (asked.explanation == nullptr) LogExpansionLine(line);
   }
   if (const auto* user = std::get_if<Expansion::NeedUser>(&step)) {
     users_.Find(user->name,
@@ -158,6 +215,13 @@ void LookupRoom::Go(uint64_t id, Expansion::Step step) {
       if (question == questions_.end()) return;
       Go(id, question->second.expansion->OnFile(text));
     });
+  } else if (auto* forward = std::get_if<Expansion::NeedForward>(&step)) {
+    forwards_.Read(std::move(forward->question),
+                   [this, id](const ForwardAnswer& answer) {
+                     const auto question = questions_.find(id);
+                     if (question == questions_.end()) return;
+                     Go(id, question->second.expansion->OnForward(answer));
+                   });
   } else if (std::holds_alternative<Expansion::NeedTurn>(step)) {
     context_.loop->Post([this, id, alive = std::weak_ptr<bool>(alive_)] {
       if (alive.expired()) return;
@@ -181,9 +245,16 @@ void LookupRoom::Answer(uint64_t id, const ExpandAnswer& answer) {
   // The door is there: without it the question would be gone.
   const PeerKey key = question->second.peer;
   Peer& peer = peers_.at(key);
+  const std::unique_ptr<Explanation> explanation =
+      std::move(question->second.explanation);
   questions_.erase(question);
   --peer.open;
-  peer.door->Send(answer);
+  if (explanation != nullptr) {
+    peer.door->Send(explanation->Tell(answer, srs_ ? &*srs_ : nullptr,
+                                      context_.loop->Now()));
+  } else {
+    peer.door->Send(answer);
+  }
   ResumeIfRoom(key, &peer);
 }
 
@@ -221,9 +292,54 @@ void LookupRoom::ResumeIfRoom(const PeerKey& key, Peer* peer) {
 bool LookupRoom::OnParentFrame(Frame& frame) {
   return Dispatch<UserAnswer>(
              frame, [this](UserAnswer& answer) { users_.OnAnswer(answer); }) ||
-         Dispatch<PasswordAnswer>(frame, [this](PasswordAnswer& answer) {
-           auth_.OnPasswordAnswer(answer);
+         Dispatch<ForwardAnswer>(
+             frame,
+             [this](ForwardAnswer& answer) { forwards_.OnAnswer(answer); }) ||
+         Dispatch<PasswordAnswer>(frame,
+                                  [this](PasswordAnswer& answer) {
+                                    auth_.OnPasswordAnswer(answer);
+                                  }) ||
+         Dispatch<TableUpdated>(frame, [this](TableUpdated& answer) {
+           OnUpdated(std::move(answer));
          });
+}
+
+void LookupRoom::Begin(const PeerKey& key, uint64_t serial,
+                       const UpdateTable& update) {
+  UpdateTable ask;
+  ask.question = ++last_question_;
+  ask.name = update.name;
+  updates_[ask.question] = {key, serial, update.question, update.name};
+  if (updates_.size() > kMaxOpenUpdates) {
+    TableUpdated refused;
+    refused.question = ask.question;
+    refused.error = "too many tables are being read";
+    return OnUpdated(std::move(refused));
+  }
+  context_.parent->Send(ask);
+}
+
+// Parent has read the file, and its contents have taken the place of the old
+// ones; without a question because it saw that the file had changed.
+void LookupRoom::OnTable(const TableFile& file, const absl::Status& why) {
+  TableUpdated answer;
+  answer.question = file.question;
+  answer.ok = why.ok();
+  answer.error = std::string(why.message());
+  if (why.ok())
+    answer.entries = context_.config->tables.at(file.name)->entries().size();
+  if (updates_.count(file.question) != 0) return OnUpdated(std::move(answer));
+  LogUpdate(file.name, answer);
+}
+
+void LookupRoom::OnUpdated(TableUpdated answer) {
+  const auto found = updates_.find(answer.question);
+  if (found == updates_.end()) return;
+  const Update update = std::move(found->second);
+  updates_.erase(found);
+  LogUpdate(update.name, answer);
+  answer.question = update.question;
+  Tell(update.peer, update.serial, answer);
 }
 
 // Who asks is stopped before; what is still open is answered 451 by those who

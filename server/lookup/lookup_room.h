@@ -1,19 +1,22 @@
 // The room that answers questions about recipients (rules, tables, expansion),
 // users and the tables of listeners.  It never touches the network.
 //
-// `receive` and `queue` ask (ExpandRequest) through a door each and are always
-// answered (ExpandAnswer) while the door is open.  A door that has too much
-// open is not read from until some of it is answered.
+// `receive` and `queue` ask (ExpandRequest; queue also ExplainRequest) through
+// a door each and are always answered while the door is open.  A door that has
+// too much open is not read from until some of it is answered.
 #ifndef HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
 #define HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
 
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "server/lookup/authenticator.h"
 #include "server/lookup/expansion.h"
+#include "server/lookup/explanation.h"
+#include "server/lookup/forward_files.h"
 #include "server/lookup/include_reader.h"
 #include "server/lookup/user_directory.h"
 #include "server/room/room.h"
@@ -23,6 +26,8 @@ namespace holdfast {
 // Of one door: questions not yet answered, and answers not yet taken.
 inline constexpr size_t kMaxOpenExpansions = 1000;
 inline constexpr size_t kMaxAnswerBacklog = 4 << 20;
+// Tables that are being read again because smtpctl asked.
+inline constexpr size_t kMaxOpenUpdates = 64;
 
 class LookupRoom : public RoomHandler {
  public:
@@ -31,6 +36,7 @@ class LookupRoom : public RoomHandler {
 
   void OnDoor(const NewDoor& to, std::unique_ptr<Door> door) override;
   bool OnParentFrame(Frame& frame) override;
+  void OnTable(const TableFile& file, const absl::Status& why) override;
   void OnStop(absl::Duration grace) override;
 
  private:
@@ -45,7 +51,17 @@ class LookupRoom : public RoomHandler {
   struct Question {
     PeerKey peer;
     uint64_t serial = 0;
+    // Null: only the answer counts.  The expansion writes into it.
+    std::unique_ptr<Explanation> explanation;
     std::unique_ptr<Expansion> expansion;
+  };
+
+  // Of the operator: a table is to be read again.
+  struct Update {
+    PeerKey peer;
+    uint64_t serial = 0;
+    uint64_t question = 0;  // the peer's
+    std::string name;
   };
 
   void OnPeerFrame(const PeerKey& key, Frame& frame);
@@ -55,7 +71,11 @@ class LookupRoom : public RoomHandler {
   void OnTableQuestion(const PeerKey& key, uint64_t serial,
                        const ListenerTableQuestion& question);
   void DropPeer(const PeerKey& key, uint64_t serial);
-  void Begin(const PeerKey& key, Peer* peer, ExpandRequest request);
+  void Begin(const PeerKey& key, Peer* peer, ExpandRequest request,
+             std::unique_ptr<Explanation> explanation);
+  void Explain(const PeerKey& key, Peer* peer, const ExplainRequest& request);
+  void Begin(const PeerKey& key, uint64_t serial, const UpdateTable& update);
+  void OnUpdated(TableUpdated answer);
   void Go(uint64_t id, Expansion::Step step);
   void OnUser(uint64_t id, UserAnswer::Result result);
   void Answer(uint64_t id, const ExpandAnswer& answer);
@@ -66,9 +86,12 @@ class LookupRoom : public RoomHandler {
   uint64_t last_serial_ = 0;
   uint64_t last_question_ = 0;
   std::map<uint64_t, Question> questions_;
+  std::map<uint64_t, Update> updates_;
   std::map<PeerKey, Peer> peers_;
   UserDirectory users_;
   IncludeReader includes_;
+  ForwardFiles forwards_;
+  std::optional<SrsRewriter> srs_;  // nothing: there is no key
   Authenticator auth_;
   // Dropped with the room: what was posted before then does nothing.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

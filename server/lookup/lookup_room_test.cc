@@ -28,8 +28,12 @@ class LookupRoomTest : public ::testing::Test {
     std::tie(room_parent_, parent_) = MakeDoorPair(&loop_);
     parent_->SetCallbacks(
         [this](Frame& frame) {
-          EXPECT_TRUE(Dispatch<UserQuestion>(
-              frame, [this](UserQuestion& q) { users_.push_back(q); }));
+          EXPECT_TRUE(
+              Dispatch<UserQuestion>(
+                  frame, [this](UserQuestion& q) { users_.push_back(q); }) ||
+              Dispatch<ForwardQuestion>(frame, [this](ForwardQuestion& q) {
+                forwards_.push_back(q);
+              }));
         },
         [](absl::Status) {});
     RoomContext context{.loop = &loop_,
@@ -48,6 +52,7 @@ class LookupRoomTest : public ::testing::Test {
   struct Asker {
     std::unique_ptr<Door> door;
     std::map<uint64_t, ExpandAnswer> answers;
+    std::map<uint64_t, ExplainAnswer> explanations;
     bool closed = false;
   };
 
@@ -57,9 +62,14 @@ class LookupRoomTest : public ::testing::Test {
     std::tie(end, asker->door) = MakeDoorPair(&loop_);
     asker->door->SetCallbacks(
         [asker = asker.get()](Frame& frame) {
-          EXPECT_TRUE(Dispatch<ExpandAnswer>(frame, [&](ExpandAnswer& answer) {
-            asker->answers[answer.question] = answer;
-          }));
+          EXPECT_TRUE(
+              Dispatch<ExpandAnswer>(frame,
+                                     [&](ExpandAnswer& answer) {
+                                       asker->answers[answer.question] = answer;
+                                     }) ||
+              Dispatch<ExplainAnswer>(frame, [&](ExplainAnswer& answer) {
+                asker->explanations[answer.question] = answer;
+              }));
         },
         [asker = asker.get()](absl::Status) { asker->closed = true; });
     NewDoor to;
@@ -85,11 +95,23 @@ class LookupRoomTest : public ::testing::Test {
     loop_.RunReady();
   }
 
+  void AnswerForward(size_t at, ForwardAnswer::Result result,
+                     const std::string& contents = "") {
+    ForwardAnswer answer;
+    answer.question = forwards_.at(at).question;
+    answer.result = result;
+    answer.contents = contents;
+    answer.uid = 1000;
+    parent_->Send(answer);
+    loop_.RunReady();
+  }
+
   FakeEventLoop loop_;
   absl::BitGen random_;
   std::unique_ptr<Door> room_parent_;
   std::unique_ptr<Door> parent_;
   std::vector<UserQuestion> users_;
+  std::vector<ForwardQuestion> forwards_;
   int exited_ = -1;
   std::unique_ptr<RoomHandler> room_;
 };
@@ -113,7 +135,54 @@ TEST_F(LookupRoomTest, WaitsForTheParentWithoutHoldingUpOthers) {
   ASSERT_EQ(users_.size(), 1u);
   EXPECT_EQ(users_[0].name, "joe");
   AnswerUser(0, UserAnswer::Result::kFound);
+  EXPECT_EQ(receive->answers.count(1), 0u);
+  ASSERT_EQ(forwards_.size(), 1u);
+  EXPECT_EQ(forwards_[0].name, "joe");
+  EXPECT_FALSE(forwards_[0].has_user);
+  AnswerForward(0, ForwardAnswer::Result::kNone);
   EXPECT_EQ(receive->answers.at(1).recipients.at(0).mda_user, "joe");
+}
+
+TEST_F(LookupRoomTest, ForwardsGoOn) {
+  const auto receive = Connect(Room::kReceive);
+  Ask(receive.get(), 1, "joe@mx.test");
+  AnswerUser(0, UserAnswer::Result::kFound);
+  AnswerForward(0, ForwardAnswer::Result::kFound, "jim");
+  ASSERT_EQ(users_.size(), 2u);
+  AnswerUser(1, UserAnswer::Result::kFound);
+  AnswerForward(1, ForwardAnswer::Result::kNone);
+  EXPECT_EQ(receive->answers.at(1).recipients.at(0).mda_user, "jim");
+  Ask(receive.get(), 2, "joe@mx.test");
+  loop_.Advance(absl::ZeroDuration());
+  ASSERT_EQ(forwards_.size(), 3u);
+  loop_.Advance(kForwardTimeout);
+  EXPECT_EQ(receive->answers.at(2).refusal,
+            "424 4.2.4 Mailing list expansion problem");
+}
+
+TEST_F(LookupRoomTest, OnlyQueueMayAskWhy) {
+  const auto queue = Connect(Room::kQueue);
+  ExplainRequest request;
+  request.about.question = 9;
+  request.about.sockaddr = "203.0.113.9";
+  request.about.rcpt = {"joe", "mx.test"};
+  queue->door->Send(request);
+  loop_.RunReady();
+  // No listener in this configuration, so none of the network.
+  ASSERT_EQ(queue->explanations.count(9), 1u);
+  EXPECT_FALSE(queue->explanations[9].ok);
+  request.about.sockaddr = "";
+  queue->door->Send(request);
+  loop_.RunReady();
+  AnswerUser(0, UserAnswer::Result::kNotFound);
+  EXPECT_TRUE(queue->explanations[9].ok);
+  EXPECT_NE(queue->explanations[9].text.find("reply: 550 Invalid recipient"),
+            std::string::npos);
+  EXPECT_TRUE(queue->answers.empty());
+  const auto receive = Connect(Room::kReceive);
+  receive->door->Send(request);
+  loop_.RunReady();
+  EXPECT_TRUE(receive->closed);
 }
 
 TEST_F(LookupRoomTest, ASilentParentIsATemporaryFailure) {

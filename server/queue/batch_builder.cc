@@ -3,14 +3,16 @@
 #include <algorithm>
 #include <utility>
 
+#include "config/relay_sender.h"
+
 namespace holdfast {
 namespace {
 
 BatchMessage StartMessage(const Envelope& e, const LoadedMessage& loaded,
-                          const Action& action) {
+                          const MailAddress& sender) {
   BatchMessage m;
   m.message = MessageOf(e.id);
-  m.sender = RewriteSender(e.sender, action.mail_from);
+  m.sender = sender;
   m.dsn_ret = e.dsn_ret;
   m.dsn_envid = e.dsn_envid;
   m.created = e.created;
@@ -47,15 +49,6 @@ size_t BatchCount(size_t messages, size_t free) {
   return std::min(free, std::max(full, quick));
 }
 
-MailAddress RewriteSender(const MailAddress& sender,
-                          absl::string_view mail_from) {
-  if (mail_from.empty() || sender.IsNull()) return sender;
-  MailAddress out = SplitAddress(mail_from);
-  if (out.user.empty()) out.user = sender.user;
-  if (out.domain.empty()) out.domain = sender.domain;
-  return out;
-}
-
 std::string BackupNameFor(const Action& action, const Envelope& envelope) {
   if (!action.backup) return "";
   return action.backup_mx.empty() ? envelope.smtpname : action.backup_mx;
@@ -63,7 +56,7 @@ std::string BackupNameFor(const Action& action, const Envelope& envelope) {
 
 std::vector<PreparedBatch> BuildBatches(LaneContents contents,
                                         const Action& action,
-                                        size_t max_batches) {
+                                        size_t max_batches, const SrsNow& srs) {
   const size_t messages = contents.messages.size();
   const size_t count = BatchCount(messages, max_batches);
   std::vector<PreparedBatch> batches;
@@ -74,19 +67,26 @@ std::vector<PreparedBatch> BuildBatches(LaneContents contents,
     const LoadedMessage& loaded = contents.messages[MessageOf(e.id)];
     if (!loaded.status.ok()) continue;
     const std::string backup_name = BackupNameFor(action, e);
+    const MailAddress sender =
+        RelaySender(action, e.sender, e.rcpt, e.dest, srs.srs, srs.now);
     PreparedBatch* batch = batches.empty() ? nullptr : &batches.back();
     const bool same_target =
         batch != nullptr && batch->backup_name == backup_name;
+    const bool known =
+        same_target && batch->messages.back().message == MessageOf(e.id);
+    const bool same_sender = known && batch->messages.back().sender == sender;
     const bool same_message =
-        same_target && batch->messages.back().message == MessageOf(e.id) &&
+        same_sender &&
         batch->messages.back().recipients.size() < kMaxBatchRecipients;
-    if (!same_target || (!same_message && batch->messages.size() >= size)) {
+    // Under another sender it is one more transaction, but no more work.
+    const size_t limit = known && !same_sender ? kMaxBatchMessages : size;
+    if (!same_target || (!same_message && batch->messages.size() >= limit)) {
       if (batches.size() == max_batches) break;
       batch = &batches.emplace_back();
       batch->backup_name = backup_name;
     }
     if (!same_message || batch->messages.empty()) {
-      batch->messages.push_back(StartMessage(e, loaded, action));
+      batch->messages.push_back(StartMessage(e, loaded, sender));
     }
     batch->messages.back().recipients.push_back(RecipientOf(e));
     batch->envelopes.push_back(std::move(e));

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "config/config.h"
+#include "protocol/srs.h"
 #include "server/door/worker_messages.h"
 #include "server/queue/lane_reader.h"
 
@@ -21,11 +23,6 @@ inline constexpr size_t kMaxBatchMessages = 64;
 // backlog goes in full batches, a small one over several sessions.
 size_t BatchCount(size_t messages, size_t free);
 
-// `mail-from` of an action ("user@dom", "@dom" or "user"): missing parts are
-// the sender's own; the null sender stays null.
-MailAddress RewriteSender(const MailAddress& sender,
-                          absl::string_view mail_from);
-
 // Our name among the MX for an envelope, if the action is a backup.
 std::string BackupNameFor(const Action& action, const Envelope& envelope);
 
@@ -35,12 +32,19 @@ struct PreparedBatch {
   std::string backup_name;          // relay
 };
 
+// What senders are rewritten with.
+struct SrsNow {
+  const SrsRewriter* srs = nullptr;  // null: there is no key
+  absl::Time now = absl::UnixEpoch();
+};
+
 // Consumes `contents`: at most `max_batches` batches, made of all of its
 // envelopes whose message could be read.  What does not fit is left out (it
 // is still due).
 std::vector<PreparedBatch> BuildBatches(LaneContents contents,
                                         const Action& action,
-                                        size_t max_batches);
+                                        size_t max_batches,
+                                        const SrsNow& srs = {});
 
 }  // namespace holdfast
 

@@ -89,13 +89,35 @@ TEST(BatchBuilderTest, BackupNamesAreNotMixed) {
   EXPECT_EQ(batches[0].backup_name, "mx.test");
 }
 
-TEST(BatchBuilderTest, MailFromFillsMissingParts) {
-  const MailAddress alice{"alice", "example.com"};
-  EXPECT_EQ(RewriteSender(alice, "").ToString(), "alice@example.com");
-  EXPECT_EQ(RewriteSender(alice, "@new.test").ToString(), "alice@new.test");
-  EXPECT_EQ(RewriteSender(alice, "bob").ToString(), "bob@example.com");
-  EXPECT_EQ(RewriteSender(alice, "bob@new.test").ToString(), "bob@new.test");
-  EXPECT_TRUE(RewriteSender({}, "bob@new.test").IsNull());
+// Each recipient's domain stands behind the sender of what was forwarded.
+TEST(BatchBuilderTest, RewrittenSendersAreNotMixed) {
+  const SrsRewriter srs(
+      "k", "", 4, [](absl::string_view) { return std::string(20, '\0'); });
+  Action action;
+  action.srs = true;
+  std::vector<Envelope> all;
+  for (uint32_t i = 1; i <= 4; ++i) {
+    Envelope e = Made(1, i);
+    e.sender = {"ann", "a.test"};
+    e.rcpt = {"bob", i < 3 ? "one.test" : "two.test"};
+    e.dest = {"bob", "far.test"};
+    if (i == 4) e.dest = e.rcpt;
+    all.push_back(e);
+  }
+  const absl::Time now = absl::FromUnixSeconds(1700000000);
+  auto batches = BuildBatches(Contents(all), action, 1, {&srs, now});
+  ASSERT_EQ(batches.size(), 1u);
+  ASSERT_EQ(batches[0].messages.size(), 3u);
+  EXPECT_EQ(batches[0].messages[0].sender.ToString(),
+            "SRS0=AAAA=G3=a.test=ann@one.test");
+  EXPECT_EQ(batches[0].messages[0].recipients.size(), 2u);
+  EXPECT_EQ(batches[0].messages[1].sender.ToString(),
+            "SRS0=AAAA=G3=a.test=ann@two.test");
+  EXPECT_EQ(batches[0].messages[2].sender.ToString(), "ann@a.test");
+  // Without a key all stays as it is.
+  batches = BuildBatches(Contents(all), action, 1);
+  ASSERT_EQ(batches[0].messages.size(), 1u);
+  EXPECT_EQ(batches[0].messages[0].sender.ToString(), "ann@a.test");
 }
 
 TEST(BatchBuilderTest, WhatAWorkerMustKnow) {

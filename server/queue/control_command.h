@@ -56,6 +56,12 @@ std::shared_ptr<ControlCommand> MakeStateCommand(
 std::shared_ptr<ControlCommand> MakeMonitorCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);
+std::shared_ptr<ControlCommand> MakeExplainCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
+std::shared_ptr<ControlCommand> MakeTableCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
 // A command that has its whole answer at once.
 std::shared_ptr<ControlCommand> MakeAnswer(ControlOutput* output,
                                            std::string text, ControlDone done);

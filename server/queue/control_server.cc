@@ -18,7 +18,8 @@ namespace {
 constexpr size_t kMaxUnreadAnswers = 64 << 10;
 
 constexpr ControlCommandMaker kMakers[] = {
-    MakeListCommand, MakeActCommand, MakeStateCommand, MakeMonitorCommand};
+    MakeListCommand,    MakeActCommand,     MakeStateCommand,
+    MakeMonitorCommand, MakeExplainCommand, MakeTableCommand};
 
 std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
                                             bool allowed,

@@ -247,6 +247,28 @@ TEST_F(ControlServerTest, PauseAndStatus) {
   EXPECT_TRUE(services_.verbose_);
 }
 
+TEST_F(ControlServerTest, ExplainAsksLookup) {
+  services_.explanation.text = "because\n";
+  EXPECT_EQ(Run({"explain", "joe@mx.test", "via", "ext", "tls"}), "because\n");
+  ASSERT_THAT(services_.explained, SizeIs(1));
+  EXPECT_EQ(services_.explained[0].about.rcpt.ToString(), "joe@mx.test");
+  EXPECT_EQ(services_.explained[0].listener, "ext");
+  EXPECT_TRUE(services_.explained[0].about.tls);
+  services_.explanation.ok = false;
+  services_.explanation.text = "no such listener: x";
+  EXPECT_EQ(
+      Run({"explain", "joe@mx.test", "via", "x"}, false, "no such listener: x"),
+      "");
+  const std::string usage =
+      "\nusage: explain RCPT [from SENDER] [via LISTENER] [src ADDRESS] "
+      "[rdns NAME] [helo NAME] [auth USER] [tls]";
+  EXPECT_EQ(Run({"explain", "joe@mx.test", "why"}, false,
+                "unknown word: why" + usage),
+            "");
+  EXPECT_EQ(Run({"explain"}, false, "missing: RCPT" + usage), "");
+  EXPECT_THAT(services_.explained, SizeIs(2));
+}
+
 TEST_F(ControlServerTest, StatsAndLedger) {
   services_.counters.started = services_.loop()->Now() - absl::Seconds(3661);
   services_.counters.ok = 7;

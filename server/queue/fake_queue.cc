@@ -244,6 +244,22 @@ void FakeQueueServices::Expand(ExpandRequest request,
   });
 }
 
+void FakeQueueServices::Explain(ExplainRequest request,
+                                absl::AnyInvocable<void(ExplainAnswer)> done) {
+  explained.push_back(std::move(request));
+  loop()->Post([done = std::move(done), answer = explanation]() mutable {
+    done(std::move(answer));
+  });
+}
+
+void FakeQueueServices::UpdateTable(
+    const std::string& name, absl::AnyInvocable<void(TableUpdated)> done) {
+  updated_tables.push_back(name);
+  loop()->Post([done = std::move(done), answer = table_updated]() mutable {
+    done(std::move(answer));
+  });
+}
+
 void FakeQueueServices::Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
                             absl::AnyInvocable<void(uint64_t)> done) {
   uint64_t count = 0;

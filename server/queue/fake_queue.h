@@ -81,6 +81,10 @@ class FakeQueueServices : public QueueServices {
   void TakeMessageId(absl::AnyInvocable<void(MessageId)> done) override;
   void Expand(ExpandRequest request,
               absl::AnyInvocable<void(ExpandAnswer)> done) override;
+  void Explain(ExplainRequest request,
+               absl::AnyInvocable<void(ExplainAnswer)> done) override;
+  void UpdateTable(const std::string& name,
+                   absl::AnyInvocable<void(TableUpdated)> done) override;
   void Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
            absl::AnyInvocable<void(uint64_t)> done) override;
   std::optional<absl::Time> InFlightSince(EnvelopeId id) override;
@@ -96,6 +100,10 @@ class FakeQueueServices : public QueueServices {
   // What Expand() answers; by default one relayed recipient.
   std::function<ExpandAnswer(const ExpandRequest&)> expand;
   std::vector<ExpandRequest> expanded;
+  ExplainAnswer explanation;  // what Explain() answers
+  std::vector<ExplainRequest> explained;
+  TableUpdated table_updated;  // what UpdateTable() answers
+  std::vector<std::string> updated_tables;
   std::vector<std::pair<OperatorAct, std::vector<EnvelopeId>>> acts;
   std::map<EnvelopeId, absl::Time> in_flight;
   bool verbose_ = false;

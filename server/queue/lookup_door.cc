@@ -13,6 +13,29 @@ ExpandAnswer Away() {
   return answer;
 }
 
+ExplainAnswer NobodyToAsk() {
+  ExplainAnswer answer;
+  answer.ok = false;
+  answer.text = "lookup does not answer now";
+  return answer;
+}
+
+TableUpdated NotUpdated() {
+  TableUpdated answer;
+  answer.error = "lookup does not answer now";
+  return answer;
+}
+
+// Gives an answer to who waits for it; ignores what nobody waits for.
+template <class Answer, class Waiting>
+void Give(Answer& answer, Waiting* waiting) {
+  const auto it = waiting->find(answer.question);
+  if (it == waiting->end()) return;
+  auto done = std::move(it->second);
+  waiting->erase(it);
+  done(std::move(answer));
+}
+
 }  // namespace
 
 void LookupDoor::SetDoor(std::unique_ptr<Door> door) {
@@ -25,17 +48,23 @@ void LookupDoor::SetDoor(std::unique_ptr<Door> door) {
 void LookupDoor::OnClosed() {
   const std::unique_ptr<Door> door = std::move(door_);
   for (auto& [question, done] : std::exchange(waiting_, {})) done(Away());
+  for (auto& [question, done] : std::exchange(explaining_, {})) {
+    done(NobodyToAsk());
+  }
+  for (auto& [question, done] : std::exchange(updating_, {})) {
+    done(NotUpdated());
+  }
 }
 
 void LookupDoor::OnFrame(Frame& frame) {
   const bool understood =
-      Dispatch<ExpandAnswer>(frame, [this](ExpandAnswer& answer) {
-        const auto it = waiting_.find(answer.question);
-        if (it == waiting_.end()) return;
-        Done done = std::move(it->second);
-        waiting_.erase(it);
-        done(std::move(answer));
-      });
+      Dispatch<ExpandAnswer>(
+          frame, [this](ExpandAnswer& answer) { Give(answer, &waiting_); }) ||
+      Dispatch<ExplainAnswer>(
+          frame,
+          [this](ExplainAnswer& answer) { Give(answer, &explaining_); }) ||
+      Dispatch<TableUpdated>(
+          frame, [this](TableUpdated& answer) { Give(answer, &updating_); });
   if (understood) return;
   LogWarn("warn: queue: door to lookup: malformed frame");
   OnClosed();
@@ -50,6 +79,30 @@ void LookupDoor::Expand(ExpandRequest request, Done done) {
   request.question = ++last_question_;
   waiting_[request.question] = std::move(done);
   door_->Send(request);
+}
+
+void LookupDoor::Explain(ExplainRequest request, ExplainDone done) {
+  if (door_ == nullptr) {
+    loop_->Post(guard_.Wrap(
+        [done = std::move(done)]() mutable { done(NobodyToAsk()); }));
+    return;
+  }
+  request.about.question = ++last_question_;
+  explaining_[request.about.question] = std::move(done);
+  door_->Send(request);
+}
+
+void LookupDoor::UpdateTable(const std::string& name, UpdateDone done) {
+  if (door_ == nullptr) {
+    loop_->Post(guard_.Wrap(
+        [done = std::move(done)]() mutable { done(NotUpdated()); }));
+    return;
+  }
+  holdfast::UpdateTable update;
+  update.question = ++last_question_;
+  update.name = name;
+  updating_[update.question] = std::move(done);
+  door_->Send(update);
 }
 
 }  // namespace holdfast

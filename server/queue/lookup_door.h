@@ -1,5 +1,5 @@
-// The door to `lookup`: where does mail for a recipient go?  One thread: the
-// loop's.
+// The door to `lookup`: where does mail for a recipient go, and why?  One
+// thread: the loop's.
 #ifndef HOLDFAST_SERVER_QUEUE_LOOKUP_DOOR_H_
 #define HOLDFAST_SERVER_QUEUE_LOOKUP_DOOR_H_
 
@@ -9,6 +9,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "server/door/door.h"
+#include "server/door/lookup_messages.h"
 #include "server/door/receive_messages.h"
 #include "server/loop/event_loop.h"
 #include "server/queue/store_calls.h"
@@ -18,12 +19,17 @@ namespace holdfast {
 class LookupDoor {
  public:
   using Done = absl::AnyInvocable<void(ExpandAnswer)>;
+  using ExplainDone = absl::AnyInvocable<void(ExplainAnswer)>;
+  using UpdateDone = absl::AnyInvocable<void(TableUpdated)>;
 
   explicit LookupDoor(EventLoop* loop) : loop_(loop) {}
 
   void SetDoor(std::unique_ptr<Door> door);
   // `done` is called in a later turn; with lookup away: "451 ...".
   void Expand(ExpandRequest request, Done done);
+  // The same; with lookup away an answer that is not ok.
+  void Explain(ExplainRequest request, ExplainDone done);
+  void UpdateTable(const std::string& name, UpdateDone done);
 
  private:
   void OnClosed();
@@ -33,6 +39,8 @@ class LookupDoor {
   std::unique_ptr<Door> door_;
   uint64_t last_question_ = 0;
   std::map<uint64_t, Done> waiting_;
+  std::map<uint64_t, ExplainDone> explaining_;
+  std::map<uint64_t, UpdateDone> updating_;
   CallGuard guard_;
 };
 

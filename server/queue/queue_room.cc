@@ -219,6 +219,16 @@ void QueueRoom::Expand(ExpandRequest request,
   lookup_.Expand(std::move(request), std::move(done));
 }
 
+void QueueRoom::Explain(ExplainRequest request,
+                        absl::AnyInvocable<void(ExplainAnswer)> done) {
+  lookup_.Explain(std::move(request), std::move(done));
+}
+
+void QueueRoom::UpdateTable(const std::string& name,
+                            absl::AnyInvocable<void(TableUpdated)> done) {
+  lookup_.UpdateTable(name, std::move(done));
+}
+
 void QueueRoom::Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
                     absl::AnyInvocable<void(uint64_t)> done) {
   engine_->acts().Act(act, std::move(envelopes), std::move(done));

@@ -59,6 +59,10 @@ class QueueRoom : public RoomHandler, public QueueServices {
   void TakeMessageId(absl::AnyInvocable<void(MessageId)> done) override;
   void Expand(ExpandRequest request,
               absl::AnyInvocable<void(ExpandAnswer)> done) override;
+  void Explain(ExplainRequest request,
+               absl::AnyInvocable<void(ExplainAnswer)> done) override;
+  void UpdateTable(const std::string& name,
+                   absl::AnyInvocable<void(TableUpdated)> done) override;
   void Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
            absl::AnyInvocable<void(uint64_t)> done) override;
   std::optional<absl::Time> InFlightSince(EnvelopeId id) override;

@@ -18,6 +18,7 @@
 #include "config/config.h"
 #include "protocol/envelope.h"
 #include "protocol/ids.h"
+#include "server/door/lookup_messages.h"
 #include "server/door/receive_messages.h"
 #include "server/loop/event_loop.h"
 #include "storage/queue_batch.h"
@@ -57,6 +58,12 @@ class QueueServices {
   // Asks lookup where this goes.  With lookup away: refusal "451 ...".
   virtual void Expand(ExpandRequest request,
                       absl::AnyInvocable<void(ExpandAnswer)> done) = 0;
+  // Asks lookup why this goes where it goes; nothing is sent.
+  virtual void Explain(ExplainRequest request,
+                       absl::AnyInvocable<void(ExplainAnswer)> done) = 0;
+  // Has the file of this table read again.  With lookup away: not ok.
+  virtual void UpdateTable(const std::string& name,
+                           absl::AnyInvocable<void(TableUpdated)> done) = 0;
 
   // Does `act`; on an envelope that a worker has, removal waits for the
   // outcome (and counts), schedule does not count (reference part 2, section

@@ -2,13 +2,18 @@
 
 #include <algorithm>
 
+#include "config/relay_sender.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
 #include "server/queue/delivery_log.h"
 #include "server/queue/outcomes.h"
 #include "server/queue/retry_times.h"
+#include "server/tls/sha1.h"
 
 namespace holdfast {
+
+Scheduler::Scheduler(const Parts& parts)
+    : p_(parts), srs_(MakeSrs(parts.config->srs, Sha1)) {}
 
 void Scheduler::Start() {
   running_ = true;
@@ -233,7 +238,8 @@ void Scheduler::SendBatches(Active* a, const Action& action,
   const size_t envelopes = contents.envelopes.size();
   size_t sent = 0;
   for (PreparedBatch& batch :
-       BuildBatches(std::move(contents), action, BatchesLeft(*a))) {
+       BuildBatches(std::move(contents), action, BatchesLeft(*a),
+                    {srs_ ? &*srs_ : nullptr, p_.loop->Now()})) {
     const size_t count = batch.envelopes.size();
     const absl::Status status = p_.outlet->Send(row, action, std::move(batch));
     if (absl::IsUnavailable(status)) break;  // no worker any more

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "absl/container/node_hash_map.h"
 #include "absl/time/time.h"
 #include "config/config.h"
+#include "protocol/srs.h"
 #include "server/loop/event_loop.h"
 #include "server/queue/batch_builder.h"
 #include "server/queue/committer.h"
@@ -72,7 +74,7 @@ class Scheduler {
     InFlight* in_flight = nullptr;
     Outlet* outlet = nullptr;
   };
-  explicit Scheduler(const Parts& parts) : p_(parts) {}
+  explicit Scheduler(const Parts& parts);
 
   // Nothing is handed out before Start() and after Stop().
   void Start();
@@ -163,6 +165,7 @@ class Scheduler {
   void WakeAt(absl::Time when);
 
   const Parts p_;
+  const std::optional<SrsRewriter> srs_;  // nothing: there is no key
   bool running_ = false;
   bool mta_paused_ = false;
   bool mda_paused_ = false;
