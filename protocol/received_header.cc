@@ -19,9 +19,12 @@ std::string ReceivedHeader(const ReceivedFacts& facts) {
                     BracketedAddress(facts.address), ")");
   }
   absl::StrAppend(&header, "\n\tby ", facts.by, " (Holdfast) with ",
-                  facts.extended ? "E" : "", "SMTP",
-                  facts.tls.empty() ? "" : "S", facts.authenticated ? "A" : "",
-                  " id ", ToString(facts.message));
+                  facts.smtputf8   ? "UTF8"
+                  : facts.extended ? "E"
+                                   : "",
+                  "SMTP", facts.tls.empty() ? "" : "S",
+                  facts.authenticated ? "A" : "", " id ",
+                  ToString(facts.message));
   if (!facts.tls.empty()) {
     absl::StrAppend(&header, " (", facts.tls, ")");
     if (facts.tell_auth && facts.authenticated)

@@ -17,6 +17,7 @@ struct ReceivedFacts {
   std::string address;         // "192.0.2.1", "[2001:db8::1]" or "local"
   std::string by;              // the name this listener goes by
   bool extended = false;       // EHLO
+  bool smtputf8 = false;       // of the message: "UTF8SMTP" (RFC 6531, 3.7.3)
   bool authenticated = false;  // the local socket is
   // "TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO"; empty: not inside TLS.
   std::string tls;

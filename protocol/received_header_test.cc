@@ -63,6 +63,15 @@ TEST(ReceivedHeaderTest, TheLocalSocketIsAuthenticated) {
             "\tSun, 22 Nov 2026 05:11:40 +0000 (UTC)\n");
 }
 
+TEST(ReceivedHeaderTest, InternationalizedMailHasAProtocolNameOfItsOwn) {
+  ReceivedFacts facts = Facts();
+  facts.smtputf8 = true;
+  facts.tls = "TLSv1.3:TLS_AES_256_GCM_SHA384:256:NO";
+  facts.authenticated = true;
+  EXPECT_THAT(ReceivedHeader(facts),
+              testing::HasSubstr(" with UTF8SMTPSA id 30e4722c "));
+}
+
 TEST(ReceivedHeaderTest, TellsOfTlsAndOfTheUser) {
   ReceivedFacts facts = Facts();
   facts.recipient.clear();

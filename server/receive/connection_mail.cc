@@ -216,6 +216,7 @@ std::string SmtpConnection::MakeReceivedHeader(MessageId id) const {
   facts.address = address_;
   facts.by = session_.name();
   facts.extended = session_.extended();
+  facts.smtputf8 = transaction_->sender.parameters.smtputf8;
   facts.authenticated = HasAuthenticated();
   facts.tls = tls_;
   facts.tell_auth = listener_->received_auth;
