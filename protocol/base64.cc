@@ -17,6 +17,8 @@ std::optional<std::string> DecodeBase64(absl::string_view text) {
   }
   std::string decoded;
   if (!absl::Base64Unescape(text, &decoded)) return std::nullopt;
+  // Bits behind the last octet.
+  if (absl::Base64Escape(decoded) != std::string(text)) return std::nullopt;
   return decoded;
 }
 

@@ -23,7 +23,7 @@ from holdfast import (FULL, NOBODY, Failure, Server, Smtp,     # noqa: E402
                       wait_for)
 
 CONF = """\
-smtp limit max-errors 1000 max-bad-rcpt 10000
+smtp limit max-errors 1000 max-bad-rcpt 30000
 listen on 127.0.0.1 port {port} hostname mx.holdfast.example
 table boxes { "@" = nobody }
 table names { "loop1" = "loop2", "loop2" = "loop1" }
