@@ -55,8 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (whole != Decode(wire, 3, framing, normalise)) __builtin_trap();
       if (whole.text.size() > size + 1) __builtin_trap();
       if (framing != Framing::kBinary && !whole.bare_newline &&
-          whole.text.find_first_of(std::string("\r\0", 2)) !=
-              std::string::npos)
+          whole.text.find_first_of(std::string("\r\0", 2)) != std::string::npos)
         __builtin_trap();
       if (!whole.done) continue;
       const std::string end =
