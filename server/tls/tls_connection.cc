@@ -131,6 +131,18 @@ void TlsConnection::Open() {
   Keep();
 }
 
+void TlsConnection::SendTicketsSoon() {
+  alive_ = std::make_shared<bool>(true);
+  loop_->AtTurnEnd([this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.expired()) return;
+    alive_.reset();
+    if (wrote_ || shut_down_ || state_ != State::kOpen) return;
+    ERR_clear_error();
+    SSL_write(ssl_.get(), "", 0);
+    SendOut();
+  });
+}
+
 void TlsConnection::ReadPlain(bool reading) {
   if (plain_reading_ == reading) return;
   plain_reading_ = reading;
@@ -251,6 +263,7 @@ void TlsConnection::ResumeReading() {
 void TlsConnection::Write(absl::string_view bytes) {
   if (shut_down_ || (state_ != State::kOpen && state_ != State::kHeardEnd))
     return;
+  wrote_ = true;
   ERR_clear_error();
   while (!bytes.empty()) {
     const size_t part = std::min(bytes.size(), kOutBytes);

@@ -40,6 +40,10 @@ class TlsConnection : public Stream {
   void SendInternalError();
   // From now on a Stream, paused.
   void Open();
+  // Sends the session tickets that the library keeps for the first write: else
+  // a client with Nagle's algorithm waits for our delayed acknowledgement
+  // before it says its first word.  In this turn, unless the owner writes.
+  void SendTicketsSoon();
 
   // ---- Stream
   void SetCallbacks(Callbacks callbacks) override;
@@ -79,13 +83,15 @@ class TlsConnection : public Stream {
   bool reading_ = false;        // wanted by the owner
   bool plain_reading_ = false;  // asked of plain_
   bool shut_down_ = false;
+  bool wrote_ = false;
   absl::string_view in_;  // not yet taken by the library; during a callback
   std::string held_;      // likewise, kept; comes before in_
   size_t held_taken_ = 0;
   EventLoop::Timer later_;
   // Shared with a callback that runs, which may destroy the connection.
   std::shared_ptr<Callbacks> callbacks_ = std::make_shared<Callbacks>();
-  bool* gone_ = nullptr;  // set when this is destroyed
+  bool* gone_ = nullptr;         // set when this is destroyed
+  std::shared_ptr<bool> alive_;  // while a task of the turn's end may come
 };
 
 }  // namespace holdfast

@@ -148,6 +148,8 @@ class ServerHandshake : public TlsHandshake,
     TlsInfo info = Describe(connection_->ssl());
     ServerContext::Forget(connection_->ssl());
     connection_->Open();
+    if (SSL_version(connection_->ssl()) == TLS1_3_VERSION)
+      connection_->SendTicketsSoon();
     timer_.reset();
     alive_.reset();
     TlsDone done = std::move(done_);

@@ -210,6 +210,17 @@ TEST_F(TlsStreamTest, AnOwnerMayDropTheStreamInACallback) {
   EXPECT_TRUE(bed_.wire->dropped);
 }
 
+TEST_F(TlsStreamTest, TicketsDoNotWaitForTheFirstAnswer) {
+  context_->SetTicketKeys(TlsTestBed::MakeTicketKeys("a"));
+  Open();
+  EXPECT_EQ(bed_.client->Read(), "");
+  EXPECT_NE(bed_.client->session(), nullptr);
+  // Without tickets there is nothing to send.
+  context_->SetTicketKeys(TicketKeys());
+  Open();
+  EXPECT_EQ(bed_.wire->from_server, "");
+}
+
 // ---- Handshakes that fail
 
 TEST_F(TlsStreamTest, TheTimeIsLimited) {
