@@ -22,6 +22,8 @@ using holdfast::ParseResult;
 
 constexpr char kName[] = "c.conf";
 constexpr size_t kMaxFiles = 8;
+// A file that includes itself many times shows nothing new, slowly.
+constexpr int kMaxReads = 16;
 
 [[noreturn]] void Fail(const char* why, const std::string& text) {
   fprintf(stderr, "%s:\n%s\n", why, text.c_str());
@@ -36,7 +38,8 @@ class Files {
   }
 
   absl::StatusOr<std::string> Read(const std::string& path) {
-    if (files_.count(path) == 0 && files_.size() > kMaxFiles) {
+    const bool full = files_.count(path) == 0 && files_.size() > kMaxFiles;
+    if (full || ++reads_ > kMaxReads) {
       return absl::NotFoundError("no");
     }
     return files_.try_emplace(path, half_).first->second;
@@ -44,17 +47,23 @@ class Files {
 
   // "FILE:LINE: ..." of a file that was read names a line that it has.
   void CheckPosition(absl::string_view message) const {
+    // A name may begin like another, and hold anything.
+    absl::string_view file;
     for (const auto& [name, text] : files_) {
-      if (!absl::StartsWith(message, name)) continue;
-      absl::string_view rest = message.substr(name.size());
-      if (!absl::ConsumePrefix(&rest, ":")) continue;
-      int line = 0;
-      const absl::string_view number = rest.substr(0, rest.find(": "));
-      if (!absl::SimpleAtoi(number, &line)) continue;
-      const auto lines = std::count(text.begin(), text.end(), '\n') + 1;
-      if (line < 1 || line > lines) {
-        Fail("position outside of the file", std::string(message));
+      if (name.size() >= file.size() && absl::StartsWith(message, name)) {
+        file = name;
       }
+    }
+    absl::string_view rest = message.substr(file.size());
+    int line = 0;
+    if (file.empty() || !absl::ConsumePrefix(&rest, ":") ||
+        !absl::SimpleAtoi(rest.substr(0, rest.find(": ")), &line)) {
+      return;
+    }
+    const std::string& text = files_.at(std::string(file));
+    const auto lines = std::count(text.begin(), text.end(), '\n') + 1;
+    if (line < 1 || line > lines) {
+      Fail("position outside of the file", std::string(message));
     }
   }
 
@@ -71,6 +80,7 @@ class Files {
  private:
   std::map<std::string, std::string> files_;
   std::string half_;
+  int reads_ = 0;
 };
 
 void CheckPrinting(const holdfast::Config& config, const std::string& half) {
