@@ -48,7 +48,7 @@ match from any auth for any action "box"
 """
 PAM = """\
 auth required pam_succeed_if.so quiet user != shadowonly
-auth required pam_succeed_if.so quiet rhost = 127.0.0.1
+auth required pam_succeed_if.so quiet rhost != 127.0.0.99
 auth required pam_unix.so
 account required pam_unix.so
 """
@@ -107,9 +107,10 @@ class Place:
         self.maildir = self.server.maildir()
         self.server.start()
 
-    def connect(self, port=None, tls=True):
+    def connect(self, port=None, tls=True, source="127.0.0.1"):
         client = smtplib.SMTP("127.0.0.1", port or self.server.port,
-                              local_hostname="client.example", timeout=60)
+                              local_hostname="client.example", timeout=60,
+                              source_address=(source, 0))
         client.ehlo()
         if tls:
             context = ssl.create_default_context(cafile=self.authority.cert)
@@ -118,9 +119,9 @@ class Place:
             client.ehlo()
         return client
 
-    def plain(self, user, password, port=None):
+    def plain(self, user, password, port=None, source="127.0.0.1"):
         """The reply to AUTH PLAIN, in a session of its own."""
-        client = self.connect(port)
+        client = self.connect(port, source=source)
         reply = client.docmd("AUTH", "PLAIN " + plain(user, password))
         client.close()
         return reply[0], reply[1].decode()
@@ -338,9 +339,12 @@ def test_malformed():
 def system_accounts(it):
     port = it.ports["system"]
     expect_equal(it.plain("unixuser", PASSWORD, port)[0], 235, "unixuser")
-    answers = {it.plain(user, password, port) for user, password in (
-        ("unixuser", "wrong"), ("nobody-at-all", PASSWORD),
-        ("locked", PASSWORD), ("expired", PASSWORD), ("root", PASSWORD))}
+    # Each from an address of its own, for failures of one are slowed.
+    answers = {it.plain(user, password, port, "127.0.0.%d" % (2 + i))
+               for i, (user, password) in enumerate((
+                   ("unixuser", "wrong"), ("nobody-at-all", PASSWORD),
+                   ("locked", PASSWORD), ("expired", PASSWORD),
+                   ("root", PASSWORD)))}
     expect_equal(len(answers), 1, "what is said of all others: %r" % answers)
     expect_equal(min(answers)[0], 535, "refused")
 
@@ -362,8 +366,12 @@ def test_system_accounts_by_pam():
     try:
         system_accounts(it)
         # That PAM was asked, and not the shadow file.
-        expect_equal(it.plain("shadowonly", PASSWORD,
-                              it.ports["system"])[0], 535, "shadowonly")
+        port = it.ports["system"]
+        expect_equal(it.plain("shadowonly", PASSWORD, port)[0], 535,
+                     "shadowonly")
+        # And told who the client is.
+        expect_equal(it.plain("unixuser", PASSWORD, port, "127.0.0.99")[0],
+                     535, "an address that PAM does not like")
     finally:
         os.unlink(PAM_FILE)
     it.nothing_secret()
