@@ -29,9 +29,9 @@ struct ParseOptions {
 using FileReader =
     std::function<absl::StatusOr<std::string>(const std::string& path)>;
 
-// Gives the contents of a table that is in a file (Table::is_file()); null: they
-// are not for this process to see, and the table has none here.  An error is a
-// whole line for stderr.
+// Gives the contents of a table that is in a file (Table::is_file()); null:
+// they are not for this process to see, and the table has none here.  An error
+// is a whole line for stderr.
 using TableSource =
     std::function<absl::StatusOr<std::shared_ptr<const TableContents>>(
         const Table& table)>;
