@@ -4,9 +4,20 @@
 #include <set>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 namespace holdfast {
 
-LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read) {
+namespace {
+
+void AddFile(const TableRef& table, std::set<std::string>* names) {
+  if (table != nullptr && table->is_file()) names->insert(table->name());
+}
+
+}  // namespace
+
+LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read,
+                        const TableSealer& seal) {
   LoadedConfig loaded;
   std::map<std::string, size_t> known;
   auto recording = [&](const std::string& path) -> absl::StatusOr<std::string> {
@@ -27,33 +38,54 @@ LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read) {
     if (file.missing) return absl::NotFoundError(file.error);
     return file.contents;
   };
-  ParseResult parsed = ParseConfig(options, recording);
+  const auto table_source = [&](const Table& table)
+      -> absl::StatusOr<std::shared_ptr<const TableContents>> {
+    absl::StatusOr<SealedFile> sealed = seal(table.path());
+    if (!sealed.ok()) {
+      return absl::Status(
+          sealed.status().code(),
+          absl::StrCat(table.path(), ": ", sealed.status().message()));
+    }
+    auto contents = ParseSealed(sealed->memory.get(), table);
+    loaded.tables[table.name()] = *std::move(sealed);
+    return contents;
+  };
+  ParseResult parsed = ParseConfig(options, recording, table_source);
   loaded.config = std::move(parsed.config);
   loaded.messages = std::move(parsed.messages);
   loaded.warnings = std::move(parsed.warnings);
   return loaded;
 }
 
-std::vector<Start::File> FilesFor(Room room, const std::string& config_path,
-                                  const LoadedConfig& loaded) {
-  std::vector<Start::File> files = loaded.files;
-  if (room == Room::kLookup || room == Room::kQueue) return files;
-  std::set<std::string> hidden;
-  for (const auto& [name, table] : loaded.config->tables) {
-    if (!table->path().empty()) hidden.insert(table->path());
+std::set<std::string> TablesFor(Room room, const Config& config) {
+  std::set<std::string> names;
+  if (room == Room::kLookup) {
+    for (const auto& [name, table] : config.tables) AddFile(table, &names);
+    return names;
   }
-  if (room == Room::kRelay) {
-    for (const auto& [name, action] : loaded.config->actions) {
-      for (const TableRef& table : {action.host, action.src, action.helo_src}) {
-        if (table != nullptr) hidden.erase(table->path());
-      }
-    }
+  if (room != Room::kQueue && room != Room::kRelay) return names;
+  for (const auto& [name, action] : config.actions) {
+    for (const TableRef& table : {action.host, action.src, action.helo_src})
+      AddFile(table, &names);
+    if (room == Room::kRelay) continue;
+    for (const TableRef& table : {action.domain, action.auth})
+      AddFile(table, &names);
   }
-  hidden.erase(config_path);
-  for (Start::File& file : files) {
-    if (hidden.count(file.path) != 0) file.contents.clear();
+  return names;
+}
+
+std::set<std::string> Userbases(const Config& config) {
+  std::set<std::string> names;
+  for (const auto& [name, action] : config.actions)
+    AddFile(action.userbase, &names);
+  return names;
+}
+
+void KeepOnlyUserbases(const Config& config) {
+  const std::set<std::string> kept = Userbases(config);
+  for (const auto& [name, table] : config.tables) {
+    if (table->is_file() && kept.count(name) == 0) table->Replace(nullptr);
   }
-  return files;
 }
 
 }  // namespace holdfast

@@ -3,7 +3,10 @@
 #ifndef HOLDFAST_SERVER_PARENT_CONFIG_LOADER_H_
 #define HOLDFAST_SERVER_PARENT_CONFIG_LOADER_H_
 
+#include <functional>
+#include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +14,7 @@
 #include "config/parser.h"
 #include "server/door/parent_messages.h"
 #include "server/door/room.h"
+#include "server/tables/sealed_file.h"
 
 namespace holdfast {
 
@@ -18,17 +22,27 @@ struct LoadedConfig {
   std::shared_ptr<const Config> config;  // null: it has errors
   std::vector<std::string> messages;     // for stderr
   std::vector<std::string> warnings;     // for stderr, by -n
-  std::vector<Start::File> files;        // all that the parser asked for
+  std::vector<Start::File> files;  // all that the parser asked for but tables
+  std::map<std::string, SealedFile> tables;  // files of tables, by their names
 };
 
-// Parses; `read` is asked once for each file.
-LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read);
+// Reads the file of a table; SealFile() but in tests.
+using TableSealer =
+    std::function<absl::StatusOr<SealedFile>(const std::string& path)>;
 
-// `loaded.files` for this room (P7).  lookup and queue see all; relay sees of
-// tables only those its actions take hosts and addresses from; the others see
-// no table.  What it may not see is there, with no contents.
-std::vector<Start::File> FilesFor(Room room, const std::string& config_path,
-                                  const LoadedConfig& loaded);
+// Parses; `read` is asked once for each file.  The tables of `config` have
+// their contents, so that they can be looked at; KeepOnlyUserbases() drops
+// those that parent has no use for.
+LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read,
+                        const TableSealer& seal = SealFile);
+void KeepOnlyUserbases(const Config& config);
+
+// The tables in files that this room may see (P7).  lookup sees all; queue
+// those that relay actions name; relay those it takes hosts and addresses from;
+// the others none: for them these tables are there, without entries.
+std::set<std::string> TablesFor(Room room, const Config& config);
+// The tables that say who users are: what parent itself asks.
+std::set<std::string> Userbases(const Config& config);
 
 }  // namespace holdfast
 

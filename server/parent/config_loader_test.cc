@@ -14,8 +14,9 @@ class ConfigLoaderTest : public testing::Test {
   LoadedConfig Load() {
     ParseOptions options;
     options.path = "/c";
+    options.accept_unfinished = true;
     options.server_name = "mx.example.org";
-    return LoadConfig(options, Reader());
+    return LoadConfig(options, Reader(), Sealer());
   }
   FileReader Reader() {
     return [this](const std::string& path) -> absl::StatusOr<std::string> {
@@ -26,13 +27,16 @@ class ConfigLoaderTest : public testing::Test {
       return it->second;
     };
   }
-  // The contents that a room gets of a file.
-  static std::string Of(const std::vector<Start::File>& files,
-                        const std::string& path) {
-    for (const Start::File& file : files) {
-      if (file.path == path) return file.contents;
-    }
-    return "(none)";
+  TableSealer Sealer() {
+    return [this](const std::string& path) -> absl::StatusOr<SealedFile> {
+      ++reads_[path];
+      auto it = files_.find(path);
+      if (it == files_.end())
+        return absl::NotFoundError("No such file or directory");
+      SealedFile sealed;
+      sealed.memory = *SealBytes(it->second);
+      return sealed;
+    };
   }
 
   std::map<std::string, std::string> files_ = {
@@ -41,20 +45,26 @@ class ConfigLoaderTest : public testing::Test {
        "table aliases file:/aliases\n"
        "table hosts file:/hosts\n"
        "table people file:/people\n"
-       "action \"l\" maildir alias <aliases>\n"
-       "action \"r\" relay host <hosts>\n"
+       "table users file:/users\n"
+       "table sources file:/sources\n"
+       "table secrets file:/secrets\n"
+       "table inline { a, b }\n"
+       "action \"l\" maildir alias <aliases> userbase <users>\n"
+       "action \"r\" relay host <hosts> src <sources> auth <secrets>\n"
        "match from local for local rcpt-to <people> action \"l\"\n"
        "match from local for any action \"r\"\n"},
       {"/rules", "listen on 127.0.0.1 port 2525\n"},
       {"/aliases", "bob: ann, secret@example.org\n"},
-      {"/hosts", "relay.example.org\n"},
+      {"/hosts", "# @list\nsmtp+tls://label@relay.example.org\n"},
       {"/people", "bob@example.org\n"},
+      {"/users", "bob 1000:1000:/home/bob\n"},
+      {"/sources", "127.0.0.1\n"},
+      {"/secrets", "label user:password\n"},
   };
   std::map<std::string, int> reads_;
 };
 
 TEST_F(ConfigLoaderTest, EveryFileIsReadOnce) {
-  files_["/c"] += "table more file:/hosts\n";
   const LoadedConfig loaded = Load();
   ASSERT_NE(loaded.config, nullptr) << testing::PrintToString(loaded.messages);
   EXPECT_EQ(loaded.config->listeners.size(), 1u);
@@ -62,39 +72,58 @@ TEST_F(ConfigLoaderTest, EveryFileIsReadOnce) {
   EXPECT_EQ(reads_.count("/rules"), 1u);
 }
 
+TEST_F(ConfigLoaderTest, TablesTravelApartFromTheConfiguration) {
+  const LoadedConfig loaded = Load();
+  ASSERT_NE(loaded.config, nullptr) << testing::PrintToString(loaded.messages);
+  ASSERT_EQ(loaded.files.size(), 2u);
+  for (const Start::File& file : loaded.files)
+    EXPECT_EQ(file.contents, files_[file.path]);
+  ASSERT_EQ(loaded.tables.size(), 6u);
+  const auto contents = ParseSealed(loaded.tables.at("aliases").memory.get(),
+                                    *loaded.config->tables.at("aliases"));
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  EXPECT_EQ((*contents)->at(0).first, "bob");
+}
+
 TEST_F(ConfigLoaderTest, TablesGoOnlyToThoseWhoMaySeeThem) {
   const LoadedConfig loaded = Load();
   ASSERT_NE(loaded.config, nullptr) << testing::PrintToString(loaded.messages);
-  for (Room room : {Room::kLookup, Room::kQueue}) {
-    const auto files = FilesFor(room, "/c", loaded);
-    EXPECT_EQ(Of(files, "/aliases"), files_["/aliases"]);
-    EXPECT_EQ(Of(files, "/people"), files_["/people"]);
-  }
-  for (Room room : {Room::kReceive, Room::kRelay, Room::kDeliver}) {
-    const auto files = FilesFor(room, "/c", loaded);
-    EXPECT_EQ(Of(files, "/c"), files_["/c"]);
-    EXPECT_EQ(Of(files, "/rules"), files_["/rules"]);
-    EXPECT_EQ(Of(files, "/aliases"), "");
-    EXPECT_EQ(Of(files, "/people"), "");
-    EXPECT_EQ(Of(files, "/hosts"),
-              room == Room::kRelay ? files_["/hosts"] : "");
-  }
+  const Config& config = *loaded.config;
+  using testing::ElementsAre;
+  EXPECT_THAT(
+      TablesFor(Room::kLookup, config),
+      ElementsAre("aliases", "hosts", "people", "secrets", "sources", "users"));
+  EXPECT_THAT(TablesFor(Room::kQueue, config),
+              ElementsAre("hosts", "secrets", "sources"));
+  EXPECT_THAT(TablesFor(Room::kRelay, config), ElementsAre("hosts", "sources"));
+  for (Room room : {Room::kReceive, Room::kDeliver, Room::kKeys})
+    EXPECT_THAT(TablesFor(room, config), ElementsAre());
+  EXPECT_THAT(Userbases(config), ElementsAre("users"));
 }
 
+TEST_F(ConfigLoaderTest, ParentKeepsOnlyUserbases) {
+  const LoadedConfig loaded = Load();
+  ASSERT_NE(loaded.config, nullptr);
+  EXPECT_EQ(loaded.config->tables.at("aliases")->entries().size(), 1u);
+  KeepOnlyUserbases(*loaded.config);
+  EXPECT_EQ(loaded.config->tables.at("aliases")->entries().size(), 0u);
+  EXPECT_EQ(loaded.config->tables.at("users")->entries().size(), 1u);
+  EXPECT_EQ(loaded.config->tables.at("inline")->entries().size(), 2u);
+}
+
+// A room parses what it gets, without the tables it may not see.
 TEST_F(ConfigLoaderTest, EveryRoomCanParseWhatItGets) {
   const LoadedConfig loaded = Load();
   ASSERT_NE(loaded.config, nullptr);
-  for (Room room :
-       {Room::kLookup, Room::kReceive, Room::kRelay, Room::kDeliver}) {
-    files_.clear();
-    for (const Start::File& file : FilesFor(room, "/c", loaded))
-      if (!file.missing) files_[file.path] = file.contents;
-    const LoadedConfig again = Load();
-    ASSERT_NE(again.config, nullptr)
-        << RoomName(room) << testing::PrintToString(again.messages);
-    EXPECT_EQ(again.config->rules.size(), 2u);
-    EXPECT_EQ(again.config->actions.size(), 2u);
-  }
+  ParseOptions options;
+  options.path = "/c";
+  options.accept_unfinished = true;
+  options.server_name = "mx.example.org";
+  const ParseResult again =
+      ParseConfig(options, Reader(), [](const Table&) { return nullptr; });
+  ASSERT_NE(again.config, nullptr) << testing::PrintToString(again.messages);
+  EXPECT_EQ(again.config->rules.size(), 2u);
+  EXPECT_EQ(again.config->actions.size(), 2u);
 }
 
 TEST_F(ConfigLoaderTest, WhatIsMissingIsMissingForAll) {

@@ -57,6 +57,10 @@ Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
       setup_(std::move(setup)),
       supervisor_(loop, processes, this,
                   SupervisorOptions(setup_, loop->Now())),
+      tables_(loop, setup_.loaded.config, std::move(setup_.loaded.tables),
+              [this](Room room, absl::FunctionRef<void(Door*)> tell) {
+                supervisor_.ForEach(room, tell);
+              }),
       users_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
       passwords_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
       forwards_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
@@ -80,13 +84,14 @@ void Parent::MapClients() {
 
 void Parent::Begin() {
   supervisor_.Begin();
+  tables_.WatchDbFiles();
   offline_.Begin();
 }
 
 Start Parent::MakeStart(Room room, uint32_t number, std::vector<OwnedFd>* fds) {
   Start start;
   start.config_path = setup_.parse.path;
-  start.files = FilesFor(room, setup_.parse.path, setup_.loaded);
+  start.files = setup_.loaded.files;
   start.tls_files = TlsFilesFor(room, setup_.tls);
   start.definitions = setup_.parse.definitions;
   start.server_name = setup_.parse.server_name;
@@ -146,6 +151,8 @@ void Parent::GiveSockets(Room room, uint32_t number, Start* start,
   if (!all) LogWarn("warn: %s: no descriptors for its sockets", RoomName(room));
 }
 
+void Parent::BeforeStart(Room room, Door* door) { tables_.SendAll(room, door); }
+
 bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
   if (room == Room::kLookup) {
     const auto ask = [&](AuthPool* pool) {
@@ -153,7 +160,11 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
         Ask(pool, worker, door, std::move(question));
       };
     };
-    return Dispatch<UserQuestion>(frame, ask(&users_)) ||
+    return Dispatch<UpdateTable>(frame,
+                                 [&](const UpdateTable& update) {
+                                   UpdateFor(worker, door, update);
+                                 }) ||
+           Dispatch<UserQuestion>(frame, ask(&users_)) ||
            Dispatch<PasswordQuestion>(frame, ask(&passwords_)) ||
            Dispatch<ForwardQuestion>(frame, ask(&forwards_));
   }
@@ -165,6 +176,21 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
   }
   return Dispatch<AgentKill>(
       frame, [&](AgentKill& kill) { agents_.OnKill(worker, kill); });
+}
+
+// Lookup hears of success by the new contents.
+void Parent::UpdateFor(WorkerId worker, Door* door, const UpdateTable& update) {
+  askers_[worker] = door;
+  tables_.Update(
+      update.name, update.question,
+      [this, worker, question = update.question](const std::string& error) {
+        auto it = askers_.find(worker);
+        if (error.empty() || it == askers_.end()) return;
+        TableUpdated answer;
+        answer.question = question;
+        answer.error = error;
+        it->second->Send(answer);
+      });
 }
 
 template <class Question>

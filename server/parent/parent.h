@@ -15,6 +15,7 @@
 #include "server/parent/offline_runner.h"
 #include "server/parent/processes.h"
 #include "server/parent/supervisor.h"
+#include "server/parent/table_keeper.h"
 #include "server/parent/tls_files.h"
 #include "server/receive/client_table.h"
 
@@ -59,6 +60,7 @@ class Parent : public SupervisorHost {
   // SupervisorHost.
   Start MakeStart(Room room, uint32_t number,
                   std::vector<OwnedFd>* fds) override;
+  void BeforeStart(Room room, Door* door) override;
   bool OnRoomFrame(Room room, WorkerId worker, Door* door,
                    Frame& frame) override;
   bool OnRoomDied(Room room, WorkerId worker) override;
@@ -69,6 +71,7 @@ class Parent : public SupervisorHost {
   void GiveSockets(Room room, uint32_t number, Start* start,
                    std::vector<OwnedFd>* fds);
   void MapClients();
+  void UpdateFor(WorkerId worker, Door* door, const UpdateTable& update);
   // Asks `pool`, and tells the lookup room that asked if it is still there.
   template <class Question>
   void Ask(AuthPool* pool, WorkerId worker, Door* door, Question question);
@@ -77,6 +80,7 @@ class Parent : public SupervisorHost {
   ParentSetup setup_;
   std::unique_ptr<ClientTable> clients_;  // null: clients are not counted
   Supervisor supervisor_;
+  TableKeeper tables_;
   // One for each kind of question: none waits for another's slowness.
   AuthPool users_;
   AuthPool passwords_;

@@ -82,7 +82,7 @@ void CheckSize(const ParentSetup& setup) {
   for (const Start::File& file : setup.loaded.files)
     bytes += file.path.size() + file.contents.size() + 64;
   if (bytes + (64 << 10) > kMaxFrameBytes) {
-    Refuse(absl::StrCat("configuration and tables are larger than ",
+    Refuse(absl::StrCat("configuration is larger than ",
                         kMaxFrameBytes >> 20, " MiB"));
   }
 }
@@ -111,7 +111,7 @@ void LoadTls(ParentSetup* setup) {
   NeedProgram(*setup, "smtpd-keys");
   Start start;
   start.config_path = setup->parse.path;
-  start.files = FilesFor(Room::kKeys, setup->parse.path, setup->loaded);
+  start.files = setup->loaded.files;
   start.definitions = setup->parse.definitions;
   start.server_name = setup->parse.server_name;
   start.local_addresses = setup->parse.local_addresses;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/time/time.h"
 #include "server/door/door.h"
 #include "server/door/parent_messages.h"
@@ -33,6 +34,8 @@ class SupervisorHost {
   // All of Start but `room`, `number`, `worker`; the descriptors of it.
   virtual Start MakeStart(Room room, uint32_t number,
                           std::vector<OwnedFd>* fds) = 0;
+  // What is to be sent before it.
+  virtual void BeforeStart(Room /*room*/, Door* /*door*/) {}
   // What a room asks of parent, other than Ready and SetVerbose.  False: it
   // must not say that, or not so; it is killed.
   virtual bool OnRoomFrame(Room room, WorkerId worker, Door* door,
@@ -65,6 +68,8 @@ class Supervisor {
   void Stop();
   // See OnRoomDied().
   void OnLastEnded(WorkerId worker);
+  // Every room of this kind that was sent its Start.
+  void ForEach(Room room, absl::FunctionRef<void(Door*)> tell);
 
  private:
   enum class State { kWaiting, kStarting, kReady, kEnded };

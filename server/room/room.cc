@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,6 +22,8 @@
 #include "server/log/log.h"
 #include "server/loop/event_loop.h"
 #include "server/sandbox/sandbox.h"
+#include "server/tables/background_work.h"
+#include "server/tables/sealed_file.h"
 
 namespace holdfast {
 namespace {
@@ -47,7 +50,8 @@ class RoomProcess {
       : room_(room),
         make_(std::move(make)),
         loop_(MakeUvEventLoop()),
-        parent_(MakeDoor(loop_.get(), OwnedFd(kParentDoorFd))) {
+        parent_(MakeDoor(loop_.get(), OwnedFd(kParentDoorFd))),
+        background_(loop_.get()) {
     InstallLogFlush(loop_.get());
     parent_->SetCallbacks([this](Frame& frame) { OnFrame(frame); },
                           [this](absl::Status) { Exit(1); });
@@ -65,13 +69,19 @@ class RoomProcess {
  private:
   void OnFrame(Frame& frame) {
     if (handler_ == nullptr) {
+      if (Dispatch<TableFile>(frame, [&](TableFile& file) {
+            if (frame.fds.size() != 1)
+              return Refuse("a table without its file");
+            tables_[file.name] = std::move(frame.fds[0]);
+          }))
+        return;
       if (!Dispatch<Start>(frame, [&](Start& start) {
             Begin(std::move(start), std::move(frame.fds));
           }))
         Refuse("something else than Start");
       return;
     }
-    const bool known = Dispatch<NewDoor, SetVerbose, StopRoom>(
+    const bool known = Dispatch<NewDoor, SetVerbose, StopRoom, TableFile>(
         frame, [&](auto& message) { On(message, frame); });
     if (!known && !handler_->OnParentFrame(frame))
       Refuse(absl::StrCat("message ", frame.type));
@@ -89,12 +99,16 @@ class RoomProcess {
     options.server_name = start_.server_name;
     options.local_addresses = start_.local_addresses;
     options.definitions = start_.definitions;
-    ParseResult parsed = ParseConfig(options, ReaderOf(start_));
+    ParseResult parsed =
+        ParseConfig(options, ReaderOf(start_),
+                    [this](const Table& table) { return TableAtStart(table); });
+    tables_.clear();
     if (parsed.config == nullptr) {
       for (const std::string& line : parsed.messages) LogWarn("%s", line);
       Fatal(absl::StrCat(RoomName(room_), ": no configuration"));
     }
     Confine(*parsed.config);
+    config_ = parsed.config;
     RoomContext context{
         .loop = loop_.get(),
         .parent = parent_.get(),
@@ -146,6 +160,32 @@ class RoomProcess {
     handler_->OnStop(absl::Seconds(message.seconds));
   }
 
+  // Null: it is not for this room.
+  absl::StatusOr<std::shared_ptr<const TableContents>> TableAtStart(
+      const Table& table) {
+    const auto file = tables_.find(table.name());
+    if (file == tables_.end()) return nullptr;
+    return ParseSealed(file->second.get(), table);
+  }
+
+  // Parsed on a thread, since it may be large; the old contents answer until
+  // then.
+  void On(TableFile& message, Frame& frame) {
+    const auto found = config_->tables.find(message.name);
+    if (found == config_->tables.end() || frame.fds.size() != 1)
+      return Refuse("a table's file that has no place");
+    background_.Run([this, message, table = found->second,
+                     fd = std::move(frame.fds[0])]() mutable {
+      auto contents = ParseSealed(fd.get(), *table);
+      fd.Reset();
+      return [this, message, table, contents = std::move(contents)]() mutable {
+        absl::Status status = contents.status();
+        if (contents.ok()) table->Replace(*std::move(contents));
+        handler_->OnTable(message, status);
+      };
+    });
+  }
+
   void Refuse(absl::string_view what) {
     Fatal(absl::StrCat(RoomName(room_), ": unexpected from parent: ", what));
   }
@@ -161,6 +201,9 @@ class RoomProcess {
   std::unique_ptr<EventLoop> loop_;
   std::unique_ptr<Door> parent_;
   Start start_;
+  std::map<std::string, OwnedFd> tables_;  // before Start
+  std::shared_ptr<const Config> config_;
+  BackgroundWork background_;
   std::unique_ptr<RoomHandler> handler_;
   int status_ = 0;
 };

@@ -21,6 +21,7 @@
 #include "server/door/door.h"
 #include "server/door/parent_messages.h"
 #include "server/door/room.h"
+#include "server/door/table_messages.h"
 #include "server/loop/event_loop.h"
 
 namespace holdfast {
@@ -49,6 +50,9 @@ class RoomHandler {
   // Anything else parent says (SetVerbose is handled before).  False: not
   // understood; the process ends, for then parent and room don't fit.
   virtual bool OnParentFrame(Frame& frame) = 0;
+  // The contents of a table were replaced, or (`why` is not OK) could not be.
+  virtual void OnTable(const TableFile& /*file*/, const absl::Status& /*why*/) {
+  }
   // Finish within `grace`, then call RoomContext::exit(0).
   virtual void OnStop(absl::Duration grace) = 0;
 };
