@@ -41,7 +41,7 @@ bool IsErrorText(absl::string_view text) {
   const auto digit = [&](size_t at) {
     return absl::ascii_isdigit(static_cast<unsigned char>(text[at]));
   };
-  return text.size() >= 5 && text.size() <= kMaxErrorItemBytes &&
+  return text.size() >= 5 && text.size() <= kMaxItemBytes &&
          (text[0] == '4' || text[0] == '5') && digit(1) && digit(2) &&
          text[3] == ' ' && IsAlnum(text[4]);
 }
@@ -65,7 +65,9 @@ std::optional<ExpansionItem> Classify(absl::string_view text) {
     return item(Kind::kError, *error);
   }
   if (const auto path = Without(text, "include:")) {
-    if (path->empty() || path->front() != '/') return std::nullopt;
+    if (path->empty() || path->front() != '/' || path->size() > kMaxItemBytes) {
+      return std::nullopt;
+    }
     return item(Kind::kInclude, *path);
   }
   absl::string_view command = text;
@@ -74,10 +76,15 @@ std::optional<ExpansionItem> Classify(absl::string_view text) {
     command = text.substr(1, text.size() - 2);
   }
   if (command.front() == '|') {
-    if (command.size() == 1) return std::nullopt;
+    if (command.size() == 1 || command.size() > kMaxItemBytes) {
+      return std::nullopt;
+    }
     return item(Kind::kPipe, command);
   }
-  if (text.front() == '/') return item(Kind::kFile, text);
+  if (text.front() == '/') {
+    if (text.size() > kMaxItemBytes) return std::nullopt;
+    return item(Kind::kFile, text);
+  }
   if (IsAddress(text)) return item(Kind::kAddress, text);
   if (text.size() <= kMaxAddressPart && AllOf(text, "_.-+")) {
     return item(Kind::kUser, text);

@@ -14,7 +14,7 @@ namespace holdfast {
 
 // Lines and values are shorter than this.
 inline constexpr size_t kMaxExpansionBytes = 2048;
-inline constexpr size_t kMaxErrorItemBytes = 1023;
+inline constexpr size_t kMaxItemBytes = 1023;
 
 struct ExpansionItem {
   enum class Kind : uint8_t {

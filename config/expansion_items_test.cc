@@ -96,5 +96,13 @@ TEST(ParseForward, Errors) {
   EXPECT_EQ(Forward("joe, \\\n" + std::string(2048, 'x')), "error");
 }
 
+TEST(ParseExpansionItems, LongItems) {
+  for (const char* begin : {"|", "/", ":include:/", "error:550 "}) {
+    const std::string longest(kMaxItemBytes - (begin[0] == 'e' ? 4 : 1), 'x');
+    EXPECT_TRUE(ParseExpansionItems(begin + longest).ok()) << begin;
+    EXPECT_FALSE(ParseExpansionItems(begin + longest + "x").ok()) << begin;
+  }
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -146,6 +146,17 @@ struct TableUpdated {
   }
 };
 
+// lookup -> queue, when the door is new: what commands in envelopes are sealed
+// with (server/queue/command_seal.h).
+struct SealKey {
+  static constexpr uint16_t kType = 29;
+  std::string key;
+  template <class A>
+  void Fields(A& a) {
+    a(key);
+  }
+};
+
 // ---- lookup -> parent, beside UserQuestion (parent_messages.h)
 
 // Is this the password of that system account?  Answered by smtpd-auth (PAM,

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -183,6 +184,12 @@ std::optional<Expansion::Step> Expansion::WorkOnAddress() {
   node.action = &config_->actions.at(rule->action);
   if (!node.action->IsLocal()) {
     DeliverRelay();
+    return std::nullopt;
+  }
+  // No name that is looked up here, or given to a command, needs quotes.
+  if (absl::StartsWith(node.dest.user, "\"")) {
+    Note("quoted names are for other hosts");
+    Fail(kInvalidRecipient);
     return std::nullopt;
   }
   const std::string user = absl::AsciiStrToLower(node.dest.user);

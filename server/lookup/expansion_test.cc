@@ -175,6 +175,17 @@ TEST_F(ExpansionTest, LocalUsers) {
   EXPECT_THAT(Places("x@nowhere.test"), ElementsAre(kInvalid));
 }
 
+TEST_F(ExpansionTest, QuotedNamesAreForOtherHosts) {
+  Configure(
+      "table v { \"@\" = root }\naction \"local\" mbox virtual <v>\n"
+      "action out relay\n"
+      "match from any for domain mx.test action \"local\"\n"
+      "match from any for any action out\n");
+  EXPECT_THAT(Places("\"a b\"@mx.test"), ElementsAre(kInvalid));
+  EXPECT_THAT(Places("\"a b\"@far.test"),
+              ElementsAre("mta out \"a b\"@far.test   far.test direct"));
+}
+
 TEST_F(ExpansionTest, TimeToLive) {
   Configure(
       "queue ttl 2d\naction a relay ttl 1h\naction b relay\n"

@@ -79,6 +79,11 @@ void LookupRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
       [this, key, serial = peer.serial](absl::Status) {
         DropPeer(key, serial);
       });
+  if (key.first == Room::kQueue) {
+    SealKey seal;
+    seal.key = seal_key_;
+    peer.door->Send(seal);
+  }
 }
 
 // Nobody waits for the answers any more.
@@ -230,7 +235,7 @@ void LookupRoom::Go(uint64_t id, Expansion::Step step) {
       Go(id, question->second.expansion->Run());
     });
   } else {
-    Answer(id, std::get<ExpandAnswer>(step));
+    Answer(id, std::get<ExpandAnswer>(std::move(step)));
   }
 }
 
@@ -240,7 +245,7 @@ void LookupRoom::OnUser(uint64_t id, UserAnswer::Result result) {
   Go(id, question->second.expansion->OnUser(ResultOf(result)));
 }
 
-void LookupRoom::Answer(uint64_t id, const ExpandAnswer& answer) {
+void LookupRoom::Answer(uint64_t id, ExpandAnswer answer) {
   const auto question = questions_.find(id);
   // The door is there: without it the question would be gone.
   const PeerKey key = question->second.peer;
@@ -253,6 +258,11 @@ void LookupRoom::Answer(uint64_t id, const ExpandAnswer& answer) {
     peer.door->Send(explanation->Tell(answer, srs_ ? &*srs_ : nullptr,
                                       context_.loop->Now()));
   } else {
+    // `queue` hears it from us; on every other way it could be changed.
+    for (ExpandedRecipient& place : answer.recipients) {
+      if (key.first == Room::kQueue || place.mda_exec.empty()) continue;
+      place.mda_exec = SealCommand(seal_key_, place);
+    }
     peer.door->Send(answer);
   }
   ResumeIfRoom(key, &peer);

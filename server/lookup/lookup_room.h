@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "server/lookup/authenticator.h"
@@ -19,7 +20,9 @@
 #include "server/lookup/forward_files.h"
 #include "server/lookup/include_reader.h"
 #include "server/lookup/user_directory.h"
+#include "server/queue/command_seal.h"
 #include "server/room/room.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 
@@ -78,7 +81,7 @@ class LookupRoom : public RoomHandler {
   void OnUpdated(TableUpdated answer);
   void Go(uint64_t id, Expansion::Step step);
   void OnUser(uint64_t id, UserAnswer::Result result);
-  void Answer(uint64_t id, const ExpandAnswer& answer);
+  void Answer(uint64_t id, ExpandAnswer answer);
   void PauseIfFull(const PeerKey& key, Peer* peer);
   void ResumeIfRoom(const PeerKey& key, Peer* peer);
 
@@ -91,6 +94,7 @@ class LookupRoom : public RoomHandler {
   UserDirectory users_;
   IncludeReader includes_;
   ForwardFiles forwards_;
+  const std::string seal_key_ = RandomKey(kSealKeyBytes);
   std::optional<SrsRewriter> srs_;  // nothing: there is no key
   Authenticator auth_;
   // Dropped with the room: what was posted before then does nothing.

@@ -31,6 +31,8 @@ class LookupRoomTest : public ::testing::Test {
           EXPECT_TRUE(
               Dispatch<UserQuestion>(
                   frame, [this](UserQuestion& q) { users_.push_back(q); }) ||
+              Dispatch<UpdateTable>(
+                  frame, [this](UpdateTable& u) { asked_.push_back(u); }) ||
               Dispatch<ForwardQuestion>(frame, [this](ForwardQuestion& q) {
                 forwards_.push_back(q);
               }));
@@ -53,6 +55,8 @@ class LookupRoomTest : public ::testing::Test {
     std::unique_ptr<Door> door;
     std::map<uint64_t, ExpandAnswer> answers;
     std::map<uint64_t, ExplainAnswer> explanations;
+    std::string seal_key;
+    std::map<uint64_t, TableUpdated> updated;
     bool closed = false;
   };
 
@@ -67,6 +71,12 @@ class LookupRoomTest : public ::testing::Test {
                                      [&](ExpandAnswer& answer) {
                                        asker->answers[answer.question] = answer;
                                      }) ||
+              Dispatch<TableUpdated>(frame,
+                                     [&](TableUpdated& answer) {
+                                       asker->updated[answer.question] = answer;
+                                     }) ||
+              Dispatch<SealKey>(frame,
+                                [&](SealKey& m) { asker->seal_key = m.key; }) ||
               Dispatch<ExplainAnswer>(frame, [&](ExplainAnswer& answer) {
                 asker->explanations[answer.question] = answer;
               }));
@@ -112,6 +122,7 @@ class LookupRoomTest : public ::testing::Test {
   std::unique_ptr<Door> parent_;
   std::vector<UserQuestion> users_;
   std::vector<ForwardQuestion> forwards_;
+  std::vector<UpdateTable> asked_;
   int exited_ = -1;
   std::unique_ptr<RoomHandler> room_;
 };
@@ -158,6 +169,31 @@ TEST_F(LookupRoomTest, ForwardsGoOn) {
   loop_.Advance(kForwardTimeout);
   EXPECT_EQ(receive->answers.at(2).refusal,
             "424 4.2.4 Mailing list expansion problem");
+}
+
+// What goes by way of `receive` is sealed; only `queue` knows with what.
+TEST_F(LookupRoomTest, CommandsAreSealed) {
+  const auto receive = Connect(Room::kReceive);
+  const auto queue = Connect(Room::kQueue);
+  loop_.RunReady();
+  EXPECT_EQ(receive->seal_key, "");
+  ASSERT_EQ(queue->seal_key.size(), kSealKeyBytes);
+  Ask(receive.get(), 1, "joe@mx.test");
+  Ask(queue.get(), 2, "joe@mx.test");
+  AnswerUser(0, UserAnswer::Result::kFound);
+  AnswerForward(0, ForwardAnswer::Result::kFound, "|/bin/x");
+  EXPECT_EQ(queue->answers.at(2).recipients.at(0).mda_exec, "|/bin/x");
+  const ExpandedRecipient& place = receive->answers.at(1).recipients.at(0);
+  CommandSeals seals;
+  seals.AddKey(queue->seal_key);
+  Envelope e;
+  e.action = place.action;
+  e.mda_user = place.mda_user;
+  e.dest = place.dest;
+  e.mda_exec = place.mda_exec;
+  EXPECT_EQ(e.mda_exec.size(), kSealBytes + 7);
+  ASSERT_TRUE(seals.Open(&e).ok());
+  EXPECT_EQ(e.mda_exec, "|/bin/x");
 }
 
 TEST_F(LookupRoomTest, OnlyQueueMayAskWhy) {
@@ -299,6 +335,69 @@ TEST_F(LookupRoomTest, OnlyReceiveHasClients) {
 TEST_F(LookupRoomTest, Stops) {
   room_->OnStop(absl::Seconds(1));
   EXPECT_EQ(exited_, 0);
+}
+
+TEST_F(LookupRoomTest, TablesAreReadAgainByParent) {
+  const auto queue = Connect(Room::kQueue);
+  for (const char* name : {"<localnames>", "gone", "broken"}) {
+    UpdateTable update;
+    update.question = 40 + asked_.size();
+    update.name = name;
+    queue->door->Send(update);
+    loop_.RunReady();
+  }
+  ASSERT_EQ(asked_.size(), 3u);
+  EXPECT_EQ(asked_[0].name, "<localnames>");
+  // One was read and replaced, one could not be, one failed in this process.
+  TableFile file;
+  file.name = asked_[0].name;
+  file.question = asked_[0].question;
+  room_->OnTable(file, absl::OkStatus());
+  TableUpdated failed;
+  failed.question = asked_[1].question;
+  failed.error = "no such table: gone";
+  parent_->Send(failed);
+  file.name = asked_[2].name;
+  file.question = asked_[2].question;
+  room_->OnTable(file, absl::InternalError("/t: no memory"));
+  loop_.RunReady();
+  ASSERT_EQ(queue->updated.size(), 3u);
+  EXPECT_TRUE(queue->updated[40].ok);
+  EXPECT_EQ(queue->updated[40].entries, 2u);
+  EXPECT_FALSE(queue->updated[41].ok);
+  EXPECT_EQ(queue->updated[41].error, "no such table: gone");
+  EXPECT_EQ(queue->updated[42].error, "/t: no memory");
+  // Nobody asked for this, and nobody hears of it.
+  file.name = "<localnames>";
+  file.question = 0;
+  room_->OnTable(file, absl::OkStatus());
+  loop_.RunReady();
+  EXPECT_EQ(queue->updated.size(), 3u);
+}
+
+TEST_F(LookupRoomTest, OnlySoManyTablesAreReadAtOnce) {
+  const auto queue = Connect(Room::kQueue);
+  for (size_t i = 0; i <= kMaxOpenUpdates; ++i) {
+    UpdateTable update;
+    update.question = i;
+    update.name = "t";
+    queue->door->Send(update);
+  }
+  loop_.RunReady();
+  EXPECT_EQ(asked_.size(), kMaxOpenUpdates);
+  ASSERT_EQ(queue->updated.size(), 1u);
+  EXPECT_EQ(queue->updated[kMaxOpenUpdates].error,
+            "too many tables are being read");
+}
+
+TEST_F(LookupRoomTest, WhoIsNotTheQueueUpdatesNothing) {
+  const auto receive = Connect(Room::kReceive);
+  UpdateTable update;
+  update.name = "t";
+  receive->door->Send(update);
+  loop_.RunReady();
+  EXPECT_TRUE(receive->closed);
+  EXPECT_TRUE(asked_.empty());
 }
 
 }  // namespace

@@ -192,8 +192,13 @@ void Acceptance::On(Worker* worker, AcceptRequest& request) {
   ChunksSeen seen;
   seen.chunks = id->second.chunks;
   seen.bytes = id->second.chunk_bytes;
-  const absl::Status status =
-      CheckAccept(request, seen, *p_.config, p_.loop->Now());
+  absl::Status status;
+  for (Envelope& e : request.envelopes) {
+    if (status.ok()) status = p_.seals->Open(&e);
+  }
+  if (status.ok()) {
+    status = CheckAccept(request, seen, *p_.config, p_.loop->Now());
+  }
   if (!status.ok()) {
     LogWarn("warn: queue: message %s refused: %s", ToString(request.message),
             VisEncode(std::string(status.message())));

@@ -17,6 +17,7 @@
 #include "server/door/parent_messages.h"
 #include "server/door/receive_messages.h"
 #include "server/loop/event_loop.h"
+#include "server/queue/command_seal.h"
 #include "server/queue/committer.h"
 #include "server/queue/store_calls.h"
 #include "storage/queue_store.h"
@@ -38,6 +39,7 @@ class Acceptance {
   struct Parts {
     EventLoop* loop = nullptr;
     const Config* config = nullptr;
+    const CommandSeals* seals = nullptr;
   };
   explicit Acceptance(const Parts& parts) : p_(parts) {}
 

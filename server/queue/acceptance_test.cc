@@ -49,7 +49,7 @@ class FakeReceive {
 
 class AcceptanceTest : public ::testing::Test {
  protected:
-  AcceptanceTest() : acceptance_({&loop_, &config_}) {
+  AcceptanceTest() : acceptance_({&loop_, &config_, &seals_}) {
     testing::internal::CaptureStderr();
     config_.actions["out"].name = "out";
     config_.actions["out"].method = ActionMethod::kRelay;
@@ -122,6 +122,7 @@ class AcceptanceTest : public ::testing::Test {
 
   FakeEventLoop loop_;
   Config config_;
+  CommandSeals seals_;
   FakeDisk disk_;
   std::unique_ptr<FakeDiskStore> store_;
   std::unique_ptr<Committer> committer_;
@@ -268,6 +269,29 @@ TEST_F(AcceptanceTest, LiesAreRefused) {
   EXPECT_TRUE(disk_.envelopes.empty());
   EXPECT_EQ(Ask(Request(id, ++question)), AcceptResult::kOk)
       << "the truth is believed still";
+}
+
+TEST_F(AcceptanceTest, CommandsMustComeFromLookup) {
+  OpenStore();
+  const MessageId id = LeaseOne();
+  AcceptRequest r = Request(id);
+  Envelope& e = r.envelopes[0];
+  e.kind = DeliveryKind::kMda;
+  e.action = "box";
+  e.mda_user = e.routing_key = "joe";
+  e.mda_exec = "|/bin/evil";
+  seals_.AddKey("key");
+  EXPECT_EQ(Ask(r), AcceptResult::kFailed);
+  EXPECT_TRUE(disk_.envelopes.empty());
+  ExpandedRecipient place;
+  place.action = "box";
+  place.mda_user = "joe";
+  place.dest = e.dest;
+  place.mda_exec = "|/bin/good";
+  e.mda_exec = SealCommand("key", place);
+  EXPECT_EQ(Ask(r), AcceptResult::kOk);
+  ASSERT_EQ(disk_.envelopes.size(), 1u);
+  EXPECT_EQ(disk_.envelopes.begin()->second.mda_exec, "|/bin/good");
 }
 
 TEST_F(AcceptanceTest, QueueFieldsAreTheQueues) {

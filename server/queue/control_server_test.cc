@@ -269,6 +269,17 @@ TEST_F(ControlServerTest, ExplainAsksLookup) {
   EXPECT_THAT(services_.explained, SizeIs(2));
 }
 
+TEST_F(ControlServerTest, UpdateTableSaysHowItEnded) {
+  services_.table_updated.ok = true;
+  EXPECT_EQ(Run({"update", "table", "aliases"}), "command succeeded\n");
+  services_.table_updated.ok = false;
+  services_.table_updated.error = "/etc/aliases:2 invalid map entry";
+  EXPECT_EQ(Run({"update", "table", "a b"}, false,
+                "/etc/aliases:2 invalid map entry"),
+            "command failed\n");
+  EXPECT_THAT(services_.updated_tables, testing::ElementsAre("aliases", "a b"));
+}
+
 TEST_F(ControlServerTest, StatsAndLedger) {
   services_.counters.started = services_.loop()->Now() - absl::Seconds(3661);
   services_.counters.ok = 7;

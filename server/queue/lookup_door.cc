@@ -64,7 +64,9 @@ void LookupDoor::OnFrame(Frame& frame) {
           frame,
           [this](ExplainAnswer& answer) { Give(answer, &explaining_); }) ||
       Dispatch<TableUpdated>(
-          frame, [this](TableUpdated& answer) { Give(answer, &updating_); });
+          frame, [this](TableUpdated& answer) { Give(answer, &updating_); }) ||
+      Dispatch<SealKey>(
+          frame, [this](SealKey& m) { seals_->AddKey(std::move(m.key)); });
   if (understood) return;
   LogWarn("warn: queue: door to lookup: malformed frame");
   OnClosed();

@@ -12,6 +12,7 @@
 #include "server/door/lookup_messages.h"
 #include "server/door/receive_messages.h"
 #include "server/loop/event_loop.h"
+#include "server/queue/command_seal.h"
 #include "server/queue/store_calls.h"
 
 namespace holdfast {
@@ -22,7 +23,9 @@ class LookupDoor {
   using ExplainDone = absl::AnyInvocable<void(ExplainAnswer)>;
   using UpdateDone = absl::AnyInvocable<void(TableUpdated)>;
 
-  explicit LookupDoor(EventLoop* loop) : loop_(loop) {}
+  // `seals` learns the keys of each lookup.
+  LookupDoor(EventLoop* loop, CommandSeals* seals)
+      : loop_(loop), seals_(seals) {}
 
   void SetDoor(std::unique_ptr<Door> door);
   // `done` is called in a later turn; with lookup away: "451 ...".
@@ -36,6 +39,7 @@ class LookupDoor {
   void OnFrame(Frame& frame);
 
   EventLoop* loop_;
+  CommandSeals* seals_;
   std::unique_ptr<Door> door_;
   uint64_t last_question_ = 0;
   std::map<uint64_t, Done> waiting_;

@@ -15,10 +15,12 @@ constexpr double kWaitShare = 0.75;
 // After ids could not be leased.
 constexpr absl::Duration kLeaseRetry = absl::Seconds(1);
 
-Acceptance::Parts AcceptanceParts(const RoomContext& context) {
+Acceptance::Parts AcceptanceParts(const RoomContext& context,
+                                  const CommandSeals* seals) {
   Acceptance::Parts parts;
   parts.loop = context.loop;
   parts.config = context.config.get();
+  parts.seals = seals;
   return parts;
 }
 
@@ -28,8 +30,8 @@ QueueRoom::QueueRoom(RoomContext context, StoreOpener open)
     : context_(std::move(context)),
       open_(std::move(open)),
       started_(context_.loop->Now()),
-      acceptance_(AcceptanceParts(context_)),
-      lookup_(context_.loop) {
+      acceptance_(AcceptanceParts(context_, &seals_)),
+      lookup_(context_.loop, &seals_) {
   if (context_.start->has_control && !context_.fds.empty()) {
     control_ = std::move(context_.fds[0]);
   }

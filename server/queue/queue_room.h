@@ -89,6 +89,7 @@ class QueueRoom : public RoomHandler, public QueueServices {
   std::string told_;  // why the store is not open, as logged
   // In this order: what is below uses what is above.
   std::unique_ptr<QueueStore> store_;
+  CommandSeals seals_;
   Acceptance acceptance_;
   LookupDoor lookup_;
   std::unique_ptr<QueueEngine> engine_;
