@@ -122,6 +122,9 @@ bool DirectiveParser::ParseWrapper(ActionOptions* options) {
     return Fail("wrapper may not be specified for mbox");
   }
   action.wrapper = name;
+  if (action.method != ActionMethod::kMda) {
+    return NotYet("\"wrapper\" on a method other than mda");
+  }
   return true;
 }
 
