@@ -2,7 +2,6 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
-#include <string.h>
 
 #include <algorithm>
 #include <utility>
@@ -76,14 +75,14 @@ int TlsConnection::BioRead(BIO* bio, char* out, int length) {
   BIO_clear_retry_flags(bio);
   const size_t wanted = static_cast<size_t>(std::max(length, 0));
   size_t taken = std::min(wanted, self->held_.size() - self->held_taken_);
-  memcpy(out, self->held_.data() + self->held_taken_, taken);
+  std::copy_n(self->held_.data() + self->held_taken_, taken, out);
   self->held_taken_ += taken;
   if (self->held_taken_ == self->held_.size() && self->held_taken_ > 0) {
     std::string().swap(self->held_);
     self->held_taken_ = 0;
   }
   const size_t fresh = std::min(wanted - taken, self->in_.size());
-  memcpy(out + taken, self->in_.data(), fresh);
+  std::copy_n(self->in_.data(), fresh, out + taken);
   self->in_.remove_prefix(fresh);
   taken += fresh;
   if (taken > 0 || wanted == 0) return static_cast<int>(taken);
