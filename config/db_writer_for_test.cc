@@ -47,6 +47,24 @@ void WriteDbFile(const std::string& path,
   Must(db->close(db, 0), "close");
 }
 
+std::string DbBytes(
+    const std::vector<std::pair<std::string, std::string>>& all) {
+  char path[] = "/tmp/db_writer.XXXXXX";
+  const int fd = mkstemp(path);
+  if (fd < 0) abort();
+  close(fd);
+  WriteDbFile(path, all);
+  std::string bytes;
+  FILE* file = fopen(path, "rb");
+  char buffer[65536];
+  size_t n;
+  while (file != nullptr && (n = fread(buffer, 1, sizeof buffer, file)) > 0)
+    bytes.append(buffer, n);
+  fclose(file);
+  unlink(path);
+  return bytes;
+}
+
 void RemoveFromDbFile(const std::string& path,
                       const std::vector<std::string>& keys) {
   DB* db = nullptr;

@@ -23,6 +23,9 @@ struct DbWriterOptions {
 void WriteDbFile(const std::string& path,
                  const std::vector<std::pair<std::string, std::string>>& all,
                  const DbWriterOptions& options = {});
+// The same as the bytes of a file.
+std::string DbBytes(
+    const std::vector<std::pair<std::string, std::string>>& all);
 // Removes these keys from such a file.
 void RemoveFromDbFile(const std::string& path,
                       const std::vector<std::string>& keys);

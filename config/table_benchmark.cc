@@ -2,11 +2,8 @@
 // how long a question takes.  Half of the keys that are asked for are there.
 #include <benchmark/benchmark.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <functional>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -90,13 +87,7 @@ const std::string& BytesOf(int number) {
     }
   }
   if (!entries.empty()) {
-    const std::string path = "/tmp/table_benchmark.db";
-    WriteDbFile(path, entries);
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream all;
-    all << file.rdbuf();
-    bytes = all.str();
-    std::remove(path.c_str());
+    bytes = DbBytes(entries);
   }
   return bytes;
 }

@@ -10,6 +10,7 @@
 #include "server/door/lookup_messages.h"
 #include "server/door/parent_messages.h"
 #include "server/door/receive_messages.h"
+#include "server/door/table_messages.h"
 #include "server/door/worker_messages.h"
 
 namespace holdfast {
@@ -31,6 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace holdfast;
   const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
   TryOne<Start>(bytes);
+  TryOne<TableFile>(bytes);
   TryOne<UserQuestion>(bytes);
   TryOne<SignRequest>(bytes);
   TryOne<TicketKeys>(bytes);

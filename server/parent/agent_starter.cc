@@ -9,10 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
+#include "config/userinfo.h"
 #include "server/log/log.h"
 
 namespace holdfast {
@@ -37,14 +35,13 @@ absl::StatusOr<AgentArguments::User> FindInTable(const Table& userbase,
       userbase.Lookup(TableService::kUserinfo, name);
   if (!value.ok()) return absl::UnavailableError(kUserLookupLater);
   if (!value->has_value()) return absl::NotFoundError(kUserLookupFailed);
-  const std::vector<std::string> parts =
-      absl::StrSplit(**value, absl::MaxSplits(':', 2));
-  AgentArguments::User user;
-  if (parts.size() != 3 || !absl::SimpleAtoi(parts[0], &user.uid) ||
-      !absl::SimpleAtoi(parts[1], &user.gid) || user.uid == UINT32_MAX ||
-      user.gid == UINT32_MAX || parts[2].find('\0') != std::string::npos)
+  const std::optional<Userinfo> info = ParseUserinfo(**value);
+  if (!info || info->home.find('\0') != std::string::npos)
     return absl::UnavailableError(kUserLookupLater);
-  user.home = parts[2];
+  AgentArguments::User user;
+  user.uid = info->uid;
+  user.gid = info->gid;
+  user.home = info->home;
   return user;
 }
 

@@ -82,8 +82,8 @@ void CheckSize(const ParentSetup& setup) {
   for (const Start::File& file : setup.loaded.files)
     bytes += file.path.size() + file.contents.size() + 64;
   if (bytes + (64 << 10) > kMaxFrameBytes) {
-    Refuse(absl::StrCat("configuration is larger than ",
-                        kMaxFrameBytes >> 20, " MiB"));
+    Refuse(absl::StrCat("configuration is larger than ", kMaxFrameBytes >> 20,
+                        " MiB"));
   }
 }
 

@@ -102,7 +102,7 @@ class RoomProcess {
     ParseResult parsed =
         ParseConfig(options, ReaderOf(start_),
                     [this](const Table& table) { return TableAtStart(table); });
-    tables_.clear();
+    PrepareTables(parsed.config.get());
     if (parsed.config == nullptr) {
       for (const std::string& line : parsed.messages) LogWarn("%s", line);
       Fatal(absl::StrCat(RoomName(room_), ": no configuration"));
@@ -166,6 +166,17 @@ class RoomProcess {
     const auto file = tables_.find(table.name());
     if (file == tables_.end()) return nullptr;
     return ParseSealed(file->second.get(), table);
+  }
+
+  // How they are compared with is known only now.
+  void PrepareTables(const Config* config) {
+    for (const auto& [name, file] : tables_) {
+      if (config == nullptr) break;
+      const auto found = config->tables.find(name);
+      if (found == config->tables.end()) continue;
+      found->second->Prepare(*found->second->contents());
+    }
+    tables_.clear();
   }
 
   // Parsed on a thread, since it may be large; the old contents answer until
