@@ -193,8 +193,9 @@ def test_killed_rooms_come_back():
         rooms = sorted({name for name in s.pids().values()
                         if name.startswith("smtpd-")})
         expect({"smtpd-queue", "smtpd-receive", "smtpd-relay",
-                "smtpd-deliver", "smtpd-lookup"} <= set(rooms),
+                "smtpd-deliver", "smtpd-lookup", "smtpd-keys"} <= set(rooms),
                "the rooms", rooms)
+        tried = []
         for room in rooms:
             for pid in s.room_pids(room):
                 os.kill(pid, signal.SIGKILL)
@@ -204,6 +205,7 @@ def test_killed_rooms_come_back():
             wait_for(s.ready, 10, "a banner after " + room)
 
             def accepted():
+                tried.append(room)
                 try:
                     it.send("b@inside.example", "c@outside.example")
                     return True
@@ -212,8 +214,13 @@ def test_killed_rooms_come_back():
             wait_for(accepted, 15, "mail accepted after " + room + "\n" +
                      s.log_tail())
         s.wait_empty(60)
-        expect_equal(s.count(it.maildir), len(rooms), "in the Maildir")
-        expect_equal(it.sink.stats()["messages"], len(rooms), "at the sink")
+        # All that was acknowledged, and of the rest no more than was sent: who
+        # hears 451 or nothing while `queue` dies may have been taken.
+        for count, where in ((s.count(it.maildir), "in the Maildir"),
+                             (it.sink.stats()["messages"], "at the sink")):
+            expect(len(rooms) <= count <= len(tried), where,
+                   "%d acknowledged, %d sent, %d there" % (
+                       len(rooms), len(tried), count))
         s.check_clean()
 
 
