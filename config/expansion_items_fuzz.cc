@@ -1,15 +1,17 @@
-// Any text as the items of an alias.
+// Any text as the items of an alias, and as a ~/.forward.
 #include <cstdint>
 #include <cstdlib>
 
 #include "config/expansion_items.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto items = holdfast::ParseExpansionItems(
-      absl::string_view(reinterpret_cast<const char*>(data), size));
-  if (!items.ok()) return 0;
-  for (const holdfast::ExpansionItem& item : *items) {
-    if (item.text.empty()) std::abort();
+  const absl::string_view text(reinterpret_cast<const char*>(data), size);
+  for (const auto& items :
+       {holdfast::ParseExpansionItems(text), holdfast::ParseForward(text)}) {
+    if (!items.ok()) continue;
+    for (const holdfast::ExpansionItem& item : *items) {
+      if (item.text.empty()) std::abort();
+    }
   }
   return 0;
 }
