@@ -20,7 +20,8 @@ match from local for any action "out"
 """
 # What is killed: everything at once, half of the time; else one room.
 ROOMS = ["smtpd", "smtpd-queue", "smtpd-receive", "smtpd-relay",
-         "smtpd-deliver", "smtpd-lookup", "smtpd-agent", "smtpd-auth"]
+         "smtpd-deliver", "smtpd-lookup", "smtpd-agent", "smtpd-auth",
+         "smtpd-keys"]
 RATE = 400                # messages a second
 LONGEST_PAUSE = 0.6       # seconds between two kills
 RESTART_SECONDS = 20

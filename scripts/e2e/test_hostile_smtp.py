@@ -774,7 +774,8 @@ def test_r5_descriptors():
 # --- rooms that die
 
 def test_killed_rooms_during_traffic():
-    victims = ("smtpd-lookup", "smtpd-queue", "smtpd-relay", "smtpd-receive")
+    victims = ("smtpd-lookup", "smtpd-queue", "smtpd-relay", "smtpd-receive",
+               "smtpd-keys")
     with Hostile(killed=victims) as it:
         for victim in victims * (5 if FULL else 2):
             killed_in_sessions(it, victim)

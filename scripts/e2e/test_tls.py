@@ -389,6 +389,46 @@ def test_what_is_wrong_is_said_at_the_start():
     expect_equal(run.returncode, 1, "the daemon does not start")
 
 
+def test_a_passphrase_is_asked_for():
+    it = Place(start=False)
+    plain, locked = it.files["ecdsa_key"], it.files["ecdsa_key"] + ".locked"
+    subprocess.run(["openssl", "pkcs8", "-topk8", "-in", plain, "-out", locked,
+                    "-passout", "pass:sesame"], check=True)
+    os.chmod(locked, 0o600)
+    with open(it.server.conf) as f:
+        text = f.read().replace('"%s"' % plain, '"%s"' % locked)
+    with open(it.server.conf, "w") as f:
+        f.write(text)
+
+    def start(word):
+        """On a terminal of its own."""
+        master, slave = os.openpty()
+        process = subprocess.Popen(
+            ["setsid", "--ctty", os.path.join(programs(), "server/smtpd"), "-d",
+             "-f", it.server.conf], stdin=slave, stdout=slave, stderr=slave)
+        os.close(slave)
+        said = b""
+        with contextlib.suppress(OSError):
+            while b"passphrase for ecdsa: " not in said:
+                said += os.read(master, 1000)
+            os.write(master, word + b"\n")
+            while b"starting" not in said and b"encrypted" not in said:
+                said += os.read(master, 1000)
+        return process, master, said.decode()
+    process, master, said = start(b"wrong")
+    expect_equal(process.wait(20), 1, said)
+    expect("pki ecdsa: %s: key is encrypted" % locked in said, "refused", said)
+    os.close(master)
+    process, master, said = start(b"sesame")
+    try:
+        expect("sesame" not in said, "no echo", said)
+        wait_for(lambda: back(it), 20, "a handshake with the opened key")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(40)
+        os.close(master)
+
+
 def libraries(pid):
     with open("/proc/%d/maps" % pid) as f:
         text = f.read()

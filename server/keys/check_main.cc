@@ -46,9 +46,10 @@ std::string AskPassphrase(int terminal, const std::string& name) {
   if (terminal < 0 || tcgetattr(terminal, &before) != 0) return "";
   termios quiet = before;
   quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
-  if (!WriteAll(terminal, absl::StrCat("passphrase for ", name, ": ")))
+  // Quiet first: what is typed before is thrown away.
+  if (tcsetattr(terminal, TCSAFLUSH, &quiet) != 0 ||
+      !WriteAll(terminal, absl::StrCat("passphrase for ", name, ": ")))
     return "";
-  tcsetattr(terminal, TCSAFLUSH, &quiet);
   std::string line;
   char c;
   while (line.size() < kMaxPassphrase && read(terminal, &c, 1) == 1 &&

@@ -30,10 +30,10 @@ class TestAuthority {
   const std::string& certificate() const { return pem_; }  // its own
 
  private:
+  long serial_ = 1;
   bssl::UniquePtr<EVP_PKEY> key_;
   bssl::UniquePtr<X509> x509_;
   std::string pem_;
-  long serial_ = 1;
 };
 
 }  // namespace holdfast
