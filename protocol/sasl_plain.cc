@@ -1,5 +1,10 @@
 #include "protocol/sasl_plain.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+
 namespace holdfast {
 
 std::optional<PlainCredentials> ParseSaslPlain(absl::string_view message) {
@@ -20,6 +25,19 @@ std::optional<PlainCredentials> ParseSaslPlain(absl::string_view message) {
   credentials.user = std::string(user);
   credentials.password = Secret(password);
   return credentials;
+}
+
+bool IsMechanismName(absl::string_view text) {
+  constexpr size_t kMostLetters = 20;
+  if (absl::EqualsIgnoreCase(text, "PLAIN") ||
+      absl::EqualsIgnoreCase(text, "LOGIN"))
+    return true;
+  return !text.empty() && text.size() <= kMostLetters &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           const auto u = static_cast<unsigned char>(c);
+           return absl::ascii_isupper(u) || absl::ascii_isdigit(u) ||
+                  c == '-' || c == '_';
+         });
 }
 
 }  // namespace holdfast

@@ -28,6 +28,11 @@ struct PlainCredentials {
 // octets, the password one at least, and neither has a CR or LF.
 std::optional<PlainCredentials> ParseSaslPlain(absl::string_view message);
 
+// Whether it looks like the name of a SASL mechanism, or is one of PLAIN's and
+// LOGIN's: RFC 4422 section 3.1 has capital letters.  What is not may be a
+// password, and is not repeated.
+bool IsMechanismName(absl::string_view text);
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_PROTOCOL_SASL_PLAIN_H_

@@ -80,7 +80,10 @@ void SmtpServerSession::OnAuth(const Command& command) {
     return BeginAuth(Expects::kLoginUser, initial);
   if (options_->scram && absl::EqualsIgnoreCase(mechanism, "SCRAM-SHA-256"))
     return BeginAuth(Expects::kScram, initial);
-  Answer(replies::MechanismNotSupported(mechanism), command.line);
+  // Some client may have left the mechanism out; what it said is logged.
+  Answer(replies::MechanismNotSupported(IsMechanismName(mechanism) ? mechanism
+                                                                   : "(...)"),
+         command.line);
 }
 
 void SmtpServerSession::BeginAuth(Auth::Expects expects,

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "protocol/sasl_plain.h"
 #include "protocol/secret.h"
 
 namespace holdfast {
@@ -16,12 +17,39 @@ namespace {
 // Buffers up to this size stay with an idle session.
 constexpr size_t kIdleBufferBytes = 4096;
 
-// For the log: what follows the mechanism of AUTH may be a password.
+// Where AUTH stands, also in a line that has something before it: one of two
+// that a bare CR holds together, one with a space too many.
+size_t FindAuth(absl::string_view command) {
+  const std::string auth = "auth";
+  const std::string lower = absl::AsciiStrToLower(command);
+  if (absl::StartsWith(lower, auth)) return 0;
+  for (size_t at = lower.find(auth, 1); at != lower.npos;
+       at = lower.find(auth, at + 1)) {
+    const size_t end = at + auth.size();
+    const bool ends =
+        end < lower.size() &&
+        absl::string_view(" \t=").find(lower[end]) != absl::string_view::npos;
+    if (ends && !absl::ascii_isalnum(static_cast<unsigned char>(lower[at - 1])))
+      return at;
+  }
+  return command.npos;
+}
+
+// For the log: what follows the mechanism of AUTH may be a password, and so
+// may be what stands in its place.
 std::string WithoutSecrets(absl::string_view command) {
-  constexpr absl::string_view kAuth = "AUTH";
-  if (!absl::StartsWithIgnoreCase(command, kAuth)) return std::string(command);
-  size_t end = command.find_first_not_of(" \t", kAuth.size());
-  end = command.find_first_of(" \t", end == command.npos ? kAuth.size() : end);
+  // AUTH is a parameter of theirs, and an address may have the word.
+  if (absl::StartsWithIgnoreCase(command, "MAIL FROM:") ||
+      absl::StartsWithIgnoreCase(command, "RCPT TO:"))
+    return std::string(command);
+  const size_t auth = FindAuth(command);
+  if (auth == command.npos) return std::string(command);
+  const size_t behind = auth + 4;
+  const size_t begin = command.find_first_not_of(" \t=", behind);
+  if (begin == command.npos) return std::string(command);
+  const size_t end = command.find_first_of(" \t", begin);
+  if (!IsMechanismName(command.substr(begin, end - begin)))
+    return absl::StrCat(command.substr(0, behind), " (...)");
   if (end == command.npos) return std::string(command);
   return absl::StrCat(command.substr(0, end), " (...)");
 }

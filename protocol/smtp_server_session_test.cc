@@ -514,5 +514,30 @@ TEST(SmtpServerSessionTest, PasswordsDoNotReachTheLog) {
       << session.failed()[0];
 }
 
+TEST(SmtpServerSessionTest, PasswordsInStrangePlacesDoNotReachTheLog) {
+  SmtpServerOptions options;
+  options.auth = SmtpServerOptions::Auth::kOptional;
+  options.auth_in_clear = true;
+  for (const absl::string_view line :
+       {" AUTH PLAIN secret", "NOOP x\rAUTH PLAIN secret",
+        "\tauth=PLAIN secret", "AUTH secret", "AUTH c2VjcmV0c2VjcmV0",
+        "AUTH PLAIN=secret", "AUTH secret more"}) {
+    TestSession session(options);
+    session.Send(absl::StrCat("EHLO x\r\n", line, "\r\n"));
+    ASSERT_EQ(session.failed().size(), 1u) << line;
+    EXPECT_FALSE(absl::StrContains(session.failed()[0], "secret"))
+        << session.failed()[0];
+    EXPECT_FALSE(absl::StrContains(session.failed()[0], "c2Vj"))
+        << session.failed()[0];
+  }
+  TestSession session(options);
+  session.Send(
+      "EHLO x\r\nAUTH CRAM-MD5\r\nRCPT TO:<auth=x@y>\r\nMAIL FROM:<a> "
+      "AUTH=\r\n");
+  ASSERT_EQ(session.failed().size(), 3u);
+  EXPECT_TRUE(absl::StrContains(session.failed()[0], "\"CRAM-MD5\""));
+  EXPECT_TRUE(absl::StrContains(session.failed()[1], "auth=x@y"));
+}
+
 }  // namespace
 }  // namespace holdfast
