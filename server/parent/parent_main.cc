@@ -81,9 +81,13 @@ void CheckSize(const ParentSetup& setup) {
   size_t bytes = 0;
   for (const Start::File& file : setup.loaded.files)
     bytes += file.path.size() + file.contents.size() + 64;
+  for (const auto* files : {&setup.tls.certificates, &setup.tls.keys}) {
+    for (const Start::File& file : *files)
+      bytes += file.path.size() + file.contents.size() + 64;
+  }
   if (bytes + (64 << 10) > kMaxFrameBytes) {
-    Refuse(absl::StrCat("configuration is larger than ", kMaxFrameBytes >> 20,
-                        " MiB"));
+    Refuse(absl::StrCat("configuration and certificates are larger than ",
+                        kMaxFrameBytes >> 20, " MiB"));
   }
 }
 
