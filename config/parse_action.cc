@@ -193,7 +193,7 @@ bool DirectiveParser::ParseRelayHost(ActionOptions* options) {
   Action& action = options->action;
   TableRef table;
   if (!ParseTableArgument(&table)) return false;
-  if (!options->First("host")) {
+  if (!options->First("host") || options->seen.count("domain") > 0) {
     return Fail("host mapping already specified for this dispatcher");
   }
   if (action.backup) return Fail("backup and host are mutually exclusive");
@@ -261,10 +261,13 @@ bool DirectiveParser::ParseRelayTable(ActionOptions* options,
   Action& action = options->action;
   TableRef table;
   if (!ParseTableArgument(&table)) return false;
+  // `domain` is another way to say where `host` is.
   const std::string what = word == "helo-src" ? "helo-source"
                            : word == "src"    ? "source"
+                           : word == "domain" ? "host"
                                               : word;
-  if (!options->First(word)) {
+  if (!options->First(word) ||
+      (word == "domain" && options->seen.count("host") > 0)) {
     return Fail(
         absl::StrCat(what, " mapping already specified for this dispatcher"));
   }

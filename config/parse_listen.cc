@@ -96,8 +96,15 @@ bool DirectiveParser::ParseInterfaceListener() {
     if (!taken && !ParseListenFlag(&options, &taken)) return false;
     if (!taken && !ParseListenArgument(&options, &taken)) return false;
     if (!taken && !ParseListenOptionOfOurs(&options, &taken)) return false;
-    if (!taken) return FinishListener(&options);
+    if (!taken) break;
   }
+  // What no option begins with comes before what the options lack.
+  if (Peek().kind != Token::Kind::kNewline &&
+      Peek().kind != Token::Kind::kEnd) {
+    expected_.push_back("the end of the line");
+    return SyntaxError();
+  }
+  return FinishListener(&options);
 }
 
 // The reference's checks of the whole line, in its order.
@@ -118,8 +125,6 @@ bool DirectiveParser::FinishListener(ListenOptions* options) {
     FailPlain("invalid listen option: pki required for tls/smtps");
     HintPosition();
     Hint("declare 'pki NAME cert \"FILE\" key \"FILE\"' and add 'pki NAME'");
-    if (Peek().kind != Token::Kind::kNewline) HintExpected(Peek());
-    old_form_ = true;
     return false;
   }
   for (const std::string& name : listener.pki) {
@@ -201,7 +206,10 @@ bool DirectiveParser::ParseListenArgument(ListenOptions* options, bool* taken) {
   if (PeekAnyKeyword({"auth", "auth-optional"})) {
     return ParseListenAuth(options);
   }
-  if (TakeKeyword("hostname")) return ExpectString(&listener.hostname);
+  if (TakeKeyword("hostname")) {
+    return ExpectString(&listener.hostname) &&
+           (options->First("hostname") || Fail("hostname already specified"));
+  }
   if (PeekAnyKeyword({"hostnames", "senders"})) {
     return ParseListenTables(options);
   }
