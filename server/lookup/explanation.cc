@@ -109,7 +109,9 @@ std::string PathText(const MailAddress& address) {
 Explanation::Explanation(std::shared_ptr<const Config> config,
                          const ExplainRequest& request)
     : config_(std::move(config)), request_(request.about) {
-  const bool local = request.listener.empty() && request_.sockaddr.empty();
+  const bool local =
+      request.listener.empty() &&
+      (request_.sockaddr.empty() || request_.sockaddr == kLocalSocket);
   if (!ChooseListener(local ? "socket" : request.listener)) return;
   request_.tag = listener_->tag;
   request_.smtpname =
@@ -129,6 +131,9 @@ Explanation::Explanation(std::shared_ptr<const Config> config,
   } else if (request_.rcpt.domain.empty()) {
     // As the server completes it.
     request_.rcpt.domain = request_.smtpname;
+  }
+  if (!request_.sender.user.empty() && request_.sender.domain.empty()) {
+    request_.sender.domain = request_.smtpname;
   }
 }
 
