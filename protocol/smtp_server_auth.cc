@@ -163,10 +163,11 @@ void SmtpServerSession::ResumeAuth(uint64_t question, AuthAnswerKind kind,
       return EndAuth(replies::AuthSucceeded());
     case AuthAnswerKind::kFailed:
       ++auth_failures_;
-      return EndAuth(options_->max_auth_failures > 0 &&
-                             auth_failures_ >= options_->max_auth_failures
-                         ? replies::TooManyAuthFailures()
-                         : replies::AuthFailed());
+      if (options_->max_auth_failures == 0 ||
+          auth_failures_ < options_->max_auth_failures)
+        return EndAuth(replies::AuthFailed());
+      ++hits_.auth_failures;
+      return EndAuth(replies::TooManyAuthFailures());
     case AuthAnswerKind::kTemporary:
       return EndAuth(replies::AuthTemporaryFailure());
     case AuthAnswerKind::kChallenge:

@@ -147,15 +147,21 @@ bool SmtpServerSession::StepCommand() {
 }
 
 // The 421 that is the answer to whatever comes.
-std::optional<Reply> SmtpServerSession::LimitReached() const {
+std::optional<Reply> SmtpServerSession::LimitReached() {
   const SmtpServerOptions& limits = *options_;
-  if (limits.max_errors > 0 && errors_ >= limits.max_errors)
+  if (limits.max_errors > 0 && errors_ >= limits.max_errors) {
+    ++hits_.errors;
     return replies::TooManyErrors();
+  }
   if (limits.max_bad_recipients > 0 &&
-      bad_recipients_ >= limits.max_bad_recipients)
+      bad_recipients_ >= limits.max_bad_recipients) {
+    ++hits_.bad_recipients;
     return replies::TooManyBadRecipients();
-  if (limits.max_commands > 0 && commands_ > limits.max_commands)
+  }
+  if (limits.max_commands > 0 && commands_ > limits.max_commands) {
+    ++hits_.commands;
     return replies::TooManyCommands();
+  }
   return std::nullopt;
 }
 
@@ -288,15 +294,19 @@ void SmtpServerSession::OnMail(const Command& command) {
     return Answer(replies::StartTlsFirst(), command.line);
   if (options_->auth == SmtpServerOptions::Auth::kRequired && !authenticated_)
     return Answer(replies::AuthFirst(), command.line);
-  if (messages_ >= options_->max_messages)
+  if (messages_ >= options_->max_messages) {
+    ++hits_.messages;
     return Answer(replies::TooManyMessages(), command.line);
+  }
   auto parsed = ParseMailArgument(command.argument, {name(), Rules()});
   if (const Reply* refusal = std::get_if<Reply>(&parsed))
     return Answer(*refusal, command.line);
   ReversePath& path = std::get<ReversePath>(parsed);
   // RFC 1870 section 6.1.
-  if (path.parameters.size.value_or(0) > options_->max_message_size)
+  if (path.parameters.size.value_or(0) > options_->max_message_size) {
+    ++hits_.message_size;
     return Answer(replies::DeclaredSizeTooBig(), command.line);
+  }
   transaction_ = {};
   transaction_.binary =
       path.parameters.body == MailParameters::Body::kBinaryMime;
@@ -315,6 +325,7 @@ void SmtpServerSession::OnRcpt(const Command& command) {
   PendingReply pending;
   pending.command = std::string(command.line);
   if (transaction_.accepted_recipients >= options_->max_recipients) {
+    ++hits_.recipients;
     pending.reply = replies::TooManyRecipients();
   } else {
     auto parsed = ParseRcptArgument(command.argument, {name(), Rules()});

@@ -87,6 +87,8 @@ void SmtpServerSession::EndMessage() {
   if (std::optional<Reply> refusal = MessageRefusal()) {
     const std::string command = message_->chunked ? command_ : "DATA";
     ++messages_;
+    if (message_->decoder.size() > options_->max_message_size)
+      ++hits_.message_size;
     EndTransaction();
     return Answer(*refusal, command);
   }

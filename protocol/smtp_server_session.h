@@ -37,6 +37,12 @@ inline constexpr size_t kMaxOpenRecipients = 128;
 // Two lines of EHLO: the attributes of XCLIENT and XFORWARD.
 std::string XclientOffer();
 
+// How often the limits of SmtpServerOptions have acted.
+struct SessionLimitHits {
+  uint32_t errors = 0, bad_recipients = 0, commands = 0, auth_failures = 0;
+  uint32_t recipients = 0, messages = 0, message_size = 0;
+};
+
 class SmtpServerSession {
  public:
   // `options` outlives the session.  `client_address` as log lines have it:
@@ -105,6 +111,10 @@ class SmtpServerSession {
   }
   bool tls() const { return tls_; }
   bool authenticated() const { return authenticated_; }
+  // Since this was last asked; news come with CommandFailed.
+  SessionLimitHits TakeLimitHits() {
+    return std::exchange(hits_, SessionLimitHits());
+  }
   // By whom; empty on the local socket.
   const std::string& username() const { return username_; }
   // Whether an AUTH exchange is open that has had a first step.
@@ -217,7 +227,7 @@ class SmtpServerSession {
   ParameterRules Rules() const;
   std::string EhloText() const;
   std::string AuthMechanisms() const;
-  std::optional<Reply> LimitReached() const;
+  std::optional<Reply> LimitReached();
 
   bool StepAuth();
   void BeginAuth(Auth::Expects expects, absl::string_view initial);
@@ -268,6 +278,7 @@ class SmtpServerSession {
   uint32_t bad_recipients_ = 0;
   uint32_t commands_ = 0;
   uint32_t auth_failures_ = 0;
+  SessionLimitHits hits_;
 
   uint64_t last_question_ = 0;
   uint64_t asked_ = 0;   // the question that the state waits for

@@ -607,7 +607,9 @@ smtp limit max-commands 6
     it.log(SID + r' smtp refused address=127\.0\.0\.1 result="421 4\.3\.2 Too')
     wait_for(lambda: it.stat("smtp.limit.timeout") == 4, 20, "time-outs")
     for session in held:
-        expect_equal(session.file.readline(), b"", "closed without a word")
+        expect_equal(session.file.readline(),
+                     b"421 4.4.2 Timeout, closing connection\r\n", "told so")
+        expect_equal(session.file.readline(), b"", "closed")
     it.log(SID + r" smtp disconnected reason=timeout$")
 
     def until_closed(first, line):
@@ -624,6 +626,8 @@ smtp limit max-commands 6
     until_closed(["EHLO x", "MAIL FROM:<a@b.example>"],
                  "RCPT TO:<x@nowhere.example>")
     until_closed([], "NOOP")
+    for name in ("errors", "bad_rcpt", "commands"):
+        wait_for(lambda: it.stat("smtp.limit." + name) == 1, 20, name)
 
 
 def test_limits_reach_a_new_worker():

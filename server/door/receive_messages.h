@@ -87,11 +87,20 @@ struct SessionCounts {
   uint64_t refused_mails = 0;       // max-mails-per-source
   uint64_t timeouts = 0;            // command-timeout, data-timeout
   uint64_t slow_messages = 0;       // min-data-rate
+  uint64_t errors = 0;              // max-errors
+  uint64_t bad_recipients = 0;      // max-bad-rcpt
+  uint64_t commands = 0;            // max-commands
+  uint64_t auth_failures = 0;       // max-auth-failures
+  uint64_t recipients = 0;          // max-rcpt
+  uint64_t messages = 0;            // max-mails
+  uint64_t message_size = 0;        // max-message-size
   template <class A>
   void Fields(A& a) {
     a(now, inet4, inet6, local, closed, tls, smtps);
     a(refused_sessions, refused_by_source, refused_by_network);
     a(refused_connects, refused_mails, timeouts, slow_messages);
+    a(errors, bad_recipients, commands, auth_failures);
+    a(recipients, messages, message_size);
   }
   // Adds what counts since start; with `open`, what is open, too.
   void Add(const SessionCounts& other, bool open) {
@@ -111,6 +120,13 @@ struct SessionCounts {
     refused_mails += other.refused_mails;
     timeouts += other.timeouts;
     slow_messages += other.slow_messages;
+    errors += other.errors;
+    bad_recipients += other.bad_recipients;
+    commands += other.commands;
+    auth_failures += other.auth_failures;
+    recipients += other.recipients;
+    messages += other.messages;
+    message_size += other.message_size;
   }
 };
 

@@ -27,6 +27,18 @@ Reply MessageTooSlow() {
   return {421, "4.4.2", "The message comes too slowly"};
 }
 
+Reply TimedOut() { return {421, "4.4.2", "Timeout, closing connection"}; }
+
+void CountHits(const SessionLimitHits& hits, SessionCounts* counts) {
+  counts->errors += hits.errors;
+  counts->bad_recipients += hits.bad_recipients;
+  counts->commands += hits.commands;
+  counts->auth_failures += hits.auth_failures;
+  counts->recipients += hits.recipients;
+  counts->messages += hits.messages;
+  counts->message_size += hits.message_size;
+}
+
 void CountRefusal(ClientLimit limit, SessionCounts* counts) {
   switch (limit) {
     case ClientLimit::kSessionsOfSource:

@@ -4,6 +4,7 @@
 #define HOLDFAST_SERVER_RECEIVE_LIMIT_REFUSALS_H_
 
 #include "protocol/reply.h"
+#include "protocol/smtp_server_session.h"
 #include "server/door/receive_messages.h"
 #include "server/receive/client_limits.h"
 
@@ -16,8 +17,12 @@ Reply RefusalFor(const LimitVerdict& verdict);
 Reply TooManySessions();
 // `smtp limit min-data-rate`.
 Reply MessageTooSlow();
+// `smtp limit command-timeout`, `data-timeout`.
+Reply TimedOut();
 
 void CountRefusal(ClientLimit limit, SessionCounts* counts);
+// Limits that the session keeps itself.
+void CountHits(const SessionLimitHits& hits, SessionCounts* counts);
 
 }  // namespace holdfast
 

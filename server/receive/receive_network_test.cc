@@ -375,6 +375,7 @@ TEST_F(ReceiveNetworkTest, AMessageHasATimeoutAndALeastRate) {
   slow.Send("X: y\r\n");
   EXPECT_FALSE(stuck.ended());
   loop_.Advance(absl::Seconds(2));
+  EXPECT_EQ(stuck.Read(), "421 4.4.2 Timeout, closing connection\r\n");
   EXPECT_TRUE(stuck.ended());
   EXPECT_FALSE(idle.ended());
   slow.Send("X: y\r\n");
@@ -394,6 +395,36 @@ TEST_F(ReceiveNetworkTest, AMessageHasATimeoutAndALeastRate) {
   EXPECT_EQ(heard, "421 4.4.2 The message comes too slowly\r\n");
   EXPECT_TRUE(slow.ended());
   EXPECT_EQ(Counts().slow_messages, 1u);
+}
+
+TEST_F(ReceiveNetworkTest, LimitsOfASessionAreCounted) {
+  config_->smtp_limits.max_errors = 1;
+  config_->smtp_limits.max_bad_rcpt = 1;
+  config_->smtp_limits.max_commands = 3;
+  config_->smtp_limits.max_mails = 1;
+  config_->smtp_limits.max_rcpt = 1;
+  config_->max_message_size = 40;
+  Begin();
+  const std::string mail = "EHLO x\r\nMAIL FROM:<a@b.test>\r\n";
+  const std::string rcpt = "RCPT TO:<c@d.test>\r\n";
+  Client errors(this), commands(this), bad(this), size(this), mails(this);
+  EXPECT_THAT(errors.Say("JUNK\r\nNOOP\r\n"), HasSubstr("421 4.7.0 "));
+  EXPECT_THAT(commands.Say(mail + "NOOP\r\nNOOP\r\n"), HasSubstr("421 4.7.0 "));
+  EXPECT_THAT(bad.Say(mail + "RCPT TO:<@@>\r\nNOOP\r\n"),
+              HasSubstr("421 4.7.0 "));
+  EXPECT_THAT(size.Say("EHLO x\r\nMAIL FROM:<a@b.test> SIZE=41\r\n"),
+              HasSubstr("552 5.3.4 "));
+  EXPECT_THAT(mails.Say(mail + rcpt + rcpt), HasSubstr("451 4.5.3 "));
+  mails.Say("DATA\r\n");
+  EXPECT_THAT(mails.Say(std::string(80, 'x') + "\r\n.\r\n"),
+              HasSubstr("554 5.3.4 "));
+  EXPECT_THAT(mails.Say("MAIL FROM:<a@b.test>\r\n"), HasSubstr("421 4.7.0 "));
+  const SessionCounts counts = Counts();
+  EXPECT_EQ(counts.errors, 2u);
+  EXPECT_EQ(counts.commands, 1u);
+  EXPECT_EQ(counts.bad_recipients, 1u);
+  EXPECT_EQ(counts.message_size, 2u);
+  EXPECT_EQ(counts.recipients, 1u);
 }
 
 TEST_F(ReceiveNetworkTest, XclientMakesItAnotherClient) {

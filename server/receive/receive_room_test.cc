@@ -476,13 +476,13 @@ TEST_F(ReceiveRoomTest, WaitsForALeaseBeforeAMessageStarts) {
   EXPECT_THAT(client.Read(), StartsWith("354 "));
 }
 
-TEST_F(ReceiveRoomTest, ASilentClientIsClosedWithoutAWord) {
+TEST_F(ReceiveRoomTest, ASilentClientIsToldAndClosed) {
   Client client(&loop_, room_.get());
   client.Say("EHLO x\r\n");
   loop_.Advance(kCommandTimeout - absl::Seconds(1));
   EXPECT_FALSE(client.ended());
   loop_.Advance(absl::Seconds(2));
-  EXPECT_EQ(client.Read(), "");
+  EXPECT_EQ(client.Read(), "421 4.4.2 Timeout, closing connection\r\n");
   EXPECT_TRUE(client.ended());
 }
 

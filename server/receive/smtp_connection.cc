@@ -163,7 +163,8 @@ void SmtpConnection::CloseWith(absl::string_view reason) {
 }
 
 void SmtpConnection::On(const SessionClosed&) {
-  LogInfo("%s smtp disconnected reason=quit", ToString(id_));
+  LogInfo("%s smtp disconnected reason=%s", ToString(id_),
+          timed_out_ ? "timeout" : "quit");
   Flush();
   Linger();
 }
@@ -232,13 +233,22 @@ void SmtpConnection::CheckTime() {
   if (now - last_activity_ >= PatienceNow()) {
     ++services_->counts.timeouts;
     owner_->OnCounted();
-    return CloseWith("timeout");
+    return EndForTimeout();
   }
   ArmTimer();
   if (our_turn || !IsTooSlow(now)) return;
   ++services_->counts.slow_messages;
   owner_->OnCounted();
   session_.Close(MessageTooSlow());
+  Pump();
+}
+
+// RFC 5321 section 4.2.2: 421 may answer any command, and nothing as well.  Who
+// doesn't read is told nothing.
+void SmtpConnection::EndForTimeout() {
+  if (!IsTalking() || stream_->backlog() > 0) return CloseWith("timeout");
+  timed_out_ = true;
+  session_.Close(TimedOut());
   Pump();
 }
 
@@ -261,6 +271,8 @@ void SmtpConnection::On(const PauseAsked& asked) {
 void SmtpConnection::On(const CommandFailed& failed) {
   LogInfo("%s smtp failed-command command=\"%s\" result=\"%s\"", ToString(id_),
           VisEncode(failed.command), failed.result);
+  CountHits(session_.TakeLimitHits(), &services_->counts);
+  owner_->OnCounted();
 }
 
 void SmtpConnection::On(const BadInput& bad) {

@@ -144,6 +144,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   absl::Duration PatienceNow() const;
   bool IsTooSlow(absl::Duration now) const;
   void CloseWith(absl::string_view reason);
+  void EndForTimeout();
   void Linger();
   void On(const Greeted&) {}
   void On(const PauseAsked& asked);
@@ -208,6 +209,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   bool wants_bytes_ = false;  // the stream is being read
   bool heard_all_ = false;    // the client has closed its sending side
   bool in_tls_count_ = false;
+  bool timed_out_ = false;  // and told so
   uint8_t open_facts_ = 0;  // kNaming: what is still asked
   std::string address_;     // of the client
   std::string name_;        // of the client
