@@ -2,14 +2,17 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -219,6 +222,29 @@ TEST(ReadWholeFile, SaysWhatTheSystemSays) {
             "No such file or directory");
   EXPECT_EQ(ReadWholeFile("/tmp").status().message(), "Is a directory");
   EXPECT_FALSE(ReadWholeFile("/dev/zero").ok());
+}
+
+// As a shell gives `-f <(command)`.
+TEST(ReadWholeFile, APipeIsReadToItsEnd) {
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    for (const char* piece : {"one\n", "two\n"}) {
+      int left = 1;
+      while (left != 0 && !done && ioctl(fds[0], FIONREAD, &left) == 0) {
+        std::this_thread::yield();
+      }
+      EXPECT_EQ(write(fds[1], piece, 4), 4);
+    }
+    close(fds[1]);
+  });
+  const auto text = ReadWholeFile(absl::StrCat("/dev/fd/", fds[0]));
+  done = true;
+  writer.join();
+  close(fds[0]);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_EQ(*text, "one\ntwo\n");
 }
 
 }  // namespace

@@ -44,6 +44,9 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path) {
   struct stat st;
   if (fstat(fd.get(), &st) != 0) return failed(errno);
   if (S_ISDIR(st.st_mode)) return failed(EISDIR);
+  // `smtpd -f <(command)`: whoever writes takes his time.
+  if (S_ISFIFO(st.st_mode) && fcntl(fd.get(), F_SETFL, 0) != 0)
+    return failed(errno);
   std::string out;
   char buffer[64 << 10];
   ssize_t n;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "absl/strings/str_cat.h"
@@ -66,6 +67,11 @@ absl::Status Seal(int memory) {
                                                  : SystemError(errno);
 }
 
+// /dev/null: a table with nothing in it, by tradition.
+bool IsNullDevice(const struct stat& st) {
+  return S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
 }  // namespace
 
 absl::StatusOr<FileStamp> StampOf(const std::string& path) {
@@ -81,7 +87,8 @@ absl::StatusOr<SealedFile> SealFile(const std::string& path) {
   struct stat st;
   if (!file || fstat(file.get(), &st) != 0) return SystemError(errno);
   if (S_ISDIR(st.st_mode)) return SystemError(EISDIR);
-  if (!S_ISREG(st.st_mode)) return absl::NotFoundError("Not a regular file");
+  if (!S_ISREG(st.st_mode) && !IsNullDevice(st))
+    return absl::NotFoundError("Not a regular file");
   absl::StatusOr<OwnedFd> memory = MakeMemory();
   if (!memory.ok()) return memory.status();
   absl::Status status = Copy(file.get(), memory->get());

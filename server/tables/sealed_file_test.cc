@@ -53,6 +53,11 @@ TEST_F(SealedFileTest, WhatIsNoFile) {
   EXPECT_EQ(StampOf(path_).status().message(), "No such file or directory");
   EXPECT_EQ(SealFile("/").status().message(), "Is a directory");
   EXPECT_EQ(SealFile("/dev/zero").status().message(), "Not a regular file");
+  // But for the one that stands for an empty file.
+  const auto nothing = SealFile("/dev/null");
+  ASSERT_TRUE(nothing.ok()) << nothing.status();
+  Table table("t", Table::Kind::kMap, "static", "/dev/null");
+  EXPECT_TRUE((*ParseSealed(nothing->memory.get(), table))->empty());
   ASSERT_EQ(mkfifo(path_.c_str(), 0600), 0);
   EXPECT_EQ(SealFile(path_).status().message(), "Not a regular file");
 }
