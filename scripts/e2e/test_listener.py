@@ -610,6 +610,8 @@ smtp limit max-commands 6
         expect_equal(session.file.readline(),
                      b"421 4.4.2 Timeout, closing connection\r\n", "told so")
         expect_equal(session.file.readline(), b"", "closed")
+        session.close()
+    wait_for(lambda: it.stat("smtp.session") == 0, 20, "no session")
     it.log(SID + r" smtp disconnected reason=timeout$")
 
     def until_closed(first, line):

@@ -71,9 +71,12 @@ ListenerTableAnswer Ask(const Config& config, const TableRef& table,
     return *matches ? Found("") : NotFound();
   }
   const bool senders = question.table == Table::kSenders;
-  const auto value = table->Lookup(
-      senders ? TableService::kMailaddrMap : TableService::kAddrname,
-      question.key, config.sub_addr_delim);
+  const TableService service =
+      senders ? TableService::kMailaddrMap : TableService::kAddrname;
+  auto value = table->Lookup(service, question.key, config.sub_addr_delim);
+  // The reference asks for "[::1]"; table(5) shows "::1".
+  if (!senders && value.ok() && !value->has_value())
+    value = table->Lookup(service, WithoutBrackets(question.key));
   if (!value.ok()) return ListenerTableAnswer{};
   if (!value->has_value()) return NotFound();
   if (!senders) return Found(**value);

@@ -20,6 +20,7 @@ class ListenerTablesTest : public ::testing::Test {
     auto hostnames = Make("hostnames");
     hostnames->Add("192.0.2.1", "One.mx.test");
     hostnames->Add("[2001:db8::1]", "six.mx.test");
+    hostnames->Add("2001:db8::2", "plain.mx.test");
     auto xclient = Make("xclient");
     xclient->Add("127.0.0.0/8", "");
     xclient->Add("2001:db8::/32", "");
@@ -54,6 +55,7 @@ class ListenerTablesTest : public ::testing::Test {
 TEST_F(ListenerTablesTest, Hostnames) {
   EXPECT_EQ(Ask(Which::kHostnames, "192.0.2.1").value, "One.mx.test");
   EXPECT_EQ(Ask(Which::kHostnames, "[2001:DB8::1]").value, "six.mx.test");
+  EXPECT_EQ(Ask(Which::kHostnames, "[2001:db8::2]").value, "plain.mx.test");
   EXPECT_EQ(Ask(Which::kHostnames, "192.0.2.2").result, Result::kNotFound);
 }
 
