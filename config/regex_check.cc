@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 
 namespace holdfast {
 namespace {
@@ -110,13 +111,23 @@ class Reader {
 
 }  // namespace
 
-std::string RegexConcern(absl::string_view pattern) {
-  const std::string concern = Reader(pattern).Concern();
-  if (!concern.empty()) return concern;
+re2::RE2::Options RegexOptions(int64_t memory) {
   re2::RE2::Options options;
+  options.set_case_sensitive(false);
   options.set_log_errors(false);
   options.set_encoding(re2::RE2::Options::EncodingLatin1);
-  const re2::RE2 compiled(std::string(pattern), options);
+  options.set_max_mem(memory);
+  return options;
+}
+
+std::string RegexConcern(absl::string_view pattern) {
+  // OpenSMTPD knows these flags at the beginning, and no others.
+  absl::string_view rest = pattern;
+  absl::ConsumePrefix(&rest, "(?i)");
+  const std::string concern = Reader(rest).Concern();
+  if (!concern.empty()) return concern;
+  const re2::RE2 compiled(std::string(pattern),
+                          RegexOptions(kMaxPatternMemory));
   if (compiled.ok()) return "";
   return absl::StrCat("it never matches: ", compiled.error());
 }

@@ -7,24 +7,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "config/network.h"
+#include "config/regex_check.h"
 
 namespace holdfast {
 namespace {
 
-// What one compiled pattern may use; a larger one never matches.
-constexpr int64_t kMaxPatternMemory = 1 << 20;
 // What all patterns of a table may use together; beyond that they are tried one
 // by one.
 constexpr int64_t kMaxSetMemory = 64 << 20;
-
-re2::RE2::Options RegexOptions(int64_t memory) {
-  re2::RE2::Options options;
-  options.set_case_sensitive(false);
-  options.set_log_errors(false);
-  options.set_encoding(re2::RE2::Options::EncodingLatin1);
-  options.set_max_mem(memory);
-  return options;
-}
 
 re2::StringPiece Piece(absl::string_view text) {
   return {text.data(), text.size()};
