@@ -160,6 +160,10 @@ Reply HoldTooLong() {
 }
 
 Reply ReadyForTls() { return {220, "2.0.0", "Ready to start TLS"}; }
+// RFC 3207 section 4.
+Reply TlsNotAvailable() {
+  return {454, "4.7.0", "TLS not available due to temporary reason"};
+}
 Reply AlreadySecured() {
   return {503, "5.5.1", "Invalid command: Channel already secured"};
 }

@@ -72,6 +72,7 @@ Reply HoldTooLong();                  // RFC 4865
 
 // TLS and AUTH.
 Reply ReadyForTls();
+Reply TlsNotAvailable();
 Reply AlreadySecured();
 Reply NoParametersAllowed();
 Reply StartTlsFirst();

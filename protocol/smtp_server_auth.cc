@@ -29,6 +29,8 @@ void SmtpServerSession::OnStartTls(const Command& command) {
   if (tls_) return Answer(replies::AlreadySecured(), command.line);
   if (command.has_argument)
     return Answer(replies::NoParametersAllowed(), command.line);
+  if (options_->tls_ready && !options_->tls_ready())
+    return Answer(replies::TlsNotAvailable(), command.line);
   Answer(replies::ReadyForTls(), command.line);
   // What was sent behind it in clear text must not be taken for something that
   // came through TLS (RFC 3207 section 5).

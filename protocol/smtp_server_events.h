@@ -47,6 +47,9 @@ struct SmtpServerOptions {
   uint32_t max_commands = 0;  // commands since the last accepted message
   uint32_t max_auth_failures = 3;
 
+  // Whether a handshake can be made now; null: always.
+  std::function<bool()> tls_ready;
+
   // FUTURERELEASE is offered only if there is a clock.
   std::function<absl::Time()> now;
   absl::Duration futurerelease_max = absl::Hours(24 * 7);

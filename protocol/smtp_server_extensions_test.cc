@@ -246,6 +246,20 @@ TEST(SmtpServerExtensionsTest, SmtpsIsTlsFromTheBeginning) {
             "530 5.5.1 Invalid command: Must issue an AUTH command first\r\n");
 }
 
+TEST(SmtpServerExtensionsTest, StartTlsWaitsForWhoSigns) {
+  bool ready = false;
+  SmtpServerOptions options = AuthOptions();
+  options.tls = SmtpServerOptions::Tls::kOffered;
+  options.tls_ready = [&ready] { return ready; };
+  Client client(options);
+  client.Say("EHLO x\r\n");
+  EXPECT_EQ(client.Say("STARTTLS\r\n"),
+            "454 4.7.0 TLS not available due to temporary reason\r\n");
+  EXPECT_EQ(client.Say("NOOP\r\n"), "250 2.0.0 Ok\r\n");
+  ready = true;
+  EXPECT_EQ(client.Say("STARTTLS\r\n"), "220 2.0.0 Ready to start TLS\r\n");
+}
+
 TEST(SmtpServerExtensionsTest, AuthNeedsTlsUnlessTheListenerSaysOtherwise) {
   SmtpServerOptions options = AuthOptions();
   options.auth_in_clear = false;

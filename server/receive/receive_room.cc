@@ -147,7 +147,11 @@ absl::Status ReceiveRoom::AddListener(const Listener& from, uint32_t index,
       *context_.config, from, context_.start->tls_files, &keys_);
   if (!tls.ok()) return tls.status();
   listener->tls = *std::move(tls);
-  if (listener->tls != nullptr) keys_.Serve(listener->tls.get());
+  if (listener->tls != nullptr) {
+    keys_.Serve(listener->tls.get());
+    listener->smtp.tls_ready =
+        listener->smtp_near.tls_ready = [this] { return keys_.connected(); };
+  }
   const ReceiveListener* const raw = listener.get();
   listeners_.push_back(std::move(listener));
   std::unique_ptr<Acceptor> acceptor = MakeAcceptor(
