@@ -79,7 +79,12 @@ std::string DelayText(absl::Duration delay) {
 }
 
 std::string ConfigToText(const Config& config) {
-  return ConfigPrinter(config).Run();
+  return ConfigPrinter(config, nullptr).Run();
+}
+
+std::string ConfigToTextWithoutSecrets(
+    const Config& config, const std::function<bool(const Table&)>& shown) {
+  return ConfigPrinter(config, shown).Run();
 }
 
 // What others refer to comes first, as the parser wants it.
@@ -140,7 +145,17 @@ void ConfigPrinter::List(const std::vector<std::string>& names) {
   out_ += " }";
 }
 
+std::string ConfigPrinter::Secret(const std::string& secret) const {
+  return shown_ == nullptr ? secret : std::string(secret.size(), 'x');
+}
+
 void ConfigPrinter::Entries(const Table& table) {
+  if (shown_ != nullptr && !shown_(table)) {
+    absl::StrAppend(&out_, table.kind() == Table::Kind::kMap
+                               ? " { \"hidden\" = \"hidden\" }"
+                               : " { \"hidden\" }");
+    return;
+  }
   absl::string_view separator = " { ";
   const TableContents& contents = *table.contents();
   for (size_t rank = 0; rank < contents.size(); ++rank) {
@@ -195,7 +210,7 @@ void ConfigPrinter::Globals() {
         std::pair("srs key backup", &srs.backup_key)}) {
     if (key->empty()) continue;
     Begin(word);
-    Name(*key);
+    Name(Secret(*key));
     End();
   }
   Begin(absl::StrCat("srs ttl ", srs.ttl_days, "d"));
@@ -216,7 +231,9 @@ void ConfigPrinter::Queue() {
   }
   if (config_.queue_encryption) {
     Begin("queue encryption");
-    if (!config_.queue_key.empty()) Name(config_.queue_key);
+    // "stdin" is a key that is elsewhere.
+    if (!config_.queue_key.empty())
+      Name(shown_ == nullptr ? config_.queue_key : "stdin");
     End();
   }
 }

@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_CONFIG_PRINT_H_
 #define HOLDFAST_CONFIG_PRINT_H_
 
+#include <functional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -14,6 +15,13 @@ namespace holdfast {
 // written out.  Files are named as they were, and read again then.
 // It holds the secrets of `srs` and `queue encryption`, as the file does.
 std::string ConfigToText(const Config& config);
+
+// The same for a process that must not know secrets: the keys of `srs` and
+// `queue encryption` and the entries of all tables but those that `shown` lets
+// through are replaced by one stand-in.  What is parsed from it has the same
+// listeners, actions and rules, in the same order.
+std::string ConfigToTextWithoutSecrets(
+    const Config& config, const std::function<bool(const Table&)>& shown);
 
 // `text` so that the lexer gives it back as one string, in quotes if that can
 // be: nothing in quotes can end in a backslash.

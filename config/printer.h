@@ -2,7 +2,9 @@
 #ifndef HOLDFAST_CONFIG_PRINTER_H_
 #define HOLDFAST_CONFIG_PRINTER_H_
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -13,7 +15,11 @@ namespace holdfast {
 
 class ConfigPrinter {
  public:
-  explicit ConfigPrinter(const Config& config) : config_(config) {}
+  using Shown = std::function<bool(const Table&)>;
+
+  // Null `shown`: everything.  Else what ConfigToTextWithoutSecrets() says.
+  ConfigPrinter(const Config& config, Shown shown)
+      : config_(config), shown_(std::move(shown)) {}
 
   std::string Run();
 
@@ -55,8 +61,11 @@ class ConfigPrinter {
   void Begin(absl::string_view directive);
   void End();
   void Entries(const Table& table);
+  // `secret`, or as many characters that say nothing.
+  std::string Secret(const std::string& secret) const;
 
   const Config& config_;
+  const Shown shown_;
   std::string out_;
 };
 

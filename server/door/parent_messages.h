@@ -18,9 +18,9 @@ inline constexpr char kSystemAuthorities[] =
 
 // parent -> room: the first message.  The configuration travels as the text of
 // the files that it is made of, and every room parses it for itself: one
-// parser, no second format.  Table files go only to the rooms that may see
-// them (P7): `files` of receive, relay and deliver has none of theirs
-// (contents empty; the tables are then there, without entries).
+// parser, no second format.  lookup and queue get them as they are, the others
+// one text without secrets (P7, FilesFor() in server/parent/config_loader.h).
+// Table files travel apart (table_messages.h).
 struct Start {
   static constexpr uint16_t kType = 1;
   struct File {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "config/print.h"
 
 namespace holdfast {
 
@@ -57,21 +58,39 @@ LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read,
   return loaded;
 }
 
+bool MaySee(Room room, const Config& config, const Table& table) {
+  if (room == Room::kLookup) return true;
+  if (room != Room::kQueue && room != Room::kRelay) return false;
+  const auto is_this = [&table](const TableRef& used) {
+    return used.get() == &table;
+  };
+  for (const auto& [name, action] : config.actions) {
+    if (is_this(action.host) || is_this(action.src) || is_this(action.helo_src))
+      return true;
+    if (room == Room::kQueue &&
+        (is_this(action.domain) || is_this(action.auth)))
+      return true;
+  }
+  return false;
+}
+
 std::set<std::string> TablesFor(Room room, const Config& config) {
   std::set<std::string> names;
-  if (room == Room::kLookup) {
-    for (const auto& [name, table] : config.tables) AddFile(table, &names);
-    return names;
-  }
-  if (room != Room::kQueue && room != Room::kRelay) return names;
-  for (const auto& [name, action] : config.actions) {
-    for (const TableRef& table : {action.host, action.src, action.helo_src})
-      AddFile(table, &names);
-    if (room == Room::kRelay) continue;
-    for (const TableRef& table : {action.domain, action.auth})
-      AddFile(table, &names);
+  for (const auto& [name, table] : config.tables) {
+    if (table->is_file() && MaySee(room, config, *table)) names.insert(name);
   }
   return names;
+}
+
+std::vector<Start::File> FilesFor(Room room, const std::string& config_path,
+                                  const LoadedConfig& loaded) {
+  if (room == Room::kLookup || room == Room::kQueue) return loaded.files;
+  const Config& config = *loaded.config;
+  Start::File file;
+  file.path = config_path;
+  file.contents = ConfigToTextWithoutSecrets(
+      config, [&](const Table& table) { return MaySee(room, config, table); });
+  return {std::move(file)};
 }
 
 std::set<std::string> Userbases(const Config& config) {

@@ -41,6 +41,16 @@ void KeepOnlyUserbases(const Config& config);
 // those that relay actions name; relay those it takes hosts and addresses from;
 // the others none: for them these tables are there, without entries.
 std::set<std::string> TablesFor(Room room, const Config& config);
+// Whether `room` may see the entries of this table of `config`, wherever they
+// stand (P7): as TablesFor(), for inline tables too.
+bool MaySee(Room room, const Config& config, const Table& table);
+
+// The configuration's files for `room`.  lookup and queue get them as they are;
+// the others one text that means the same to them and holds no secret: no keys
+// of `srs` and `queue encryption`, no entries of tables they may not see.
+std::vector<Start::File> FilesFor(Room room, const std::string& config_path,
+                                  const LoadedConfig& loaded);
+
 // The tables that say who users are: what parent itself asks.
 std::set<std::string> Userbases(const Config& config);
 

@@ -115,15 +115,42 @@ TEST_F(ConfigLoaderTest, ParentKeepsOnlyUserbases) {
 TEST_F(ConfigLoaderTest, EveryRoomCanParseWhatItGets) {
   const LoadedConfig loaded = Load();
   ASSERT_NE(loaded.config, nullptr);
-  ParseOptions options;
-  options.path = "/c";
-  options.accept_unfinished = true;
-  options.server_name = "mx.example.org";
-  const ParseResult again =
-      ParseConfig(options, Reader(), [](const Table&) { return nullptr; });
-  ASSERT_NE(again.config, nullptr) << testing::PrintToString(again.messages);
-  EXPECT_EQ(again.config->rules.size(), 2u);
-  EXPECT_EQ(again.config->actions.size(), 2u);
+  for (Room room : {Room::kLookup, Room::kQueue, Room::kReceive, Room::kRelay,
+                    Room::kDeliver, Room::kKeys}) {
+    std::map<std::string, std::string> files;
+    for (const Start::File& file : FilesFor(room, "/c", loaded))
+      files[file.path] = file.contents;
+    ParseOptions options;
+    options.path = "/c";
+    options.accept_unfinished = true;
+    options.server_name = "mx.example.org";
+    const ParseResult again = ParseConfig(
+        options,
+        [&files](const std::string& path) -> absl::StatusOr<std::string> {
+          return files.at(path);
+        },
+        [](const Table&) { return nullptr; });
+    ASSERT_NE(again.config, nullptr) << testing::PrintToString(again.messages);
+    EXPECT_EQ(again.config->rules.size(), 2u);
+    EXPECT_EQ(again.config->actions.size(), 2u);
+  }
+}
+
+// Promise P7: also of what stands in smtpd.conf itself.
+TEST_F(ConfigLoaderTest, OnlyLookupAndQueueSeeInlineSecrets) {
+  files_["/rules"] +=
+      "table passwords { \"alice\" = \"topsecret\" }\n"
+      "srs key \"topsecret\"\n";
+  const LoadedConfig loaded = Load();
+  ASSERT_NE(loaded.config, nullptr);
+  for (Room room : {Room::kLookup, Room::kQueue, Room::kReceive, Room::kRelay,
+                    Room::kDeliver, Room::kKeys}) {
+    bool found = false;
+    for (const Start::File& file : FilesFor(room, "/c", loaded))
+      found = found || file.contents.find("topsecret") != std::string::npos;
+    EXPECT_EQ(found, room == Room::kLookup || room == Room::kQueue)
+        << RoomName(room);
+  }
 }
 
 TEST_F(ConfigLoaderTest, WhatIsMissingIsMissingForAll) {

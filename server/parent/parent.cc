@@ -91,9 +91,10 @@ void Parent::Begin() {
 Start Parent::MakeStart(Room room, uint32_t number, std::vector<OwnedFd>* fds) {
   Start start;
   start.config_path = setup_.parse.path;
-  start.files = setup_.loaded.files;
+  start.files = FilesFor(room, setup_.parse.path, setup_.loaded);
   start.tls_files = TlsFilesFor(room, setup_.tls);
-  start.definitions = setup_.parse.definitions;
+  if (room == Room::kLookup || room == Room::kQueue)
+    start.definitions = setup_.parse.definitions;
   start.server_name = setup_.parse.server_name;
   start.local_addresses = setup_.parse.local_addresses;
   start.syslog = setup_.syslog;
