@@ -601,6 +601,8 @@ smtp limit max-errors 3
 smtp limit max-bad-rcpt 2
 smtp limit max-commands 6
 """)
+    # The one that looked whether the server is there counts, too.
+    wait_for(lambda: it.stat("smtp.session") == 0, 20, "no session")
     held = [it.smtp() for _ in range(4)]
     expect_equal(it.smtp().banner, "421 4.3.2 Too many sessions, try again "
                  "later", "one too many")
