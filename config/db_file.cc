@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "config/expansion_items.h"
 
 namespace holdfast {
 namespace {
@@ -146,6 +147,7 @@ class DbFile {
       if (!builder_.Add(texts[0], texts[1])) {
         return absl::ResourceExhaustedError("too large");
       }
+      if (!IsExpansion(texts[1])) builder_.NoteBadAlias(texts[0], 0);
     }
     return absl::OkStatus();
   }

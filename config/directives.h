@@ -149,6 +149,7 @@ class DirectiveParser {
   bool SetDhe(const std::string& word, Pki* pki);
   bool ParseSrs();
   bool CheckProtocols(const std::string& text);
+  void CheckAliases(const Table& table);
   void CheckPkis();
 
   // ---- parse_filter.cc
@@ -226,6 +227,7 @@ class DirectiveParser {
   // By the table's name and the key as written.
   std::map<std::pair<std::string, std::string>, SourcePosition> entry_lines_;
   std::vector<RegexUse> regex_uses_;
+  std::set<std::string> checked_aliases_;  // names of tables
 };
 
 }  // namespace holdfast

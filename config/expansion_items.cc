@@ -149,6 +149,10 @@ absl::StatusOr<std::vector<ExpansionItem>> ParseExpansionItems(
   return items;
 }
 
+bool IsExpansion(absl::string_view line) {
+  return ParseExpansionItems(line).ok();
+}
+
 absl::StatusOr<std::vector<ExpansionItem>> ParseForward(
     absl::string_view contents) {
   std::vector<ExpansionItem> all;

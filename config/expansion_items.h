@@ -38,6 +38,8 @@ struct ExpansionItem {
 // has is refused; the reference would take its user part for a local user.
 absl::StatusOr<std::vector<ExpansionItem>> ParseExpansionItems(
     absl::string_view line);
+// Whether ParseExpansionItems() takes it.
+bool IsExpansion(absl::string_view line);
 
 // The items of a ~/.forward.  '#' begins a comment wherever it stands unless a
 // backslash is before it; a backslash at its end continues a line; includes are

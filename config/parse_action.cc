@@ -145,6 +145,7 @@ bool DirectiveParser::ParseMapping(ActionOptions* options,
   const TableService service =
       word == "userbase" ? TableService::kUserinfo : TableService::kAlias;
   if (!CheckUse(table, kMaps, service, word)) return false;
+  if (word != "userbase") CheckAliases(*table);
   (word == "alias"     ? action.alias
    : word == "virtual" ? action.virtual_
                        : action.userbase) = table;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "config/directives.h"
+#include "config/expansion_items.h"
 
 namespace holdfast {
 namespace {
@@ -134,6 +135,33 @@ bool DirectiveParser::LoadTable(const std::string& name,
   HintPosition();
   HintNear(backend, {"file", "static", "db", "getpwnam"});
   return true;
+}
+
+// A value that cannot be expanded is an error at its own place, once.
+void DirectiveParser::CheckAliases(const Table& table) {
+  if (!table.is_static() || !checked_aliases_.insert(table.name()).second) {
+    return;
+  }
+  std::vector<std::string> found;
+  for (const TableContents::BadAlias& bad : table.contents()->bad_aliases()) {
+    found.push_back(BadAliasText(table.path(), bad));
+  }
+  if (table.path().empty()) {
+    for (const auto& [key, value] : table.entries()) {
+      if (IsExpansion(value)) continue;
+      const auto place = entry_lines_.find({table.name(), std::string(key)});
+      const SourcePosition at =
+          place != entry_lines_.end() ? place->second : lexer_.position();
+      found.push_back(BadAliasText(at.file, {std::string(key), at.line}));
+    }
+  }
+  for (std::string& message : found) {
+    ++errors_;
+    messages_.push_back(std::move(message));
+    Hint(
+        "an alias stands for users, addresses, commands, files, :include: and "
+        "error:, with commas between");
+  }
 }
 
 // Reports why not, but not where.

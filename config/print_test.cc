@@ -356,6 +356,7 @@ class Maker {
     for (const char* name : {"M1", "m2"}) {
       line(absl::StrCat("table ", name, " ", Map()));
     }
+    line(absl::StrCat("table m3 ", Aliases()));
     line("pki p1 cert \"/c\" key \"/k\"");
     line(absl::StrCat("pki p2 cert ", Text(), "x\" key ", Text(), "y\" dhe ",
                       Of({"none", "auto", "legacy"})));
@@ -426,7 +427,14 @@ class Maker {
     while (Chance()) absl::StrAppend(&out, ", ", Element(), " = ", Element());
     return out + " }";
   }
+  std::string Aliases() {
+    return absl::StrCat("{ ", Element(), " = ",
+                        Of({"joe", "\"joe, jim@x.test\"", "\"|cat '%{dest}'\"",
+                            "\"error:550 gone\\, away\""}),
+                        " }");
+  }
   std::string ListArgument() { return Of({"<T1>", "<t2>", "word", List()}); }
+  std::string AliasArgument() { return Of({"<m3>", Aliases()}); }
   std::string MapArgument() { return Of({"<M1>", "<m2>", Map()}); }
 
   // Some of `all`, in any order.
@@ -470,7 +478,7 @@ class Maker {
               "maildir junk", absl::StrCat("lmtp ", Element()),
               "lmtp x rcpt-to", absl::StrCat("mda ", Element()), "expand-only",
               "forward-only"}),
-          Some({absl::StrCat(Of({"alias ", "virtual "}), MapArgument()),
+          Some({absl::StrCat(Of({"alias ", "virtual "}), AliasArgument()),
                 absl::StrCat("userbase ", MapArgument())}));
       if (out.find(" lmtp") != std::string::npos) {
         absl::StrAppend(&out, Some({"user joe", "wrapper w1"}));

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "config/db_file.h"
+#include "protocol/vis.h"
 
 namespace holdfast {
 namespace {
@@ -52,6 +53,21 @@ void Table::Prepare(const TableContents& contents) const {
        {TableService::kNetaddr, TableService::kRegex}) {
     if ((uses_ & 1u << int(service)) != 0) contents.Prepare(service);
   }
+}
+
+absl::Status Table::CheckUses(const TableContents& contents) const {
+  if ((uses_ & 1u << int(TableService::kAlias)) == 0 ||
+      contents.bad_aliases().empty()) {
+    return absl::OkStatus();
+  }
+  const TableContents::BadAlias& bad = contents.bad_aliases().front();
+  return absl::InvalidArgumentError(BadAliasText(path_, bad));
+}
+
+std::string BadAliasText(absl::string_view path,
+                         const TableContents::BadAlias& bad) {
+  const std::string place = bad.line == 0 ? "" : absl::StrCat(":", bad.line);
+  return absl::StrCat(path, place, ": invalid entry for ", VisEncode(bad.key));
 }
 
 absl::StatusOr<std::optional<size_t>> Table::Find(TableService service,

@@ -52,6 +52,9 @@ class Table {
   // The configuration compares with it in this way (so that indexes can be
   // made before the first question).
   void NoteUse(TableService service) { uses_ |= 1u << int(service); }
+  // What is wrong with contents that are to become this table's, for what the
+  // table is used for.
+  absl::Status CheckUses(const TableContents& contents) const;
   // On contents that are to become this table's.
   void Prepare(const TableContents& contents) const;
 
@@ -86,6 +89,10 @@ using TableRef = std::shared_ptr<const Table>;
 
 // What a table's file may have, in bytes.
 inline constexpr size_t kMaxTableFileBytes = 1 << 30;
+
+// "FILE:LINE: invalid entry for KEY"
+std::string BadAliasText(absl::string_view path,
+                         const TableContents::BadAlias& bad);
 
 // The contents of a file of this backend, "static" or "db"; `path` for
 // messages.

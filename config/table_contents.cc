@@ -66,6 +66,12 @@ bool TableContents::Builder::Add(absl::string_view key,
   return true;
 }
 
+void TableContents::Builder::NoteBadAlias(absl::string_view key, int line) {
+  if (made_->bad_aliases_.size() < kMaxBadAliases) {
+    made_->bad_aliases_.push_back({std::string(key), line});
+  }
+}
+
 std::shared_ptr<const TableContents> TableContents::Builder::Finish() {
   made_->Sort();
   made_->text_.shrink_to_fit();

@@ -63,6 +63,8 @@ class TableContents {
     // one, but as regular expressions both are kept as they were written, since
     // lower case would change `\S`.  False: more than kMaxBytes; not added.
     bool Add(absl::string_view key, absl::string_view value);
+    // The entry that was added last cannot be what an alias stands for.
+    void NoteBadAlias(absl::string_view key, int line);
     // Once.
     std::shared_ptr<const TableContents> Finish();
 
@@ -83,6 +85,16 @@ class TableContents {
     return {text.substr(slot.offset, slot.key),
             text.substr(slot.offset + slot.key, slot.value)};
   }
+  // Entries whose values cannot be what an alias stands for (reference part 1,
+  // section 3.5), the first kMaxBadAliases of them.  `line` is that of the
+  // file; 0: it has none.
+  static constexpr size_t kMaxBadAliases = 20;
+  struct BadAlias {
+    std::string key;
+    int line = 0;
+  };
+  const std::vector<BadAlias>& bad_aliases() const { return bad_aliases_; }
+
   // The entry's key in every way that it was written.
   std::vector<std::string> Spellings(size_t rank) const;
 
@@ -125,6 +137,7 @@ class TableContents {
   std::string text_;
   std::vector<Slot> slots_;
   std::vector<Spelling> spellings_;  // in the order of slots
+  std::vector<BadAlias> bad_aliases_;
   std::unique_ptr<StarIndex> stars_;
   mutable std::unique_ptr<const NetaddrIndex> netaddrs_;
   mutable std::unique_ptr<const RegexIndex> regexes_;

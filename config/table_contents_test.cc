@@ -4,10 +4,12 @@
 
 #include <functional>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "config/table.h"
 #include "config/table_match.h"
 
 namespace holdfast {
@@ -188,6 +190,27 @@ TEST(TableContents, AMillionEntriesAreCompact) {
   EXPECT_EQ(
       contents->Find(TableService::kAlias, "user1000000@example.org", '+'),
       std::nullopt);
+}
+
+TEST(TableContents, ValuesThatAreNoAliases) {
+  const auto contents = ParseTableText("/t",
+                                       "good: joe, \"|cat\", error:550 gone\n"
+                                       "bad: joe@dom_ain\n\nBad2: two words\n");
+  ASSERT_TRUE(contents.ok()) << contents.status();
+  ASSERT_EQ((*contents)->bad_aliases().size(), 2u);
+  EXPECT_EQ((*contents)->bad_aliases()[0].key, "bad");
+  EXPECT_EQ((*contents)->bad_aliases()[0].line, 2);
+  EXPECT_EQ((*contents)->bad_aliases()[1].line, 4);
+  // It is an error of tables that are used for aliases only.
+  Table table("t", Table::Kind::kMap, "static", "/t");
+  EXPECT_TRUE(table.CheckUses(**contents).ok());
+  table.NoteUse(TableService::kAlias);
+  EXPECT_EQ(table.CheckUses(**contents).message(),
+            "/t:2: invalid entry for bad");
+  std::string many;
+  for (int i = 0; i < 100; ++i) absl::StrAppend(&many, "k", i, ": a b\n");
+  EXPECT_EQ((*ParseTableText("/t", many))->bad_aliases().size(),
+            TableContents::kMaxBadAliases);
 }
 
 }  // namespace

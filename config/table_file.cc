@@ -2,6 +2,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "config/expansion_items.h"
 #include "config/table.h"
 
 namespace holdfast {
@@ -84,6 +85,9 @@ absl::StatusOr<std::shared_ptr<const TableContents>> ParseTableText(
     } else {
       good =
           line && !line->value.empty() && builder.Add(line->key, line->value);
+    }
+    if (good && kind == Kind::kMap && !IsExpansion(line->value)) {
+      builder.NoteBadAlias(line->key, number);
     }
     if (!good) {
       return absl::InvalidArgumentError(

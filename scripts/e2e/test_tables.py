@@ -211,6 +211,27 @@ match from any for domain <inline> action "box"
 
 
 @as_root
+def test_update_of_bad_aliases():
+    """An address that is none is an error with its line, and never somebody
+    else; the old aliases stay."""
+    server = Server(HEAD + """\
+table aliases file:{folder}/aliases
+action "box" maildir "{folder}/Maildir" alias <aliases>
+match from any for domain "a.example" action "box"
+""")
+    aliases = os.path.join(server.folder, "aliases")
+    write(aliases, "postmaster: nobody\njoe: nobody\n")
+    server.start()
+    write(aliases, "postmaster: nobody\n\njim: nobody@out_side.example\n")
+    status, out, error = update(server, "aliases")
+    expect_equal((status, out), (1, "command failed\n"), "update")
+    expect_equal(error, "smtpctl: %s:3: invalid entry for jim\n" % aliases,
+                 "why")
+    expect_equal(answers(server, "joe@a.example", "jim@a.example"),
+                 ["250", "550"], "the old aliases")
+
+
+@as_root
 def test_a_million_entries():
     server = Server(HEAD + MANY + """\
 table big file:{folder}/big

@@ -253,7 +253,11 @@ TEST_F(ExpansionTest, OneFailureFailsAll) {
 }
 
 TEST_F(ExpansionTest, UnparsableItems) {
-  ConfigureAliases("a: joe, a b\nb: u@d_x\n");
+  // The configuration would have been refused with these in it; a table may
+  // have come to them since.
+  ConfigureAliases("a: joe\n");
+  config_->tables.at("aliases")->Replace(
+      ParseTableBytes("static", "/aliases", "a: joe, a b\nb: u@d_x\n").value());
   EXPECT_THAT(Places("a@mx.test"), ElementsAre(kProblemNow));
   EXPECT_THAT(Places("b@mx.test"), ElementsAre(kProblemNow));
   EXPECT_EQ(warnings_.size(), 2u);

@@ -131,7 +131,10 @@ absl::StatusOr<std::shared_ptr<const TableContents>> ParseSealed(
       ParseTableBytes(table.backend(), table.path(),
                       {static_cast<const char*>(mapped), size});
   if (size > 0) munmap(mapped, size);
-  if (contents.ok()) table.Prepare(**contents);
+  if (!contents.ok()) return contents;
+  absl::Status fits = table.CheckUses(**contents);
+  if (!fits.ok()) return fits;
+  table.Prepare(**contents);
   return contents;
 }
 
