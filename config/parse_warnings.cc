@@ -1,5 +1,7 @@
 // What is right and still worth a word: the warnings of `smtpd -n`.
+#include <optional>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -12,6 +14,10 @@
 
 namespace holdfast {
 namespace {
+
+// What is read becomes part of the configuration, which has a limit; of larger
+// tables the line that uses them is named.
+constexpr size_t kMaxSearchedTable = 1 << 20;
 
 // The line of a table's file that has the pattern as its key; 0: none.
 int FindLine(absl::string_view text, absl::string_view pattern) {
@@ -69,15 +75,17 @@ void DirectiveParser::Warn() {
 
 void DirectiveParser::WarnOfPatterns(const RegexUse& use) {
   const Table& table = *use.table;
-  std::string text;
-  if (!table.path().empty()) text = read_(table.path()).value_or("");
   const TableContents& contents = *table.contents();
+  const bool searched =
+      !table.path().empty() && contents.MemoryUse() <= kMaxSearchedTable;
+  std::optional<std::string> text;  // read when it is first wanted
   for (size_t rank = 0; rank < contents.size(); ++rank) {
     for (const std::string& pattern : contents.Spellings(rank)) {
       const std::string concern = RegexConcern(pattern);
       if (concern.empty()) continue;
       SourcePosition at = use.position;
-      const int line = table.path().empty() ? 0 : FindLine(text, pattern);
+      if (searched && !text) text = read_(table.path()).value_or("");
+      const int line = searched ? FindLine(*text, pattern) : 0;
       if (line > 0) at = {table.path(), line};
       const auto entry = entry_lines_.find({table.name(), pattern});
       if (entry != entry_lines_.end()) at = entry->second;

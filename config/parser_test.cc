@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 
@@ -431,6 +432,39 @@ TEST(Parser, AnEmptyTableFileFitsEveryUse) {
       "action a mbox alias <d>\n",
       {}, {{"/d", ""}});
   EXPECT_TRUE(config->tables.at("d")->entries().empty());
+}
+
+// What is read for it would be told to every process.
+TEST(Parser, PatternsOfLargeTablesAreWarnedOfWithoutReadingThem) {
+  for (const int count : {1, 20000}) {
+    std::string patterns = "(\n";
+    for (int i = 1; i < count; ++i) {
+      absl::StrAppend(&patterns, "^", i, std::string(60, 'x'), "$\n");
+    }
+    int reads = 0;
+    ParseOptions options;
+    options.path = "c.conf";
+    const ParseResult result = ParseConfig(
+        options,
+        [&](const std::string& path) -> absl::StatusOr<std::string> {
+          if (path != "c.conf") {
+            ++reads;
+            return patterns;
+          }
+          return std::string(
+              "table p file:/p\nmatch mail-from regex <p> for any reject\n");
+        },
+        [&](const Table& table) {
+          return ParseTableBytes("static", table.path(), patterns);
+        });
+    ASSERT_NE(result.config, nullptr);
+    EXPECT_EQ(reads, count == 1 ? 1 : 0);
+    ASSERT_EQ(result.warnings.size(), 1u);
+    EXPECT_THAT(result.warnings[0],
+                testing::StartsWith(count == 1 ? "/p:1: warning: pattern \"(\""
+                                               : "c.conf:2: warning: pattern "
+                                                 "\"(\""));
+  }
 }
 
 TEST(Parser, PathsBelowTheSpool) {
