@@ -12,7 +12,6 @@
 #include "config/format_specifiers.h"
 #include "server/agent/maildir_folder.h"
 #include "server/agent/mbox_lock.h"
-#include "server/agent/spool_file.h"
 
 namespace holdfast {
 namespace {
@@ -106,14 +105,7 @@ std::vector<std::string> CommandEnvironment(const AgentDelivery& delivery,
 void CommandGroup::Begin(const AgentDelivery& delivery) {
   Letter& letter = letters_.emplace_back();
   letter.delivery = delivery;
-  letter.offset = spooled_;
-  if (!spool_) {
-    absl::StatusOr<OwnedFd> spool = OpenSpoolFile();
-    if (spool.ok())
-      spool_ = *std::move(spool);
-    else
-      letter.status = spool.status();
-  }
+  letter.offset = spool_->size();
   if (IsFile(delivery)) {
     encoder_ = std::make_unique<MboxEncoder>(delivery.from, CTime(),
                                              MboxEncoder::Quote::kEveryLine);
@@ -123,14 +115,8 @@ void CommandGroup::Begin(const AgentDelivery& delivery) {
 void CommandGroup::Spool(absl::string_view bytes) {
   Letter& letter = letters_.back();
   if (!letter.status.ok()) return;
-  letter.status = WriteAll(spool_.get(), bytes, "/tmp");
-  if (letter.status.ok()) {
-    spooled_ += static_cast<off_t>(bytes.size());
-    letter.bytes += static_cast<off_t>(bytes.size());
-  } else if (ftruncate(spool_.get(), spooled_) != 0 ||
-             lseek(spool_.get(), spooled_, SEEK_SET) < 0) {
-    letter.status = FileError("/tmp");
-  }
+  letter.status = spool_->Append(bytes);
+  letter.bytes = spool_->size() - letter.offset;
 }
 
 void CommandGroup::Write(absl::string_view bytes) {
@@ -184,7 +170,7 @@ void CommandGroup::Run(const Letter& letter, AgentResults::One* one) {
   CommandRun run;
   run.line = *std::move(line);
   run.environment = CommandEnvironment(letter.delivery, options_.home);
-  run.input = spool_.get();
+  run.input = spool_->fd();
   run.offset = letter.offset;
   run.bytes = letter.bytes;
   run.limit = options_.limit;
@@ -212,7 +198,7 @@ void CommandGroup::AppendToFile(const Letter& letter, AgentResults::One* one) {
     if (fstat(file->get(), &st) != 0) return Fail(one, FileError(*path));
   }
   absl::Status done =
-      CopyRange(spool_.get(), letter.offset, letter.bytes, file->get(), *path);
+      CopyRange(spool_->fd(), letter.offset, letter.bytes, file->get(), *path);
   // A device such as /dev/null has nothing to sync.
   if (done.ok() && fsync(file->get()) != 0 && errno != EINVAL)
     done = FileError(*path);
@@ -240,8 +226,7 @@ std::vector<AgentResults::One> CommandGroup::Commit() {
     Deliver(letter, &one);
   }
   letters_.clear();
-  spool_.Reset();
-  spooled_ = 0;
+  spool_ = std::make_unique<SpoolFile>();
   return results;
 }
 

@@ -14,7 +14,7 @@
 #include "server/agent/delivery_group.h"
 #include "server/agent/mbox_format.h"
 #include "server/agent/run_command.h"
-#include "server/door/door.h"
+#include "server/agent/spool_file.h"
 
 namespace holdfast {
 
@@ -57,8 +57,7 @@ class CommandGroup : public DeliveryGroup {
   absl::StatusOr<std::string> CommandLine(const AgentDelivery& delivery) const;
 
   const CommandOptions options_;
-  OwnedFd spool_;
-  off_t spooled_ = 0;
+  std::unique_ptr<SpoolFile> spool_ = std::make_unique<SpoolFile>();
   std::unique_ptr<MboxEncoder> encoder_;  // of a letter for a file
   std::vector<Letter> letters_;
 };

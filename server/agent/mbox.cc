@@ -11,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "server/agent/maildir_folder.h"
 #include "server/agent/mbox_lock.h"
-#include "server/agent/spool_file.h"
 
 namespace holdfast {
 namespace {
@@ -45,30 +44,17 @@ void MboxGroup::Begin(const AgentDelivery& delivery) {
   Letter& letter = letters_.emplace_back();
   letter.envelope = delivery.envelope;
   letter.user = delivery.mailbox_user;
-  letter.offset = spooled_;
-  if (!IsUserName(letter.user)) {
+  letter.offset = spool_->size();
+  if (!IsUserName(letter.user))
     letter.status = absl::InvalidArgumentError("not a user name");
-  } else if (!spool_) {
-    absl::StatusOr<OwnedFd> spool = OpenSpoolFile();
-    if (spool.ok())
-      spool_ = *std::move(spool);
-    else
-      letter.status = spool.status();
-  }
   encoder_ = std::make_unique<MboxEncoder>(delivery.from, CTime());
 }
 
 void MboxGroup::Spool(const std::string& bytes) {
   Letter& letter = letters_.back();
   if (!letter.status.ok()) return;
-  letter.status = WriteAll(spool_.get(), bytes, "/tmp");
-  if (letter.status.ok()) {
-    spooled_ += static_cast<off_t>(bytes.size());
-    letter.bytes += static_cast<off_t>(bytes.size());
-  } else if (ftruncate(spool_.get(), spooled_) != 0 ||
-             lseek(spool_.get(), spooled_, SEEK_SET) < 0) {
-    letter.status = FileError("/tmp");
-  }
+  letter.status = spool_->Append(bytes);
+  letter.bytes = spool_->size() - letter.offset;
 }
 
 void MboxGroup::Write(absl::string_view bytes) {
@@ -150,7 +136,7 @@ void MboxGroup::Append(const std::string& user) {
   for (Letter* letter : mine) {
     absl::Status s = WriteAll(mailbox->get(), *end, shown);
     if (s.ok()) {
-      s = CopyRange(spool_.get(), letter->offset, letter->bytes, mailbox->get(),
+      s = CopyRange(spool_->fd(), letter->offset, letter->bytes, mailbox->get(),
                     shown);
     }
     if (s.ok()) {
@@ -184,8 +170,7 @@ std::vector<AgentResults::One> MboxGroup::Commit() {
     one.text = std::string(letter.status.message());
   }
   letters_.clear();
-  spool_.Reset();
-  spooled_ = 0;
+  spool_ = std::make_unique<SpoolFile>();
   return results;
 }
 

@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include "server/agent/delivery_group.h"
 #include "server/agent/mbox_format.h"
+#include "server/agent/spool_file.h"
 #include "server/door/door.h"
 
 namespace holdfast {
@@ -54,8 +55,7 @@ class MboxGroup : public DeliveryGroup {
                                       const std::string& shown);
 
   const MboxOptions options_;
-  OwnedFd spool_;
-  off_t spooled_ = 0;
+  std::unique_ptr<SpoolFile> spool_ = std::make_unique<SpoolFile>();
   std::unique_ptr<MboxEncoder> encoder_;
   std::vector<Letter> letters_;
 };

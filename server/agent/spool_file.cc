@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "server/agent/maildir_folder.h"
 
@@ -14,8 +15,6 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kCopyBytes = 64 << 10;
-
-}  // namespace
 
 absl::StatusOr<OwnedFd> OpenSpoolFile() {
   OwnedFd fd(open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
@@ -25,6 +24,24 @@ absl::StatusOr<OwnedFd> OpenSpoolFile() {
   if (!fd) return FileError("/tmp");
   unlink(name);
   return fd;
+}
+
+}  // namespace
+
+absl::Status SpoolFile::Append(absl::string_view bytes) {
+  if (!fd_) {
+    absl::StatusOr<OwnedFd> fd = OpenSpoolFile();
+    if (!fd.ok()) return fd.status();
+    fd_ = *std::move(fd);
+  }
+  const absl::Status written = WriteAll(fd_.get(), bytes, "/tmp");
+  if (written.ok()) {
+    size_ += static_cast<off_t>(bytes.size());
+    return written;
+  }
+  if (ftruncate(fd_.get(), size_) != 0 || lseek(fd_.get(), size_, SEEK_SET) < 0)
+    return FileError("/tmp");
+  return written;
 }
 
 absl::Status WriteAll(int fd, absl::string_view bytes,

@@ -14,8 +14,19 @@
 
 namespace holdfast {
 
-// In /tmp, without a name, readable and writable.
-absl::StatusOr<OwnedFd> OpenSpoolFile();
+// Where letters wait, one behind the other: a file in /tmp without a name, made
+// when it is first needed.
+class SpoolFile {
+ public:
+  // All of `bytes`, or nothing of them.
+  absl::Status Append(absl::string_view bytes);
+  off_t size() const { return size_; }
+  int fd() const { return fd_.get(); }
+
+ private:
+  OwnedFd fd_;
+  off_t size_ = 0;
+};
 
 // `shown`: what errors name.
 absl::Status WriteAll(int fd, absl::string_view bytes,
