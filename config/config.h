@@ -133,10 +133,10 @@ enum class ActionMethod : uint8_t {
   kMbox,
   kMaildir,
   kRelay,
-  kLmtp,         // M5
-  kMda,          // M5
-  kExpandOnly,   // M5
-  kForwardOnly,  // M5
+  kLmtp,
+  kMda,
+  kExpandOnly,   // only what aliases and .forward name, on this host too
+  kForwardOnly,  // only addresses elsewhere
 };
 
 // `action NAME METHOD ...`
@@ -162,7 +162,7 @@ struct Action {
   // relay.
   TableRef host;          // relay URLs, used in turn; null: MX lookup
   std::string helo;       // empty: the server name
-  TableRef helo_src;      // M4
+  TableRef helo_src;      // name for EHLO by source address
   TableRef src;           // source addresses, used in turn; null: unspecified
   std::string mail_from;  // replaces parts of the sender
   bool backup = false;
@@ -258,8 +258,8 @@ struct SmtpLimits {
   uint32_t max_sessions_per_network = 400;
   uint32_t max_connects_per_source = 600;  // a minute
   uint32_t max_mails_per_source = 0;       // a minute
-  uint32_t max_errors = 20;     // replies of class 4 or 5 in a session, but for
-                                // those to RCPT
+  uint32_t max_errors = 20;     // replies of class 5 in a session, but for those
+                                // to RCPT
   uint32_t max_bad_rcpt = 100;  // refused recipients in a session
   uint32_t max_commands = 0;    // commands in a session without a message
   uint32_t max_auth_failures = 3;
