@@ -258,8 +258,8 @@ struct SmtpLimits {
   uint32_t max_sessions_per_network = 400;
   uint32_t max_connects_per_source = 600;  // a minute
   uint32_t max_mails_per_source = 0;       // a minute
-  uint32_t max_errors = 20;     // replies of class 5 in a session, but for those
-                                // to RCPT
+  uint32_t max_errors = 20;  // replies of class 5 in a session, but for those
+                             // to RCPT
   uint32_t max_bad_rcpt = 100;  // refused recipients in a session
   uint32_t max_commands = 0;    // commands in a session without a message
   uint32_t max_auth_failures = 3;
