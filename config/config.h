@@ -175,6 +175,11 @@ struct Action {
   bool srs = false;
   std::string filter;
 
+  // Ours, of all methods.
+  std::string bounce_text;  // `bounce-text FILE`: path of a template with the
+                            // words of reports; empty: the reference's words
+  bool verp = false;  // `verp`: a sender of its own for each recipient
+
   bool IsLocal() const { return method != ActionMethod::kRelay; }
 };
 
@@ -301,6 +306,12 @@ struct Config {
   std::string spool;  // `spool "/path"`; empty: the system's places
   uint64_t queue_size = 16ull << 30;  // `queue size 16G`: bound of the store
   double queue_min_free = 0.05;       // `queue min-free 5%`: of the file system
+  // `queue history 2d size 2G`: attempts are kept so long after the envelope
+  // has ended.  Zero: not at all.
+  absl::Duration queue_history = absl::ZeroDuration();
+  uint64_t queue_history_size = 1ull << 30;
+  // `queue doubt hold|retry`: what becomes of attempts in doubt after a crash.
+  bool hold_doubts = false;
 
   // `queue encryption [KEY]`.  An empty key, "stdin" and "-" are asked for when
   // smtpd starts.

@@ -135,6 +135,7 @@ class DirectiveParser {
   bool ParseMtaLimits(MtaLimits* limits);
   bool ParseQueue();
   bool ParseQueueOfOurs();
+  bool ParseQueueHistory();
   bool ParseScheduler();
   bool ParseSmtp();
   bool ParseSmtpLimits(SmtpLimits* limits);
@@ -183,12 +184,12 @@ class DirectiveParser {
   struct ActionOptions;
   bool ParseAction();
   bool ParseActionMethod(ActionOptions* options);
+  bool ParseCommonOption(ActionOptions* options, bool* taken);
   bool ParseLocalOption(ActionOptions* options, bool* taken);
   bool ParseMapping(ActionOptions* options, const std::string& word);
   bool ParseActionUser(ActionOptions* options);
   bool ParseWrapper(ActionOptions* options);
   bool ParseRelayOption(ActionOptions* options, bool* taken);
-  bool CheckRelayUrl(absl::string_view url);
   bool ParseRelayHost(ActionOptions* options);
   bool ParseRelayBackup(ActionOptions* options);
   bool ParseRelayString(ActionOptions* options, const std::string& word);

@@ -6,17 +6,6 @@
 #include "config/directives.h"
 
 namespace holdfast {
-namespace {
-
-// The scheme of a relay URL, in lower case; empty: none is written.
-std::string SchemeOf(absl::string_view url) {
-  const size_t end = url.find("://");
-  return end == absl::string_view::npos
-             ? ""
-             : absl::AsciiStrToLower(url.substr(0, end));
-}
-
-}  // namespace
 
 // An action with what has been said about it.
 struct DirectiveParser::ActionOptions {
@@ -43,7 +32,23 @@ bool DirectiveParser::ParseAction() {
                                      : ParseRelayOption(&options, &taken);
     if (!ok) return false;
   }
-  while (TakeKeyword("ttl")) {
+  taken = true;
+  while (taken) {
+    if (!ParseCommonOption(&options, &taken)) return false;
+  }
+  if (action.IsLocal() && action.userbase == nullptr) {
+    action.userbase = config_->tables["<getpwnam>"];
+  }
+  const std::string name = action.name;
+  config_->actions.emplace(name, std::move(action));
+  return true;
+}
+
+// What stands last, whatever the method.
+bool DirectiveParser::ParseCommonOption(ActionOptions* options, bool* taken) {
+  Action& action = options->action;
+  *taken = true;
+  if (TakeKeyword("ttl")) {
     absl::Duration ttl;
     std::string text;
     if (action.ttl) {
@@ -52,12 +57,22 @@ bool DirectiveParser::ParseAction() {
     }
     if (!ExpectDelay("invalid ttl delay", &ttl)) return false;
     action.ttl = ttl;
+    return true;
   }
-  if (action.IsLocal() && action.userbase == nullptr) {
-    action.userbase = config_->tables["<getpwnam>"];
+  if (TakeWord("bounce-text")) {
+    if (!options->First("bounce-text")) {
+      return Fail("bounce-text already specified for this dispatcher");
+    }
+    return ExpectString(&action.bounce_text);
   }
-  const std::string name = action.name;
-  config_->actions.emplace(name, std::move(action));
+  if (TakeWord("verp")) {
+    if (!options->First("verp")) {
+      return Fail("verp already specified for this dispatcher");
+    }
+    action.verp = true;
+    return true;
+  }
+  *taken = false;
   return true;
 }
 
@@ -200,17 +215,6 @@ bool DirectiveParser::ParseRelayHost(ActionOptions* options) {
   if (action.backup) return Fail("backup and host are mutually exclusive");
   if (!CheckUse(table, kLists, TableService::kRelayhost, "host")) return false;
   action.host = table;
-  for (const auto& [url, value] : table->entries()) {
-    if (!CheckRelayUrl(std::string(url))) return false;
-  }
-  return true;
-}
-
-bool DirectiveParser::CheckRelayUrl(absl::string_view url) {
-  const std::string scheme = SchemeOf(url);
-  if (scheme == "smtp+tls" || scheme == "smtps" || scheme == "lmtp") {
-    NotYet(absl::StrCat("\"", scheme, "://\" in the host of a relay"));
-  }
   return true;
 }
 
@@ -254,7 +258,7 @@ bool DirectiveParser::ParseRelayString(ActionOptions* options,
    : word == "ciphers" ? action.ciphers
                        : action.protocols) =
       word == "pki" || word == "ca" ? absl::AsciiStrToLower(text) : text;
-  return NotYet(absl::StrCat("\"", word, "\" on a relay"));
+  return true;
 }
 
 bool DirectiveParser::ParseRelayTable(ActionOptions* options,
@@ -294,7 +298,7 @@ bool DirectiveParser::ParseRelayTable(ActionOptions* options,
   (word == "domain" ? action.domain
    : word == "auth" ? action.auth
                     : action.helo_src) = table;
-  return NotYet(absl::StrCat("\"", word, "\" on a relay"));
+  return true;
 }
 
 bool DirectiveParser::ParseRelayFlag(ActionOptions* options,
@@ -315,8 +319,9 @@ bool DirectiveParser::ParseRelayFlag(ActionOptions* options,
   }
   if (word == "tls") {
     action.tls = verify ? Action::Tls::kRequired : Action::Tls::kNoVerify;
+    return true;
   }
-  return NotYet(absl::StrCat("\"", word, "\" on a relay"));
+  return NotYet("\"filter\" on a relay");
 }
 
 }  // namespace holdfast

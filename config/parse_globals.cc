@@ -14,6 +14,7 @@ constexpr size_t kMaxBounceWarnings = 4;
 constexpr size_t kQueueKeyBytes = 32;
 // Below this a store has no room beside the reserve kept for removals.
 constexpr uint64_t kMinQueueSize = 20 << 20;
+constexpr uint64_t kMinHistorySize = 1 << 20;
 
 bool IsPrintable(char c) {
   return absl::ascii_isprint(static_cast<unsigned char>(c));
@@ -201,12 +202,37 @@ bool DirectiveParser::ParseQueueOfOurs() {
     }
     return true;
   }
+  if (TakeWord("history")) return ParseQueueHistory();
+  if (TakeWord("doubt")) {
+    if (TakeWord("hold")) {
+      config_->hold_doubts = true;
+      return true;
+    }
+    if (!TakeWord("retry")) return SyntaxError();
+    config_->hold_doubts = false;
+    return true;
+  }
   if (!TakeWord("min-free")) return SyntaxError();
   std::string text;
   if (!ExpectString(&text)) return false;
   const std::optional<double> fraction = ParsePercent(text);
   if (!fraction) return Fail(absl::StrCat("invalid queue min-free: ", text));
   config_->queue_min_free = *fraction;
+  return true;
+}
+
+bool DirectiveParser::ParseQueueHistory() {
+  if (!ExpectDelay("invalid queue history delay", &config_->queue_history)) {
+    return false;
+  }
+  if (!TakeWord("size")) return true;
+  if (!ExpectSize("invalid queue history size", &config_->queue_history_size)) {
+    return false;
+  }
+  if (config_->queue_history_size < kMinHistorySize) {
+    return Fail(absl::StrCat("queue history size must be at least ",
+                             kMinHistorySize >> 20, "M"));
+  }
   return true;
 }
 

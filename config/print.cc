@@ -225,6 +225,15 @@ void ConfigPrinter::Queue() {
   Begin(absl::StrCat("queue min-free \"", PercentText(config_.queue_min_free),
                      "\""));
   End();
+  if (config_.queue_history > absl::ZeroDuration()) {
+    Begin(absl::StrCat("queue history ", DelayText(config_.queue_history),
+                       " size ", config_.queue_history_size));
+    End();
+  }
+  if (config_.hold_doubts) {
+    Begin("queue doubt hold");
+    End();
+  }
   if (config_.queue_compression) {
     Begin("queue compression");
     End();

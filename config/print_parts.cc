@@ -171,6 +171,8 @@ void ConfigPrinter::OneAction(const Action& action) {
     Word("ttl");
     Word(DelayText(*action.ttl));
   }
+  Option("bounce-text", action.bounce_text);
+  Flag("verp", action.verp);
   End();
 }
 

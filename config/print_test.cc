@@ -109,7 +109,7 @@ std::string Show(const Config& config, const Action& action) {
                virtual_, userbase, user, wrapper, mda_command, lmtp,
                lmtp_rcpt_to, host, helo, helo_src, src, mail_from, backup,
                backup_mx, domain, auth, tls, pki, ca, ciphers, protocols, srs,
-               filter] = action;
+               filter, bounce_text, verp] = action;
   return absl::StrJoin({Show(name),
                         absl::StrCat(int(method)),
                         ttl ? absl::FormatDuration(*ttl) : "none",
@@ -138,7 +138,9 @@ std::string Show(const Config& config, const Action& action) {
                         Show(ciphers),
                         Show(protocols),
                         absl::StrCat(srs),
-                        Show(config, filter)},
+                        Show(config, filter),
+                        Show(bounce_text),
+                        absl::StrCat(verp)},
                        " ");
 }
 
@@ -181,8 +183,8 @@ std::vector<std::string> Show(const Config& config) {
                smtp_limits, sub_addr_delim, mta_limits, mta_domain_limits,
                mta_max_deferred, mda_limits, scheduler_limits, admd, pkis, cas,
                smtp_ciphers, srs, processors, filters, wrappers, spool,
-               queue_size, queue_min_free, queue_encryption, queue_key] =
-      config;
+               queue_size, queue_min_free, queue_history, queue_history_size,
+               hold_doubts, queue_encryption, queue_key] = config;
   std::vector<std::string> out;
   const auto add = [&out](const auto&... parts) {
     out.push_back(absl::StrCat(parts...));
@@ -196,6 +198,8 @@ std::vector<std::string> Show(const Config& config) {
   }
   add("queue ", absl::FormatDuration(queue_ttl), queue_compression, Show(spool),
       queue_size, " ", queue_min_free, " ", queue_encryption, Show(queue_key));
+  add("history ", absl::FormatDuration(queue_history), queue_history_size,
+      hold_doubts);
   for (const absl::Duration one : bounce_warn) {
     add("warn ", absl::FormatDuration(one));
   }
@@ -368,6 +372,10 @@ class Maker {
     if (Chance()) line(absl::StrCat("queue ttl ", Delay()));
     if (Chance())
       line(absl::StrCat("queue min-free \"0.", Count(1, 99999), "%\""));
+    if (Chance())
+      line(
+          absl::StrCat("queue history ", Delay(), " size ", Count(1, 99), "M"));
+    if (Chance()) line("queue doubt hold");
     if (Chance()) line("queue compression");
     if (Chance()) {
       line(absl::StrCat("bounce warn-interval ", Delay(), ", ", Delay()));
@@ -497,7 +505,11 @@ class Maker {
                 "protocols tlsv1.3", "srs",
                 Of({"filter f1", "filter { f1 }"})}));
     }
-    if (Chance()) absl::StrAppend(&out, " ttl ", Delay());
+    // Directly behind "maildir" our words would be its path.
+    if (Chance()) {
+      absl::StrAppend(&out, " ttl ", Delay(),
+                      Some({absl::StrCat("bounce-text ", Element()), "verp"}));
+    }
     return out;
   }
 

@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "protocol/attempt.h"
 #include "protocol/ids.h"
 #include "protocol/mail_address.h"
 
@@ -116,6 +118,9 @@ struct Envelope {
   absl::Time deliver_by = absl::UnixEpoch();
   bool deliver_by_trace = false;  // DELIVERBY with T
 
+  // The latest, oldest first; at most kMaxAttemptsBytes.
+  std::vector<Attempt> attempts;
+
   // When it may go first: its life, its tries and its warnings count from here.
   absl::Time Released() const { return std::max(created, hold_until); }
 
@@ -130,6 +135,7 @@ struct Envelope {
     a(retry, flags, priority, dsn_notify, dsn_ret, dsn_envid, dsn_orcpt);
     a(status, error_line, mda_user, mda_subaddress, mda_exec, routing_key);
     if (a.More()) a(hold_until, deliver_by, deliver_by_trace);
+    if (a.More()) a(attempts);
   }
 };
 

@@ -219,6 +219,34 @@ struct ForwardAnswer {
   }
 };
 
+// ---- relay -> lookup
+
+// What does this action say at a next hop whose relay URL has this label?  Only
+// tables that are `auth` of a relay action can be asked for (P7).  Never
+// logged.
+struct RelaySecretQuestion {
+  static constexpr uint16_t kType = 34;
+  uint64_t question = 0;
+  std::string action;
+  std::string label;
+  template <class A>
+  void Fields(A& a) {
+    a(question, action, label);
+  }
+};
+struct RelaySecretAnswer {
+  static constexpr uint16_t kType = 35;
+  enum class Result : uint8_t { kFound = 1, kNotFound = 2, kError = 3 };
+  uint64_t question = 0;
+  Result result = Result::kError;
+  std::string user;
+  std::string secret;  // the password; "Bearer TOKEN": XOAUTH2
+  template <class A>
+  void Fields(A& a) {
+    a(question, result, user, secret);
+  }
+};
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_SERVER_DOOR_LOOKUP_MESSAGES_H_

@@ -207,6 +207,40 @@ struct AgentKill {
   }
 };
 
+// relay -> parent: connect to the Unix socket of this action (its `lmtp`),
+// without blocking.  The answer carries the connected descriptor, or an error
+// in the words of the system.
+struct LmtpConnect {
+  static constexpr uint16_t kType = 13;
+  uint64_t question = 0;
+  std::string action;
+  template <class A>
+  void Fields(A& a) {
+    a(question, action);
+  }
+};
+struct LmtpConnected {
+  static constexpr uint16_t kType = 14;
+  uint64_t question = 0;
+  bool ok = false;
+  std::string error;
+  template <class A>
+  void Fields(A& a) {
+    a(question, ok, error);
+  }
+};
+
+// parent -> relay: these files have changed since Start.
+struct ResolverFiles {
+  static constexpr uint16_t kType = 15;
+  std::string resolv_conf;
+  std::string hosts;
+  template <class A>
+  void Fields(A& a) {
+    a(resolv_conf, hosts);
+  }
+};
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_SERVER_DOOR_PARENT_MESSAGES_H_

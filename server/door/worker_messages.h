@@ -58,12 +58,13 @@ struct BatchMessage {
   }
 };
 
-// Everything that makes two sessions interchangeable: batches of equal targets
-// may share one; of different targets never.
+// Where a batch goes.  Batches may share a session if the RelayKey()
+// (config/relay_key.h) of their targets is the same; else never.
 struct RelayTarget {
   std::string action;  // name of the action; its options are read from Config
   // The recipient domain for MX lookup, or one relay URL of `host`, as it
-  // stands in the table.
+  // stands in the table; of an `lmtp` action "lmtp://HOST:PORT" or
+  // "lmtp:/PATH" (a Unix socket, connected by `parent`).
   std::string domain;
   bool smarthost = false;   // `domain` is a relay URL
   std::string backup_name;  // `backup`: our name among the MX; empty: not
@@ -172,9 +173,13 @@ struct WorkerOutcome {
   std::string text;       // remote reply or reason, raw: "250 2.0.0 queued"
   bool peer_dsn = false;  // the next hop takes care of success reports
   bool peer_deliver_by = false;  // the next hop was told of DELIVERBY
+  // Of the attempt: when MAIL was said (or the connection begun), and how long
+  // it was until this outcome was known.  The epoch: there was no attempt.
+  absl::Time began = absl::UnixEpoch();
+  absl::Duration took;
   template <class A>
   void Fields(A& a) {
-    a(envelope, result, status, text, peer_dsn, peer_deliver_by);
+    a(envelope, result, status, text, peer_dsn, peer_deliver_by, began, took);
   }
 };
 
@@ -192,10 +197,13 @@ struct BatchOutcomes {
   // postponed as a whole; the outcomes are kReturned then and `failure` says
   // why ("Network error on destination MXs").
   std::string destination_failure;
+  // relay: "TLSv1.3:TLS_AES_256_GCM_SHA384:256 verified" (or "unverified");
+  // empty: in clear.
+  std::string tls;
   template <class A>
   void Fields(A& a) {
     a(batch, sequence, session, source, relay, outcomes, finished);
-    a(destination_failure);
+    a(destination_failure, tls);
   }
 };
 
