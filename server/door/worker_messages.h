@@ -86,9 +86,12 @@ struct RelayBatch {
   DestinationId destination{};
   RelayTarget target;
   std::vector<BatchMessage> messages;
+  // Envelopes of the destination that are due and in no batch yet, as far as is
+  // known: a hint that more connections will be wanted.
+  uint32_t waiting = 0;
   template <class A>
   void Fields(A& a) {
-    a(batch, destination, target, messages);
+    a(batch, destination, target, messages, waiting);
   }
 };
 
@@ -256,9 +259,11 @@ struct SlotAnswer {
   uint64_t slot = 0;
   uint32_t host = 0;  // index into `hosts`
   absl::Duration delay;
+  // kNoRoute: what there is to say ("All routes to destination blocked").
+  std::string failure;
   template <class A>
   void Fields(A& a) {
-    a(question, result, slot, host, delay);
+    a(question, result, slot, host, delay, failure);
   }
 };
 // The connection is up and greeted (the route works), or is over.
@@ -271,9 +276,10 @@ struct SlotReport {
   };
   uint64_t slot = 0;
   Event event = Event::kClosed;
+  std::string ptr;  // what the address is called; empty: not known
   template <class A>
   void Fields(A& a) {
-    a(slot, event);
+    a(slot, event, ptr);
   }
 };
 
