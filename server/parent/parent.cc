@@ -66,7 +66,12 @@ Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
       forwards_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
       agents_(loop, processes, AgentOptions(setup_),
               [this](WorkerId worker) { supervisor_.OnLastEnded(worker); }),
-      offline_(loop, processes, OfflineOptions(setup_)) {
+      offline_(loop, processes, OfflineOptions(setup_)),
+      background_(loop),
+      resolver_files_(loop, &background_, ReadWholeFile, [this](const ResolverFiles& files) {
+        supervisor_.ForEach(Room::kRelay,
+                            [&](Door* door) { door->Send(files); });
+      }) {
   MapClients();
 }
 
@@ -86,6 +91,7 @@ void Parent::Begin() {
   supervisor_.Begin();
   tables_.WatchDbFiles();
   offline_.Begin();
+  resolver_files_.Begin();
 }
 
 Start Parent::MakeStart(Room room, uint32_t number, std::vector<OwnedFd>* fds) {
@@ -106,9 +112,9 @@ Start Parent::MakeStart(Room room, uint32_t number, std::vector<OwnedFd>* fds) {
     if (IsNetworkRoom(room)) start.chroot = EmptyFolder(setup_.paths);
   }
   if (room == Room::kRelay) {
-    // As they are now: a relay that starts again sees a new resolver.
-    start.resolv_conf = ReadWholeFile("/etc/resolv.conf").value_or("");
-    start.hosts = ReadWholeFile("/etc/hosts").value_or("");
+    const ResolverFiles& files = resolver_files_.Read();
+    start.resolv_conf = files.resolv_conf;
+    start.hosts = files.hosts;
   }
   GiveSockets(room, number, &start, fds);
   return start;

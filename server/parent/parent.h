@@ -14,6 +14,7 @@
 #include "server/parent/listener_sockets.h"
 #include "server/parent/offline_runner.h"
 #include "server/parent/processes.h"
+#include "server/parent/resolver_files.h"
 #include "server/parent/supervisor.h"
 #include "server/parent/table_keeper.h"
 #include "server/parent/tls_files.h"
@@ -87,6 +88,8 @@ class Parent : public SupervisorHost {
   AuthPool forwards_;
   AgentStarter agents_;
   OfflineRunner offline_;
+  BackgroundWork background_;
+  ResolverFileKeeper resolver_files_;
   // Doors of lookup rooms that questions are open of.
   std::map<WorkerId, Door*> askers_;
 };

@@ -31,6 +31,19 @@ DnsClient::DnsClient(EventLoop* loop, std::unique_ptr<DnsTransport> transport)
 
 DnsClient::~DnsClient() = default;
 
+void DnsClient::SetTransport(std::unique_ptr<DnsTransport> transport) {
+  // The old one answers nothing any more once it is gone.
+  transport_ = std::move(transport);
+  cache_.clear();
+  used_.clear();
+  for (auto& [key, open] : open_) {
+    open.name = key.first;
+    open.depth = 0;
+    open.ttl = kMaxDnsTtl;
+    Ask(key);
+  }
+}
+
 void DnsClient::Lookup(absl::string_view name, DnsType type, Done done) {
   const Key key(absl::AsciiStrToLower(absl::StripSuffix(name, ".")), type);
   const auto it = cache_.find(key);

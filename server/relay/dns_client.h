@@ -47,6 +47,10 @@ class DnsClient {
   DnsClient(EventLoop* loop, std::unique_ptr<DnsTransport> transport);
   ~DnsClient();
 
+  // Asks by another way from now on, what is open too; what was known may be
+  // wrong there.
+  void SetTransport(std::unique_ptr<DnsTransport> transport);
+
   // `done` is called in a later turn.
   void Lookup(absl::string_view name, DnsType type, Done done);
 

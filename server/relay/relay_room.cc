@@ -62,6 +62,13 @@ void RelayRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
       [gone](absl::Status) { gone(); });
 }
 
+bool RelayRoom::OnParentFrame(Frame& frame) {
+  return Dispatch<ResolverFiles>(frame, [this](const ResolverFiles& files) {
+    resolver_->SetFiles(ParseResolvConf(files.resolv_conf),
+                        HostsFile(files.hosts));
+  });
+}
+
 void RelayRoom::OnReceiveFrame(uint32_t number, Frame& frame) {
   const std::shared_ptr<Door> door = receive_[number];
   const bool known = Dispatch<ReverseRequest>(frame, [&](auto& request) {
@@ -466,10 +473,11 @@ absl::StatusOr<std::unique_ptr<RoomHandler>> MakeRelayRoom(
   for (const std::string& text : context.start->local_addresses)
     if (const std::optional<IpAddress> own = IpAddress::Parse(text))
       options.own.push_back(*own);
-  auto transport =
-      MakeCaresTransport(context.loop, options.conf, context.random);
-  auto resolver =
-      MakeDnsResolver(context.loop, std::move(options), std::move(transport));
+  auto resolver = MakeDnsResolver(
+      context.loop, std::move(options),
+      [loop = context.loop, random = context.random](const ResolvConf& conf) {
+        return MakeCaresTransport(loop, conf, random);
+      });
   auto dialer = MakeDialer(context.loop);
   return std::make_unique<RelayRoom>(std::move(context), std::move(resolver),
                                      std::move(dialer));

@@ -34,7 +34,7 @@ class RelayRoom : public RoomHandler,
   ~RelayRoom() override;
 
   void OnDoor(const NewDoor& to, std::unique_ptr<Door> door) override;
-  bool OnParentFrame(Frame&) override { return false; }
+  bool OnParentFrame(Frame& frame) override;
   void OnStop(absl::Duration grace) override;
 
  private:

@@ -36,6 +36,7 @@ class FakeResolver : public Resolver {
   std::map<std::string, MailHosts> domains;
   std::map<std::string, std::string> names;  // of addresses
 
+  void SetFiles(ResolvConf, HostsFile) override {}
   void FindMx(const std::string& domain, const std::string&,
               HostsDone done) override {
     Later([this, domain, done = std::move(done)]() mutable {

@@ -63,8 +63,11 @@ struct MxJob {
 class DnsResolver : public Resolver {
  public:
   DnsResolver(EventLoop* loop, ResolverOptions options,
-              std::unique_ptr<DnsTransport> dns)
-      : loop_(loop), options_(std::move(options)), dns_(loop, std::move(dns)) {
+              DnsTransportMaker make_transport)
+      : loop_(loop),
+        options_(std::move(options)),
+        make_transport_(std::move(make_transport)),
+        dns_(loop, make_transport_(options_.conf)) {
     bool inet4 = false;
     for (const IpAddress& a : options_.own) {
       if (a.IsLoopbackOrUnspecified() || a.IsLinkLocal()) continue;
@@ -75,6 +78,11 @@ class DnsResolver : public Resolver {
     use_inet6_ = use_inet6_ || !inet4;
   }
 
+  void SetFiles(ResolvConf conf, HostsFile hosts) override {
+    options_.conf = std::move(conf);
+    options_.hosts = std::move(hosts);
+    dns_.SetTransport(make_transport_(options_.conf));
+  }
   void FindMx(const std::string& domain, const std::string& backup_name,
               HostsDone done) override;
   void FindHost(const std::string& name, HostsDone done) override;
@@ -97,6 +105,7 @@ class DnsResolver : public Resolver {
 
   EventLoop* loop_;
   ResolverOptions options_;
+  const DnsTransportMaker make_transport_;
   DnsClient dns_;
   bool use_inet4_ = false, use_inet6_ = false;
   std::vector<Task> later_;
@@ -348,9 +357,9 @@ void DnsResolver::Confirm(const IpAddress& address, std::string name,
 
 std::unique_ptr<Resolver> MakeDnsResolver(EventLoop* loop,
                                           ResolverOptions options,
-                                          std::unique_ptr<DnsTransport> dns) {
+                                          DnsTransportMaker make_transport) {
   return std::make_unique<DnsResolver>(loop, std::move(options),
-                                       std::move(dns));
+                                       std::move(make_transport));
 }
 
 }  // namespace holdfast

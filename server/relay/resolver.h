@@ -4,6 +4,7 @@
 #define HOLDFAST_SERVER_RELAY_RESOLVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,6 +56,9 @@ class Resolver {
   using NameDone = absl::AnyInvocable<void(HostName)>;
 
   virtual ~Resolver() = default;
+  // The files have changed: open questions are asked anew, nothing that was
+  // known is kept.
+  virtual void SetFiles(ResolvConf conf, HostsFile hosts) = 0;
   // Hosts for mail to `domain`, a name or a literal.  `backup_name`: as a
   // backup MX of this name we use better ones only; empty: we are none.
   virtual void FindMx(const std::string& domain, const std::string& backup_name,
@@ -75,9 +79,13 @@ struct ResolverOptions {
   std::vector<IpAddress> own;
 };
 
+// Makes a way to the name servers of a resolv.conf.
+using DnsTransportMaker =
+    std::function<std::unique_ptr<DnsTransport>(const ResolvConf&)>;
+
 std::unique_ptr<Resolver> MakeDnsResolver(EventLoop* loop,
                                           ResolverOptions options,
-                                          std::unique_ptr<DnsTransport> dns);
+                                          DnsTransportMaker make_transport);
 
 }  // namespace holdfast
 

@@ -21,10 +21,18 @@ class ResolverTest : public ::testing::Test {
   ResolverTest() { Make({}); }
 
   void Make(ResolverOptions options) {
-    auto dns = std::make_unique<FakeDns>(&loop_);
-    dns_ = dns.get();
     if (options.own.empty()) options.own = {*IpAddress::Parse("198.51.100.1")};
-    resolver_ = MakeDnsResolver(&loop_, std::move(options), std::move(dns));
+    resolver_ = MakeDnsResolver(&loop_, std::move(options),
+                                [this](const ResolvConf& conf) {
+                                  auto dns = std::make_unique<FakeDns>(&loop_);
+                                  dns_ = dns.get();
+                                  servers_ = conf.servers;
+                                  if (conf.servers.at(0).port == 54) {
+                                    dns->Address("open.test", "192.0.2.2");
+                                    dns->Address("h.test", "192.0.2.3");
+                                  }
+                                  return dns;
+                                });
   }
 
   // "192.0.2.1 mx.a.test 10" of each host, or the failure's text.
@@ -66,7 +74,8 @@ class ResolverTest : public ::testing::Test {
   }
 
   FakeEventLoop loop_;
-  FakeDns* dns_ = nullptr;
+  FakeDns* dns_ = nullptr;  // the present one
+  std::vector<ResolvConf::Server> servers_;
   std::unique_ptr<Resolver> resolver_;
   MailHosts last_;
 };
@@ -261,6 +270,25 @@ TEST_F(ResolverTest, OneQuestionForAllWhoWant) {
   loop_.RunReady();
   EXPECT_EQ(answers, 5);
   EXPECT_THAT(dns_->questions(), SizeIs(1));
+}
+
+TEST_F(ResolverTest, ANewResolvConfIsUsedAtOnce) {
+  ResolverOptions options;
+  options.conf = ParseResolvConf("nameserver 192.0.2.53\n");
+  Make(std::move(options));
+  dns_->Address("h.test", "192.0.2.1");
+  EXPECT_EQ(Host("h.test"), "192.0.2.1 h.test 0");
+  // A question is open while the files change: the new servers answer it.
+  std::string open;
+  resolver_->FindHost("open.test", [&](MailHosts h) { open = Text(h); });
+  resolver_->SetFiles(ParseResolvConf("nameserver [192.0.2.54]:54\n"),
+                      HostsFile("192.0.2.9 known.test\n"));
+  EXPECT_EQ(servers_.at(0).address.ToString(), "192.0.2.54");
+  loop_.RunReady();
+  EXPECT_EQ(open, "192.0.2.2 open.test 0");
+  // Nothing of the old answers is kept.
+  EXPECT_EQ(Host("h.test"), "192.0.2.3 h.test 0");
+  EXPECT_EQ(Host("known.test"), "192.0.2.9 known.test 0");
 }
 
 TEST_F(ResolverTest, NamesOfAddresses) {
