@@ -22,17 +22,17 @@ class ResolverTest : public ::testing::Test {
 
   void Make(ResolverOptions options) {
     if (options.own.empty()) options.own = {*IpAddress::Parse("198.51.100.1")};
-    resolver_ = MakeDnsResolver(&loop_, std::move(options),
-                                [this](const ResolvConf& conf) {
-                                  auto dns = std::make_unique<FakeDns>(&loop_);
-                                  dns_ = dns.get();
-                                  servers_ = conf.servers;
-                                  if (conf.servers.at(0).port == 54) {
-                                    dns->Address("open.test", "192.0.2.2");
-                                    dns->Address("h.test", "192.0.2.3");
-                                  }
-                                  return dns;
-                                });
+    resolver_ = MakeDnsResolver(
+        &loop_, std::move(options), [this](const ResolvConf& conf) {
+          auto dns = std::make_unique<FakeDns>(&loop_);
+          dns_ = dns.get();
+          servers_ = conf.servers;
+          if (!conf.servers.empty() && conf.servers[0].port == 54) {
+            dns->Address("open.test", "192.0.2.2");
+            dns->Address("h.test", "192.0.2.3");
+          }
+          return dns;
+        });
   }
 
   // "192.0.2.1 mx.a.test 10" of each host, or the failure's text.
