@@ -6,6 +6,7 @@
 #define HOLDFAST_SERVER_TLS_TLS_STREAM_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +28,14 @@ struct TlsInfo {
   int bits = 0;             // of the cipher
   std::string server_name;  // SNI, lower case; empty: none
   bool peer_certificate = false;  // one was shown
-  bool peer_verified = false;     // and its chain holds
-  std::string peer_subject;       // distinguished name, one line
-  std::string peer_fingerprint;   // "SHA256:" and hexadecimal
+  // And its chain holds.  As client: a policy asked for it, and the certificate
+  // is for the name, too.
+  bool peer_verified = false;
+  // As client, without such a policy: why it would not hold, in OpenSSL's
+  // words; empty: it would.
+  std::string peer_error;
+  std::string peer_subject;      // distinguished name, one line
+  std::string peer_fingerprint;  // "SHA256:" and hexadecimal
   bool resumed = false;
 };
 
@@ -87,6 +93,42 @@ using TlsDone =
 [[nodiscard]] std::unique_ptr<TlsHandshake> AcceptTls(
     EventLoop* loop, std::unique_ptr<Stream> plain, TlsServerContext* context,
     absl::Duration timeout, TlsDone done);
+
+// ---- As client
+
+struct TlsClientOptions {
+  // PEM of the authorities.  Empty: none, which nothing verifies with.
+  std::string ca;
+  // Shown when the server asks for one, signed by the Signer.
+  std::optional<TlsCertificate> certificate;
+  std::string ciphers;    // as in TlsServerOptions
+  std::string protocols;  // likewise
+  // The server's certificate must be valid, and for the name.  False: any will
+  // do; TlsInfo says what is wrong with it.
+  bool verify = true;
+};
+
+// Of one policy; it holds sessions that can be resumed, by the server's name.
+// A resumed session was judged by this policy, for this name.
+class TlsClientContext {
+ public:
+  virtual ~TlsClientContext() = default;
+};
+// Errors: no authorities to verify with, `ciphers` or `protocols` that mean
+// nothing, a certificate that cannot be read.
+absl::StatusOr<std::unique_ptr<TlsClientContext>> MakeTlsClientContext(
+    const TlsClientOptions& options, Signer* signer);
+
+// Begins a handshake as client on `plain`, as AcceptTls does as server.
+// `name`: what the certificate must be for, and SNI (RFC 6066 section 3): a
+// host name in A-labels, or an IP address without brackets, which is no SNI.
+// Errors: kUnauthenticated ("certificate verification failed: self-signed
+// certificate", the words behind the colon being OpenSSL's), kUnavailable (the
+// peer went away), kDeadlineExceeded, else the library's reason.  `context`
+// outlives the handshake; it may be gone before the stream.
+[[nodiscard]] std::unique_ptr<TlsHandshake> ConnectTls(
+    EventLoop* loop, std::unique_ptr<Stream> plain, TlsClientContext* context,
+    const std::string& name, absl::Duration timeout, TlsDone done);
 
 }  // namespace holdfast
 
