@@ -103,6 +103,10 @@ PeerExtensions ParseEhloReply(const SmtpReply& reply) {
       if (!absl::SimpleAtoi(rest, &offered.min_deliver_by))
         offered.min_deliver_by = 0;
     }
+    if (word == "AUTH") {
+      offered.auth = true;
+      offered.auth_mechanisms = absl::StrSplit(rest, ' ', absl::SkipEmpty());
+    }
     if (word == "LIMITS") ParseLimits(rest, &offered);
   }
   return offered;

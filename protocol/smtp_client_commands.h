@@ -28,6 +28,9 @@ struct PeerExtensions {
   bool binarymime = false;
   bool requiretls = false;
   bool mt_priority = false;
+  // AUTH's mechanisms, as they came.
+  bool auth = false;
+  std::vector<std::string> auth_mechanisms;
   bool deliver_by = false;
   int64_t min_deliver_by = 0;  // seconds; 0: any
   // LIMITS; 0: none.

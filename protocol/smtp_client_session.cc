@@ -34,12 +34,16 @@ SmtpResult Temporary(absl::string_view text) {
 }  // namespace
 
 SmtpClientSession::SmtpClientSession(Options options, Events* events)
-    : options_(std::move(options)), events_(events) {
+    : options_(std::move(options)),
+      events_(events),
+      secure_(options_.secure),
+      verified_(options_.secure && options_.tls_verified) {
   expected_.push_back({Command::kConnect});
   live_ = 1;
 }
 
 void SmtpClientSession::OutputTaken() {
+  if (state_ == State::kAuth) Wipe(&out_);
   out_.clear();
   live_ = expected_.size();
 }
@@ -49,7 +53,13 @@ void SmtpClientSession::Receive(absl::string_view bytes) {
     SmtpReply reply;
     const absl::StatusOr<bool> whole = parser_.Parse(&bytes, &reply);
     if (!whole.ok()) return End(std::string(whole.status().message()));
-    if (*whole) OnReply(reply);
+    if (!*whole) continue;
+    OnReply(reply);
+    if (state_ != State::kStartTls || !expected_.empty()) continue;
+    // What came together with the go-ahead was not protected by TLS; somebody
+    // else may have put it there.
+    if (!bytes.empty()) return End(kTooMuchData);
+    return events_->OnStartTls();
   }
 }
 
@@ -83,7 +93,11 @@ void SmtpClientSession::Send(Command command, size_t recipient) {
     case Command::kQuit:
       out_.append("QUIT\r\n");
       break;
+    case Command::kStartTls:
+      out_.append("STARTTLS\r\n");
+      break;
     case Command::kConnect:
+    case Command::kAuth:
     case Command::kChunk:
     case Command::kFinal:
       break;  // no commands, or written with what they carry
@@ -147,7 +161,7 @@ bool SmtpClientSession::RefusedLocally() {
     DecideRest({never, {5, 34}, "message too large for peer"});
   if (!IsSafePath(transaction_.sender))
     DecideRest({never, {5, 17}, "Invalid sender address"});
-  auto obstacle = ObstacleOf(transaction_, extensions_, options_.tls_verified);
+  auto obstacle = ObstacleOf(transaction_, extensions_, verified_);
   if (!obstacle) obstacle = ObstacleOf(transaction_.sender, extensions_);
   if (obstacle) DecideRest({never, obstacle->status, obstacle->text});
   for (size_t i = 0; i < standings_.size(); ++i) {
@@ -198,7 +212,9 @@ void SmtpClientSession::SendChunks() {
 }
 
 void SmtpClientSession::Quit() {
+  const bool unasked = state_ == State::kStartTls || state_ == State::kAuth;
   state_ = State::kQuit;
+  if (unasked) return End("");
   Send(Command::kQuit);
 }
 
@@ -225,6 +241,10 @@ void SmtpClientSession::Answered(const Expected& to, const SmtpReply& reply) {
     case Command::kEhlo:
     case Command::kHelo:
       return OnGreeting(to.command, reply);
+    case Command::kStartTls:
+      return OnStartTls(reply);
+    case Command::kAuth:
+      return OnAuth(reply);
     case Command::kRset:
       // Whatever it says: if it failed, so will MAIL.
       if (!extensions_.pipelining && reply.code != kClosing)
@@ -243,25 +263,6 @@ void SmtpClientSession::Answered(const Expected& to, const SmtpReply& reply) {
     case Command::kQuit:
       return End("");
   }
-}
-
-void SmtpClientSession::OnGreeting(Command command, const SmtpReply& reply) {
-  if (state_ == State::kQuit) return;  // its owner has changed his mind
-  const bool ok = reply.klass() == 2;
-  if (command == Command::kConnect) {
-    if (!ok) return End(absl::StrCat("BANNER rejected: ", reply.text));
-    return Send(Command::kEhlo);
-  }
-  if (ok) {
-    if (command == Command::kEhlo) extensions_ = ParseEhloReply(reply);
-    return GoReady();
-  }
-  if (command == Command::kHelo)
-    return End(absl::StrCat("HELO rejected: ", reply.text));
-  if (options_.lmtp) return End(absl::StrCat("LHLO rejected: ", reply.text));
-  if (reply.code == kClosing)
-    return End(absl::StrCat("EHLO rejected: ", reply.text));
-  Send(Command::kHelo);
 }
 
 void SmtpClientSession::OnMail(const SmtpReply& reply) {
@@ -391,6 +392,7 @@ void SmtpClientSession::GoReady() {
 
 void SmtpClientSession::End(const std::string& error) {
   const bool quitting = state_ == State::kQuit;
+  failed_in_starttls_ = state_ == State::kStartTls;
   SmtpResult result = Temporary(error);
   if (served_ && !mail_answered_) result.kind = SmtpResult::Kind::kNotTried;
   state_ = State::kOver;

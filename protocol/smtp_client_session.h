@@ -2,7 +2,12 @@
 // reference part 2, section 3.9).  Pure: bytes come in by Receive(), bytes to
 // send gather in output(), what happened is told to an Events.
 //
-//   greeting -> ready -> envelope -> body -> final -> ready -> ... -> quit
+//   greeting [-> STARTTLS -> greeting] [-> AUTH] -> ready
+//   ready -> envelope -> body -> final -> ready -> ... -> quit
+//
+// STARTTLS (RFC 3207) and AUTH (RFC 4954) come before the first transaction.
+// The owner makes the TLS connection and knows the credentials; it is asked for
+// each when the server is ready for it.
 //
 // Where the server offers PIPELINING, RSET, MAIL, all RCPT and DATA go
 // together; else one at a time.  Replies are matched with commands by order
@@ -17,12 +22,15 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "protocol/data_encoder.h"
 #include "protocol/envelope.h"
+#include "protocol/sasl_client.h"
+#include "protocol/secret.h"
 #include "protocol/smtp_client_commands.h"
 #include "protocol/smtp_client_reply.h"
 
@@ -59,6 +67,20 @@ class SmtpClientSession {
     // The session is over; the connection is to be closed.  `error` is empty
     // after QUIT, else one of the reference's texts.
     virtual void OnEnd(const std::string& error) = 0;
+    // With Options::tls: STARTTLS was answered with 2xx, and nothing came with
+    // the answer.  The owner makes TLS on the connection, then says
+    // TlsEstablished(), or ConnectionLost().
+    virtual void OnStartTls() {}
+    // With Options::auth: the server offers AUTH, inside TLS.  The owner says
+    // Authenticate(), now or later, or ConnectionLost().
+    virtual void OnAuthWanted() {}
+  };
+
+  // STARTTLS where the connection is in clear.
+  enum class Tls : uint8_t {
+    kNever,
+    kOpportunistic,  // where it is offered and not refused
+    kRequired,       // else the session ends
   };
 
   struct Options {
@@ -66,8 +88,15 @@ class SmtpClientSession {
     bool lmtp = false;
     // So many refused RCPTs in a row end the session.
     uint32_t max_refused = 25;
-    // The connection is protected by TLS and the server's name was verified.
+    // With `secure`: the server's name was verified.
     bool tls_verified = false;
+    Tls tls = Tls::kNever;
+    // The connection is inside TLS from its beginning.
+    bool secure = false;
+    // Credentials must be used before the first transaction.
+    bool auth = false;
+    // Must outlive the session; null: mechanisms that need none.
+    const SaslCrypto* crypto = nullptr;
   };
 
   SmtpClientSession(Options options, Events* events);
@@ -81,6 +110,14 @@ class SmtpClientSession {
   // fail for now with `text`.  After this, as after OnEnd(), nothing is called.
   void ConnectionLost(absl::string_view text);
 
+  // After Events::OnStartTls(): bytes go through TLS now.  `verified`: the
+  // certificate is for the server's name and from an authority.  All that the
+  // server said before is forgotten, and EHLO is said again (RFC 3207
+  // section 4.2).
+  void TlsEstablished(bool verified);
+  // After Events::OnAuthWanted(), once.
+  void Authenticate(ClientCredentials credentials);
+
   // Begins a transaction; only when ready.  False: all recipients had their
   // result at once (the message is too large for the server, ...), nothing is
   // sent and the session is still ready.
@@ -91,7 +128,8 @@ class SmtpClientSession {
   // message; for BDAT without PIPELINING from in_final() on.  May be called
   // again.
   void FinishBody();
-  // Only when ready, or while the greeting goes on.
+  // Only when ready, or before the first time.  Where QUIT would not be taken
+  // for a command, the session ends at once.
   void Quit();
 
   bool ready() const { return state_ == State::kReady; }
@@ -102,6 +140,11 @@ class SmtpClientSession {
   // The final dot is out, the answer is not in.
   bool in_final() const { return state_ == State::kFinal; }
   bool over() const { return state_ == State::kOver; }
+  // Inside TLS.
+  bool secure() const { return secure_; }
+  // The session ended between STARTTLS and TlsEstablished(): where TLS is
+  // opportunistic another one may be tried without.
+  bool failed_in_starttls() const { return failed_in_starttls_; }
   // Whole replies so far.  Only these are a sign of life: a server that drips
   // bytes without end is as good as silent.
   uint64_t replies() const { return replies_; }
@@ -110,6 +153,9 @@ class SmtpClientSession {
  private:
   enum class State : uint8_t {
     kGreeting,
+    kStartTls,  // with nothing expected: TLS is being made
+    kAuthWait,  // for Authenticate()
+    kAuth,
     kReady,
     kEnvelope,
     kBody,
@@ -121,6 +167,8 @@ class SmtpClientSession {
     kConnect,  // answered by the banner
     kEhlo,
     kHelo,
+    kStartTls,
+    kAuth,
     kRset,
     kMail,
     kRcpt,
@@ -142,6 +190,11 @@ class SmtpClientSession {
   void OnReply(const SmtpReply& reply);
   void Answered(const Expected& to, const SmtpReply& reply);
   void OnGreeting(Command command, const SmtpReply& reply);
+  void OnGreeted();
+  void OnStartTls(const SmtpReply& reply);
+  void OnSecured();
+  void OnAuth(const SmtpReply& reply);
+  void SendAuth(absl::string_view command, const Secret& response);
   void OnMail(const SmtpReply& reply);
   void OnRcpt(size_t recipient, const SmtpReply& reply);
   void OnData(const SmtpReply& reply);
@@ -182,6 +235,13 @@ class SmtpClientSession {
   size_t open_chunks_ = 0;   // sent, not answered
 
   // Of the session.
+  bool secure_ = false;
+  bool verified_ = false;  // the server, by TLS
+  bool failed_in_starttls_ = false;
+  std::unique_ptr<SaslClient> sasl_;
+  Secret auth_response_;     // the last one sent, or about to be, in base64
+  bool auth_first_ = false;  // it waits for the server's 334
+  std::string auth_error_;   // why the exchange was cancelled
   bool served_ = false;      // a transaction has ended before
   bool needs_rset_ = false;  // the last one was not completed by a dot
   uint32_t refused_ = 0;     // RCPTs in a row

@@ -591,7 +591,7 @@ TEST(SmtpClientSessionTest, EveryExtensionOfferedAndWithheld) {
   };
   for (const ExtensionCase& c : cases) {
     SmtpClientSession::Options options = {"me.test"};
-    options.tls_verified = c.tls;
+    options.secure = options.tls_verified = c.tls;
     Dialogue d(options);
     d.server.extensions.clear();
     for (absl::string_view word : absl::StrSplit(kAllWords, ','))

@@ -18,9 +18,21 @@ const uint8_t* Bytes(absl::string_view text) {
   return reinterpret_cast<const uint8_t*>(text.data());
 }
 
-}  // namespace
+// This and what follows fails only without memory, and then a key must not be
+// made up.
 
-// These fail only without memory, and then a key must not be made up.
+std::string Hmac(const EVP_MD* digest, absl::string_view key,
+                 absl::string_view text) {
+  std::string mac(EVP_MD_size(digest), '\0');
+  unsigned int size = 0;
+  if (HMAC(digest, key.data(), key.size(), Bytes(text), text.size(),
+           Bytes(&mac), &size) == nullptr) {
+    abort();
+  }
+  return mac;
+}
+
+}  // namespace
 
 std::string Sha256(absl::string_view text) {
   std::string digest(kSha256Bytes, '\0');
@@ -29,13 +41,11 @@ std::string Sha256(absl::string_view text) {
 }
 
 std::string HmacSha256(absl::string_view key, absl::string_view text) {
-  std::string mac(kSha256Bytes, '\0');
-  unsigned int size = 0;
-  if (HMAC(EVP_sha256(), key.data(), key.size(), Bytes(text), text.size(),
-           Bytes(&mac), &size) == nullptr) {
-    abort();
-  }
-  return mac;
+  return Hmac(EVP_sha256(), key, text);
+}
+
+std::string HmacMd5(absl::string_view key, absl::string_view text) {
+  return Hmac(EVP_md5(), key, text);
 }
 
 std::string Pbkdf2Sha256(absl::string_view password, absl::string_view salt,

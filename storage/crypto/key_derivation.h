@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "protocol/sasl_client.h"
 #include "protocol/scram.h"
 
 namespace holdfast {
@@ -20,11 +21,16 @@ std::string HmacSha256(absl::string_view key, absl::string_view text);
 std::string Pbkdf2Sha256(absl::string_view password, absl::string_view salt,
                          uint32_t iterations);
 
+// HMAC with MD5 (RFC 2104), 16 bytes: for CRAM-MD5 alone.
+std::string HmacMd5(absl::string_view key, absl::string_view text);
+
 // From the system's generator, for keys, salts and nonces.
 std::string RandomKey(size_t bytes);
 
 // The above for SCRAM-SHA-256, which knows no library.
 inline constexpr ScramHash kScramHash = {Sha256, HmacSha256, Pbkdf2Sha256};
+// What a client of SASL needs.
+inline constexpr SaslCrypto kSaslCrypto = {kScramHash, HmacMd5, RandomKey};
 
 }  // namespace holdfast
 
