@@ -5,9 +5,11 @@
 
 #include "absl/strings/match.h"
 #include "config/relay_sender.h"
+#include "protocol/secret.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
 #include "server/lookup/listener_tables.h"
+#include "server/lookup/relay_secrets.h"
 #include "server/tls/sha1.h"
 #include "storage/crypto/key_derivation.h"
 
@@ -100,26 +102,47 @@ void LookupRoom::DropPeer(const PeerKey& key, uint64_t serial) {
 
 void LookupRoom::OnPeerFrame(const PeerKey& key, Frame& frame) {
   Peer& peer = peers_.at(key);
-  const bool understood =
-      Dispatch<ExpandRequest>(frame,
-                              [&](ExpandRequest& request) {
-                                Begin(key, &peer, std::move(request), nullptr);
-                              }) ||
-      (key.first == Room::kQueue &&
-       (Dispatch<ExplainRequest>(frame,
-                                 [&](const ExplainRequest& request) {
-                                   Explain(key, &peer, request);
-                                 }) ||
-        Dispatch<UpdateTable>(frame, [&](const UpdateTable& update) {
-          Begin(key, peer.serial, update);
-        })));
-  if (understood) return;
-  if (key.first == Room::kReceive && OnListenerFrame(key, peer.serial, frame)) {
-    return;
-  }
+  const uint64_t serial = peer.serial;
+  if (OnAnyFrame(key, &peer, frame)) return;
   LogWarn("warn: lookup: %s sends what is no question: door closed",
           RoomName(key.first));
-  DropPeer(key, peer.serial);
+  DropPeer(key, serial);
+}
+
+// False: this peer may not ask that.
+bool LookupRoom::OnAnyFrame(const PeerKey& key, Peer* peer, Frame& frame) {
+  if (key.first == Room::kRelay) return OnRelayFrame(key, peer->serial, frame);
+  return Dispatch<ExpandRequest>(frame,
+                                 [&](ExpandRequest& request) {
+                                   Begin(key, peer, std::move(request),
+                                         nullptr);
+                                 }) ||
+         (key.first == Room::kQueue && OnQueueFrame(key, peer, frame)) ||
+         (key.first == Room::kReceive &&
+          OnListenerFrame(key, peer->serial, frame));
+}
+
+bool LookupRoom::OnQueueFrame(const PeerKey& key, Peer* peer, Frame& frame) {
+  return Dispatch<ExplainRequest>(frame,
+                                  [&](const ExplainRequest& request) {
+                                    Explain(key, peer, request);
+                                  }) ||
+         Dispatch<UpdateTable>(frame, [&](const UpdateTable& update) {
+           Begin(key, peer->serial, update);
+         });
+}
+
+// What those ask who have to say who we are.
+bool LookupRoom::OnRelayFrame(const PeerKey& key, uint64_t serial,
+                              Frame& frame) {
+  return Dispatch<RelaySecretQuestion>(
+      frame, [&](const RelaySecretQuestion& question) {
+        RelaySecretAnswer answer =
+            AnswerRelaySecret(*context_.config, question);
+        Tell(key, serial, answer);
+        Wipe(&answer.user);
+        Wipe(&answer.secret);
+      });
 }
 
 // What only those ask who have clients.

@@ -2,7 +2,8 @@
 // users and the tables of listeners.  It never touches the network.
 //
 // `receive` and `queue` ask (ExpandRequest; queue also ExplainRequest) through
-// a door each and are always answered while the door is open.  A door that has
+// a door each and are always answered while the door is open; `relay` asks for
+// its credentials (RelaySecretQuestion) and for nothing else.  A door that has
 // too much open is not read from until some of it is answered.
 #ifndef HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
 #define HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
@@ -68,7 +69,10 @@ class LookupRoom : public RoomHandler {
   };
 
   void OnPeerFrame(const PeerKey& key, Frame& frame);
+  bool OnAnyFrame(const PeerKey& key, Peer* peer, Frame& frame);
+  bool OnQueueFrame(const PeerKey& key, Peer* peer, Frame& frame);
   bool OnListenerFrame(const PeerKey& key, uint64_t serial, Frame& frame);
+  bool OnRelayFrame(const PeerKey& key, uint64_t serial, Frame& frame);
   template <class Message>
   void Tell(const PeerKey& key, uint64_t serial, const Message& message);
   void OnTableQuestion(const PeerKey& key, uint64_t serial,

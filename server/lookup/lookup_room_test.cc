@@ -22,6 +22,8 @@ class LookupRoomTest : public ::testing::Test {
     const ParseResult parsed = ParseConfig(options, [](const std::string&) {
       return absl::StatusOr<std::string>(
           "action \"local\" mbox\naction out relay\n"
+          "table secrets { lab = \"joe:secret\" }\n"
+          "action smart relay host smtps://lab@smart.test auth <secrets>\n"
           "match from any for domain mx.test action \"local\"\n"
           "match from any for domain far.test action out\n");
     });
@@ -57,6 +59,7 @@ class LookupRoomTest : public ::testing::Test {
     std::map<uint64_t, ExplainAnswer> explanations;
     std::string seal_key;
     std::map<uint64_t, TableUpdated> updated;
+    std::map<uint64_t, RelaySecretAnswer> secrets;
     bool closed = false;
   };
 
@@ -75,6 +78,11 @@ class LookupRoomTest : public ::testing::Test {
                                      [&](TableUpdated& answer) {
                                        asker->updated[answer.question] = answer;
                                      }) ||
+              Dispatch<RelaySecretAnswer>(frame,
+                                          [&](RelaySecretAnswer& answer) {
+                                            asker->secrets[answer.question] =
+                                                answer;
+                                          }) ||
               Dispatch<SealKey>(frame,
                                 [&](SealKey& m) { asker->seal_key = m.key; }) ||
               Dispatch<ExplainAnswer>(frame, [&](ExplainAnswer& answer) {
@@ -219,6 +227,28 @@ TEST_F(LookupRoomTest, OnlyQueueMayAskWhy) {
   receive->door->Send(request);
   loop_.RunReady();
   EXPECT_TRUE(receive->closed);
+}
+
+TEST_F(LookupRoomTest, RelayMayAskForItsCredentialsOnly) {
+  const auto relay = Connect(Room::kRelay);
+  relay->door->Send(RelaySecretQuestion{5, "smart", "lab"});
+  relay->door->Send(RelaySecretQuestion{6, "out", "lab"});
+  loop_.RunReady();
+  EXPECT_EQ(relay->secrets.at(5).result, RelaySecretAnswer::Result::kFound);
+  EXPECT_EQ(relay->secrets.at(5).user, "joe");
+  EXPECT_EQ(relay->secrets.at(5).secret, "secret");
+  EXPECT_EQ(relay->secrets.at(6).result, RelaySecretAnswer::Result::kError);
+  Ask(relay.get(), 1, "joe@mx.test");
+  EXPECT_TRUE(relay->closed);
+  EXPECT_TRUE(users_.empty());
+  // And nobody else may ask for them.
+  for (const Room room : {Room::kReceive, Room::kQueue}) {
+    const auto other = Connect(room);
+    other->door->Send(RelaySecretQuestion{5, "smart", "lab"});
+    loop_.RunReady();
+    EXPECT_TRUE(other->closed);
+    EXPECT_TRUE(other->secrets.empty());
+  }
 }
 
 TEST_F(LookupRoomTest, ASilentParentIsATemporaryFailure) {

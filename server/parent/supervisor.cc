@@ -19,6 +19,7 @@ constexpr std::pair<Room, Room> kDoors[] = {
     {Room::kReceive, Room::kRelay}, {Room::kQueue, Room::kLookup},
     {Room::kQueue, Room::kRelay},   {Room::kQueue, Room::kDeliver},
     {Room::kReceive, Room::kKeys},  {Room::kRelay, Room::kKeys},
+    {Room::kRelay, Room::kLookup},
 };
 
 // Who is stopped together, and until when, counted from the beginning of the

@@ -178,12 +178,14 @@ TEST_F(SupervisorTest, StartsEveryRoomAndJoinsThem) {
       Peers(Find(Room::kReceive, 1)),
       UnorderedElementsAre("queue0", "lookup0", "relay0", "relay1", "keys0"));
   EXPECT_THAT(Peers(Find(Room::kRelay, 0)),
-              UnorderedElementsAre("queue0", "receive0", "receive1", "keys0"));
+              UnorderedElementsAre("queue0", "lookup0", "receive0", "receive1",
+                                   "keys0"));
   EXPECT_THAT(Peers(Find(Room::kKeys)),
               UnorderedElementsAre("receive0", "receive1", "relay0", "relay1"));
   EXPECT_THAT(Peers(Find(Room::kDeliver)), UnorderedElementsAre("queue0"));
   EXPECT_THAT(Peers(Find(Room::kLookup)),
-              UnorderedElementsAre("queue0", "receive0", "receive1"));
+              UnorderedElementsAre("queue0", "receive0", "receive1", "relay0",
+                                   "relay1"));
   // Both ends of a door are one socket pair.
   FakeRoom* deliver = Find(Room::kDeliver);
   FakeRoom* queue = Find(Room::kQueue);
