@@ -4,18 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/tls/tls_files.h"
 
 namespace holdfast {
 namespace {
-
-// Empty if `parent` has not read it; then the parser of PEM complains.
-std::string Contents(const std::vector<Start::File>& files,
-                     const std::string& path) {
-  for (const Start::File& file : files) {
-    if (file.path == path) return file.contents;
-  }
-  return "";
-}
 
 TlsServerOptions OptionsOf(const Config& config, const Listener& listener,
                            const std::vector<Start::File>& files) {
@@ -23,13 +15,13 @@ TlsServerOptions OptionsOf(const Config& config, const Listener& listener,
   for (const std::string& name : listener.pki) {
     const auto pki = config.pkis.find(name);
     if (pki == config.pkis.end()) continue;
-    options.certificates.push_back({name, Contents(files, pki->second.cert)});
+    options.certificates.push_back({name, TlsFile(files, pki->second.cert)});
   }
   options.require_client = listener.tls_verify;
   options.ask_client = !listener.ca.empty();
   if (options.require_client || options.ask_client) {
     const auto ca = config.cas.find(listener.ca);
-    options.ca = Contents(
+    options.ca = TlsFile(
         files, ca == config.cas.end() ? kSystemAuthorities : ca->second.cert);
   }
   options.ciphers =

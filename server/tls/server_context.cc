@@ -2,13 +2,11 @@
 
 #include <openssl/nid.h>
 #include <openssl/pool.h>
-#include <string.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "config/tls_options.h"
 #include "server/tls/client_hello.h"
 
 namespace holdfast {
@@ -19,14 +17,6 @@ constexpr size_t kMaxClientChain = 32 << 10;
 // A ticket outlives no key that could open it; keys last at least this long
 // after their last use.
 constexpr uint32_t kTicketSeconds = 12 * 3600;
-
-constexpr uint16_t kSigning[] = {
-    SSL_SIGN_ECDSA_SECP256R1_SHA256, SSL_SIGN_ECDSA_SECP384R1_SHA384,
-    SSL_SIGN_ECDSA_SECP521R1_SHA512, SSL_SIGN_RSA_PSS_RSAE_SHA256,
-    SSL_SIGN_RSA_PSS_RSAE_SHA384,    SSL_SIGN_RSA_PSS_RSAE_SHA512,
-    SSL_SIGN_RSA_PKCS1_SHA256,       SSL_SIGN_RSA_PKCS1_SHA384,
-    SSL_SIGN_RSA_PKCS1_SHA512,
-};
 
 bool Has(const std::vector<uint16_t>& list, uint16_t one) {
   return std::find(list.begin(), list.end(), one) != list.end();
@@ -46,49 +36,13 @@ uint16_t SchemeOf(int curve) {
   }
 }
 
-ServerHandshakeEvents* EventsOf(const SSL* ssl) {
-  return static_cast<ServerHandshakeEvents*>(SSL_get_app_data(ssl));
-}
-
 ServerContext* ContextOf(const SSL* ssl) {
   return static_cast<ServerContext*>(
       SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
 }
 
-// ---- The private key that is elsewhere
-
-ssl_private_key_result_t Sign(SSL* ssl, uint8_t*, size_t*, size_t,
-                              uint16_t algorithm, const uint8_t* in,
-                              size_t length) {
-  EventsOf(ssl)->BeginSigning(
-      algorithm, absl::string_view(reinterpret_cast<const char*>(in), length));
-  return ssl_private_key_retry;
-}
-
-// Only RSA key exchange decrypts, and that is never offered.
-ssl_private_key_result_t Decrypt(SSL*, uint8_t*, size_t*, size_t,
-                                 const uint8_t*, size_t) {
-  return ssl_private_key_failure;
-}
-
-ssl_private_key_result_t Complete(SSL* ssl, uint8_t* out, size_t* out_length,
-                                  size_t max_out) {
-  const absl::StatusOr<std::string>* const got = EventsOf(ssl)->signature();
-  if (got == nullptr) return ssl_private_key_retry;
-  if (!got->ok() || (*got)->size() > max_out) return ssl_private_key_failure;
-  memcpy(out, (*got)->data(), (*got)->size());
-  *out_length = (*got)->size();
-  return ssl_private_key_success;
-}
-
-const SSL_PRIVATE_KEY_METHOD kRemoteKey = {Sign, Decrypt, Complete};
-
 ssl_select_cert_result_t SelectCertificate(const SSL_CLIENT_HELLO* hello) {
-  const CertificateChain& chain = ContextOf(hello->ssl)->Choose(*hello);
-  EventsOf(hello->ssl)->OnChain(&chain);
-  const std::vector<CRYPTO_BUFFER*> certificates = chain.Pointers();
-  return SSL_set_chain_and_key(hello->ssl, certificates.data(),
-                               certificates.size(), nullptr, &kRemoteKey)
+  return ShowChain(hello->ssl, ContextOf(hello->ssl)->Choose(*hello))
              ? ssl_select_cert_success
              : ssl_select_cert_error;
 }
@@ -122,41 +76,26 @@ absl::StatusOr<std::unique_ptr<ServerContext>> ServerContext::Make(
 }
 
 absl::Status ServerContext::SetUp(const TlsServerOptions& options) {
-  ctx_.reset(SSL_CTX_new(TLS_method()));
-  if (ctx_ == nullptr) return absl::ResourceExhaustedError(TlsLibraryError());
+  absl::StatusOr<bssl::UniquePtr<SSL_CTX>> ctx = NewContext();
+  if (!ctx.ok()) return ctx.status();
+  ctx_ = *std::move(ctx);
   SSL_CTX_set_app_data(ctx_.get(), this);
-  // No renegotiation and no compression: the library has neither.
   SSL_CTX_set_options(ctx_.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
-  SSL_CTX_set_mode(ctx_.get(), SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-  absl::Status status = SetVersions(options.protocols);
-  if (status.ok()) status = SetCiphers(options.ciphers);
-  if (status.ok()) status = SetChains(options.certificates);
+  const absl::StatusOr<TlsProtocols> versions =
+      SetVersions(options.protocols, ctx_.get());
+  if (!versions.ok()) return versions.status();
+  versions_ = *versions;
+  // RSA key exchange would need a key that decrypts; ours only signs.
+  absl::Status status = SetCiphers(options.ciphers, ":!kRSA", ctx_.get());
+  if (!status.ok()) return status;
+  SortCiphers();
+  status = SetChains(options.certificates);
   if (status.ok()) status = SetClientCheck(options);
   if (status.ok()) SetTickets(options);
   return status;
 }
 
-absl::Status ServerContext::SetVersions(const std::string& protocols) {
-  const absl::StatusOr<TlsProtocols> versions = ParseTlsProtocols(protocols);
-  if (!versions.ok()) return versions.status();
-  tls12_ = versions->tls12;
-  tls13_ = versions->tls13;
-  if (!SSL_CTX_set_min_proto_version(
-          ctx_.get(), tls12_ ? TLS1_2_VERSION : TLS1_3_VERSION) ||
-      !SSL_CTX_set_max_proto_version(ctx_.get(),
-                                     tls13_ ? TLS1_3_VERSION : TLS1_2_VERSION))
-    return absl::InternalError(TlsLibraryError());
-  return absl::OkStatus();
-}
-
-absl::Status ServerContext::SetCiphers(const std::string& ciphers) {
-  // RSA key exchange would need a key that decrypts; ours only signs.
-  const std::string list = absl::StrCat(TlsCipherList(ciphers), ":!kRSA");
-  if (!SSL_CTX_set_cipher_list(ctx_.get(), list.c_str())) {
-    TlsLibraryError();
-    return absl::InvalidArgumentError(
-        absl::StrCat("no ciphers for '", ciphers, "'"));
-  }
+void ServerContext::SortCiphers() {
   for (const SSL_CIPHER* cipher : SSL_CTX_get_ciphers(ctx_.get())) {
     const uint16_t number = SSL_CIPHER_get_protocol_id(cipher);
     if (SSL_CIPHER_get_auth_nid(cipher) == NID_auth_ecdsa)
@@ -164,41 +103,25 @@ absl::Status ServerContext::SetCiphers(const std::string& ciphers) {
     else if (SSL_CIPHER_get_auth_nid(cipher) == NID_auth_rsa)
       rsa_ciphers_.insert(number);
   }
-  return absl::OkStatus();
 }
 
 absl::Status ServerContext::SetChains(
     const std::vector<TlsCertificate>& certificates) {
   if (certificates.empty()) return absl::InvalidArgumentError("no certificate");
   for (const TlsCertificate& one : certificates) {
-    absl::StatusOr<CertificateChain> chain = ParseCertificateChain(one.chain);
-    if (!chain.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("pki ", one.name, ": ", chain.status().message()));
-    }
+    absl::StatusOr<CertificateChain> chain = ParseChain(one.name, one.chain);
+    if (!chain.ok()) return chain.status();
     chains_.push_back(std::make_unique<CertificateChain>(*std::move(chain)));
   }
   SSL_CTX_set_select_certificate_cb(ctx_.get(), SelectCertificate);
-  if (!SSL_CTX_set_signing_algorithm_prefs(ctx_.get(), kSigning,
-                                           std::size(kSigning)))
-    return absl::InternalError(TlsLibraryError());
-  return absl::OkStatus();
+  return SetSigningAlgorithms(ctx_.get());
 }
 
 absl::Status ServerContext::SetClientCheck(const TlsServerOptions& options) {
   require_client_ = options.require_client;
   if (!options.require_client && !options.ask_client) return absl::OkStatus();
-  absl::StatusOr<std::vector<bssl::UniquePtr<X509>>> authorities =
-      ParseCertificates(options.ca);
-  if (!authorities.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("ca: ", authorities.status().message()));
-  }
-  X509_STORE* const store = SSL_CTX_get_cert_store(ctx_.get());
-  for (const auto& one : *authorities) {
-    if (!X509_STORE_add_cert(store, one.get()))
-      return absl::InvalidArgumentError(TlsLibraryError());
-  }
+  const absl::Status status = SetAuthorities(options.ca, ctx_.get());
+  if (!status.ok()) return status;
   SSL_CTX_set_max_cert_list(ctx_.get(), kMaxClientChain);
   SSL_CTX_set_cert_verify_callback(ctx_.get(), VerifyClient, &require_client_);
   SSL_CTX_set_verify(
@@ -237,10 +160,10 @@ void ServerContext::SetTicketKeys(const TicketKeys& keys) {
 }
 
 bssl::UniquePtr<SSL> ServerContext::NewConnection(
-    ServerHandshakeEvents* events) const {
+    HandshakeEvents* events) const {
   bssl::UniquePtr<SSL> ssl(SSL_new(ctx_.get()));
   if (ssl == nullptr) return nullptr;
-  SSL_set_app_data(ssl.get(), events);
+  SetEvents(ssl.get(), events);
   SSL_set_accept_state(ssl.get());
   // What only a handshake needs is freed after it.
   SSL_set_shed_handshake_config(ssl.get(), 1);
@@ -248,28 +171,25 @@ bssl::UniquePtr<SSL> ServerContext::NewConnection(
   return ssl;
 }
 
-void ServerContext::Forget(SSL* ssl) { SSL_set_app_data(ssl, nullptr); }
-
 const CertificateChain& ServerContext::Choose(
     const SSL_CLIENT_HELLO& raw) const {
   const ClientHello hello(raw);
   auto usable = [&](const CertificateChain& chain) {
     const bool ecdsa = chain.kind == CertificateChain::KeyKind::kEcdsa;
-    const bool as13 = tls13_ && hello.tls13;
+    const bool as13 = versions_.tls13 && hello.tls13;
     if (!as13) {
       const std::set<uint16_t>& ours = ecdsa ? ecdsa_ciphers_ : rsa_ciphers_;
       if (std::none_of(hello.ciphers.begin(), hello.ciphers.end(),
                        [&](uint16_t c) { return ours.count(c) != 0; }))
         return false;
     }
-    return std::any_of(
-        std::begin(kSigning), std::end(kSigning), [&](uint16_t scheme) {
-          const bool fits =
-              (SSL_get_signature_algorithm_key_type(scheme) == EVP_PKEY_EC) ==
-                  ecdsa &&
-              (!ecdsa || !as13 || scheme == SchemeOf(chain.curve));
-          return fits && Has(hello.algorithms, scheme);
-        });
+    const absl::Span<const uint16_t> ours = SigningAlgorithms();
+    return std::any_of(ours.begin(), ours.end(), [&](uint16_t scheme) {
+      const bool fits = (SSL_get_signature_algorithm_key_type(scheme) ==
+                         EVP_PKEY_EC) == ecdsa &&
+                        (!ecdsa || !as13 || scheme == SchemeOf(chain.curve));
+      return fits && Has(hello.algorithms, scheme);
+    });
   };
   std::vector<const CertificateChain*> candidates;
   for (const auto& chain : chains_) {

@@ -12,21 +12,10 @@
 
 #include "server/tls/certificate_chain.h"
 #include "server/tls/ticket_ring.h"
+#include "server/tls/tls_context.h"
 #include "server/tls/tls_stream.h"
 
 namespace holdfast {
-
-// What happens inside a handshake that needs its connection.
-class ServerHandshakeEvents {
- public:
-  virtual ~ServerHandshakeEvents() = default;
-  // The certificate is chosen.
-  virtual void OnChain(const CertificateChain* chain) = 0;
-  // Sign `input`; then the handshake goes on.
-  virtual void BeginSigning(uint16_t algorithm, absl::string_view input) = 0;
-  // Null: not yet answered.
-  virtual const absl::StatusOr<std::string>* signature() const = 0;
-};
 
 class ServerContext : public TlsServerContext {
  public:
@@ -36,9 +25,7 @@ class ServerContext : public TlsServerContext {
   void SetTicketKeys(const TicketKeys& keys) override;
 
   // For a new connection; `events` is used until the handshake is over.
-  bssl::UniquePtr<SSL> NewConnection(ServerHandshakeEvents* events) const;
-  // The handshake is over: nothing of it happens any more.
-  static void Forget(SSL* ssl);
+  bssl::UniquePtr<SSL> NewConnection(HandshakeEvents* events) const;
   Signer* signer() const { return signer_; }
 
   // The certificate for this client: the first that is for the name it gave,
@@ -50,8 +37,7 @@ class ServerContext : public TlsServerContext {
   ServerContext(Signer* signer) : signer_(signer) {}
 
   absl::Status SetUp(const TlsServerOptions& options);
-  absl::Status SetVersions(const std::string& protocols);
-  absl::Status SetCiphers(const std::string& ciphers);
+  void SortCiphers();
   absl::Status SetChains(const std::vector<TlsCertificate>& certificates);
   absl::Status SetClientCheck(const TlsServerOptions& options);
   void SetTickets(const TlsServerOptions& options);
@@ -60,7 +46,7 @@ class ServerContext : public TlsServerContext {
   bssl::UniquePtr<SSL_CTX> ctx_;
   std::vector<std::unique_ptr<CertificateChain>> chains_;
   std::set<uint16_t> ecdsa_ciphers_, rsa_ciphers_;  // of TLS 1.2, enabled
-  bool tls12_ = true, tls13_ = true;
+  TlsProtocols versions_;
   bool require_client_ = false;
   TicketRing tickets_;
 };

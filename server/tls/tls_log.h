@@ -17,10 +17,16 @@ std::string TlsCiphersText(const TlsInfo& info);
 // client, "smtp" as server.
 std::string TlsLogText(absl::string_view side, const TlsInfo& info);
 
-// `mta cert-check result="valid" fingerprint="SHA256:..."`, or "unverified".
-// Without a certificate, for the client: `smtp cert-check result="no
-// certificate presented"`, with the word `smtp` as the reference has it.
+// As client `mta cert-check result="valid" fingerprint="SHA256:..."`, or
+// "unverified"; as server `smtp cert-check`, "verified" or "unchecked". Without
+// a certificate always `smtp cert-check result="no certificate presented"`: the
+// reference has the word `smtp` on both sides.
 std::string CertCheckLogText(absl::string_view side, const TlsInfo& info);
+
+// Ours, as client, for a handshake that failed with kUnauthenticated: `mta
+// cert-check result="invalid" fingerprint="SHA256:..." reason="hostname
+// mismatch"`.
+std::string FailedCertCheckLogText(const TlsInfo& info);
 
 }  // namespace holdfast
 

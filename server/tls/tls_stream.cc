@@ -10,6 +10,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "protocol/vis.h"
+#include "server/tls/client_context.h"
 #include "server/tls/server_context.h"
 #include "server/tls/tls_connection.h"
 
@@ -23,7 +24,6 @@ void DescribePeer(SSL* ssl, TlsInfo* info) {
   if (chain == nullptr || sk_CRYPTO_BUFFER_num(chain) == 0) return;
   const CRYPTO_BUFFER* const leaf = sk_CRYPTO_BUFFER_value(chain, 0);
   info->peer_certificate = true;
-  info->peer_verified = SSL_get_verify_result(ssl) == X509_V_OK;
   info->peer_fingerprint = absl::StrCat(
       "SHA256:", absl::BytesToHexString(Sha256(absl::string_view(
                      reinterpret_cast<const char*>(CRYPTO_BUFFER_data(leaf)),
@@ -36,7 +36,7 @@ void DescribePeer(SSL* ssl, TlsInfo* info) {
     info->peer_subject = VisEncode(subject);
 }
 
-TlsInfo Describe(SSL* ssl) {
+TlsInfo DescribeSession(SSL* ssl) {
   TlsInfo info;
   info.version = SSL_get_version(ssl);
   const SSL_CIPHER* const cipher = SSL_get_current_cipher(ssl);
@@ -52,40 +52,28 @@ TlsInfo Describe(SSL* ssl) {
   return info;
 }
 
-// Why the library gave up.
-absl::Status FailureOf(int error) {
-  if (error == SSL_ERROR_SYSCALL || error == SSL_ERROR_ZERO_RETURN)
-    return absl::UnavailableError("connection closed");
-  const uint32_t code = ERR_peek_last_error();
-  const int reason = ERR_GET_REASON(code);
-  const bool of_client = ERR_GET_LIB(code) == ERR_LIB_SSL &&
-                         (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ||
-                          reason == SSL_R_CERTIFICATE_VERIFY_FAILED);
-  const std::string text = TlsLibraryError();
-  if (of_client) return absl::UnauthenticatedError(text);
-  return absl::InvalidArgumentError(text);
-}
-
-class ServerHandshake : public TlsHandshake,
-                        public TlsConnection::Handshaker,
-                        public ServerHandshakeEvents {
+// Ends in one answer, whichever side we are.
+class Handshake : public TlsHandshake,
+                  public TlsConnection::Handshaker,
+                  public HandshakeEvents {
  public:
-  ServerHandshake(EventLoop* loop, std::unique_ptr<Stream> plain,
-                  ServerContext* context, absl::Duration timeout, TlsDone done)
-      : loop_(loop), context_(context), done_(std::move(done)) {
-    bssl::UniquePtr<SSL> ssl = context->NewConnection(this);
-    if (ssl == nullptr) {
-      timer_ = loop_->RunAfter(absl::ZeroDuration(), [this] {
-        End(absl::ResourceExhaustedError("out of memory"));
-      });
+  Handshake(EventLoop* loop, Signer* signer, TlsDone done)
+      : loop_(loop), signer_(signer), done_(std::move(done)) {}
+
+  // `ssl`: or why there is none.  Once.
+  void Begin(std::unique_ptr<Stream> plain,
+             absl::StatusOr<bssl::UniquePtr<SSL>> ssl, absl::Duration timeout) {
+    if (!ssl.ok()) {
+      timer_ = loop_->RunAfter(absl::ZeroDuration(),
+                               [this, why = ssl.status()] { End(why); });
       return;
     }
-    connection_ = std::make_unique<TlsConnection>(loop, std::move(plain),
-                                                  std::move(ssl), this);
+    connection_ = std::make_unique<TlsConnection>(loop_, std::move(plain),
+                                                  *std::move(ssl), this);
     timer_ = loop_->RunAfter(timeout, [this] {
       End(absl::DeadlineExceededError("handshake timeout"));
     });
-    connection_->ReadPlain(true);
+    Start();
   }
 
   // ---- TlsConnection::Handshaker
@@ -95,15 +83,15 @@ class ServerHandshake : public TlsHandshake,
     if (signing_) return;
     const int result = connection_->StepHandshake();
     if (result == 1) return Succeed();
-    const int error = SSL_get_error(connection_->ssl(), result);
+    const int error = SSL_get_error(ssl(), result);
     switch (error) {
       case SSL_ERROR_WANT_READ:
         return connection_->ReadPlain(true);
       case SSL_ERROR_WANT_PRIVATE_KEY_OPERATION:
-        // The client has nothing to say before it has the signature.
+        // The peer has nothing to say before it has the signature.
         return connection_->ReadPlain(false);
       default:
-        if (sign_error_.ok()) return End(FailureOf(error));
+        if (sign_error_.ok()) return Fail(error);
         connection_->SendInternalError();
         return End(sign_error_);
     }
@@ -113,7 +101,7 @@ class ServerHandshake : public TlsHandshake,
     End(absl::UnavailableError(why.ok() ? "connection closed" : why.message()));
   }
 
-  // ---- ServerHandshakeEvents
+  // ---- HandshakeEvents
 
   void OnChain(const CertificateChain* chain) override { chain_ = chain; }
 
@@ -124,17 +112,32 @@ class ServerHandshake : public TlsHandshake,
     request.key = chain_->key;
     request.algorithm = algorithm;
     request.input = std::string(input);
-    context_->signer()->Sign(std::move(request),
-                             [this, alive = std::weak_ptr<bool>(alive_)](
-                                 absl::StatusOr<std::string> signature) {
-                               if (!alive.expired())
-                                 OnSigned(std::move(signature));
-                             });
+    signer_->Sign(std::move(request),
+                  [this, alive = std::weak_ptr<bool>(alive_)](
+                      absl::StatusOr<std::string> signature) {
+                    if (!alive.expired()) OnSigned(std::move(signature));
+                  });
   }
 
   const absl::StatusOr<std::string>* signature() const override {
     return signature_.has_value() ? &*signature_ : nullptr;
   }
+
+ protected:
+  // Who speaks first?
+  virtual void Start() = 0;
+  virtual TlsInfo Describe() = 0;
+  // The connection has been opened.
+  virtual void OnOpen() = 0;
+  // If the library's reason is the peer's certificate: what to answer, with
+  // what is known of the peer; else OK.
+  virtual absl::Status CertificateFailure(int reason, const std::string& text,
+                                          TlsInfo* info) = 0;
+
+  EventLoop* loop() const { return loop_; }
+  TlsConnection* connection() const { return connection_.get(); }
+  SSL* ssl() const { return connection_->ssl(); }
+  std::weak_ptr<bool> alive() const { return alive_; }
 
  private:
   void OnSigned(absl::StatusOr<std::string> signature) {
@@ -144,29 +147,43 @@ class ServerHandshake : public TlsHandshake,
     Advance();
   }
 
+  // The library gave up.
+  void Fail(int error) {
+    if (error == SSL_ERROR_SYSCALL || error == SSL_ERROR_ZERO_RETURN)
+      return End(absl::UnavailableError("connection closed"));
+    const uint32_t code = ERR_peek_last_error();
+    const std::string text = TlsLibraryError();
+    if (ERR_GET_LIB(code) == ERR_LIB_SSL) {
+      TlsInfo info;
+      const absl::Status why =
+          CertificateFailure(ERR_GET_REASON(code), text, &info);
+      if (!why.ok()) return End(why, std::move(info));
+    }
+    End(absl::InvalidArgumentError(text));
+  }
+
   void Succeed() {
-    TlsInfo info = Describe(connection_->ssl());
-    ServerContext::Forget(connection_->ssl());
+    TlsInfo info = Describe();
+    SetEvents(ssl(), nullptr);
     connection_->Open();
-    if (SSL_version(connection_->ssl()) == TLS1_3_VERSION)
-      connection_->SendTicketsSoon();
+    OnOpen();
     timer_.reset();
     alive_.reset();
     TlsDone done = std::move(done_);
     done(std::unique_ptr<Stream>(std::move(connection_)), std::move(info));
   }
 
-  void End(absl::Status why) {
+  void End(absl::Status why, TlsInfo info = TlsInfo()) {
     timer_.reset();
     alive_.reset();
     // Closes the plain stream, after an alert if there was one to send.
     const std::unique_ptr<TlsConnection> over = std::move(connection_);
     TlsDone done = std::move(done_);
-    done(std::move(why), TlsInfo());
+    done(std::move(why), std::move(info));
   }
 
   EventLoop* const loop_;
-  ServerContext* const context_;
+  Signer* const signer_;
   TlsDone done_;
   std::unique_ptr<TlsConnection> connection_;  // null when done
   const CertificateChain* chain_ = nullptr;
@@ -177,15 +194,98 @@ class ServerHandshake : public TlsHandshake,
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
+class ServerHandshake : public Handshake {
+ public:
+  using Handshake::Handshake;
+
+ private:
+  void Start() override { connection()->ReadPlain(true); }
+
+  TlsInfo Describe() override {
+    TlsInfo info = DescribeSession(ssl());
+    info.peer_verified =
+        info.peer_certificate && SSL_get_verify_result(ssl()) == X509_V_OK;
+    return info;
+  }
+
+  void OnOpen() override {
+    if (SSL_version(ssl()) == TLS1_3_VERSION) connection()->SendTicketsSoon();
+  }
+
+  absl::Status CertificateFailure(int reason, const std::string& text,
+                                  TlsInfo*) override {
+    if (reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE ||
+        reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+      return absl::UnauthenticatedError(text);
+    return absl::OkStatus();
+  }
+};
+
+class ClientHandshake : public Handshake {
+ public:
+  ClientHandshake(EventLoop* loop, Signer* signer, bool verify, TlsDone done)
+      : Handshake(loop, signer, std::move(done)), verify_(verify) {}
+
+ private:
+  void Start() override {
+    loop()->AtTurnEnd([this, alive = alive()] {
+      if (!alive.expired()) Advance();
+    });
+  }
+
+  TlsInfo Describe() override {
+    TlsInfo info = DescribeSession(ssl());
+    const long result = SSL_get_verify_result(ssl());
+    info.peer_verified =
+        verify_ && info.peer_certificate && result == X509_V_OK;
+    if (result != X509_V_OK) info.peer_error = VerifyErrorText(result);
+    return info;
+  }
+
+  void OnOpen() override {}
+
+  absl::Status CertificateFailure(int reason, const std::string&,
+                                  TlsInfo* info) override {
+    if (reason != SSL_R_CERTIFICATE_VERIFY_FAILED) return absl::OkStatus();
+    DescribePeer(ssl(), info);
+    info->peer_error = VerifyErrorText(SSL_get_verify_result(ssl()));
+    return absl::UnauthenticatedError(
+        absl::StrCat("certificate verification failed: ", info->peer_error));
+  }
+
+  const bool verify_;
+};
+
 }  // namespace
 
 std::unique_ptr<TlsHandshake> AcceptTls(EventLoop* loop,
                                         std::unique_ptr<Stream> plain,
                                         TlsServerContext* context,
                                         absl::Duration timeout, TlsDone done) {
-  return std::make_unique<ServerHandshake>(loop, std::move(plain),
-                                           static_cast<ServerContext*>(context),
-                                           timeout, std::move(done));
+  auto* const server = static_cast<ServerContext*>(context);
+  auto handshake = std::make_unique<ServerHandshake>(loop, server->signer(),
+                                                     std::move(done));
+  bssl::UniquePtr<SSL> ssl = server->NewConnection(handshake.get());
+  if (ssl == nullptr) {
+    handshake->Begin(std::move(plain),
+                     absl::ResourceExhaustedError("out of memory"), timeout);
+  } else {
+    handshake->Begin(std::move(plain), std::move(ssl), timeout);
+  }
+  return handshake;
+}
+
+std::unique_ptr<TlsHandshake> ConnectTls(EventLoop* loop,
+                                         std::unique_ptr<Stream> plain,
+                                         TlsClientContext* context,
+                                         const std::string& name,
+                                         absl::Duration timeout, TlsDone done) {
+  auto* const client = static_cast<ClientContext*>(context);
+  auto handshake = std::make_unique<ClientHandshake>(
+      loop, client->signer(), client->verify(), std::move(done));
+  handshake->Begin(std::move(plain),
+                   client->NewConnection(name, handshake.get()), timeout);
+  return handshake;
 }
 
 }  // namespace holdfast

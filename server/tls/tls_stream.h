@@ -31,8 +31,7 @@ struct TlsInfo {
   // And its chain holds.  As client: a policy asked for it, and the certificate
   // is for the name, too.
   bool peer_verified = false;
-  // As client, without such a policy: why it would not hold, in OpenSSL's
-  // words; empty: it would.
+  // As client: why it does not hold, in OpenSSL's words; empty: it does.
   std::string peer_error;
   std::string peer_subject;      // distinguished name, one line
   std::string peer_fingerprint;  // "SHA256:" and hexadecimal
@@ -123,8 +122,9 @@ absl::StatusOr<std::unique_ptr<TlsClientContext>> MakeTlsClientContext(
 // `name`: what the certificate must be for, and SNI (RFC 6066 section 3): a
 // host name in A-labels, or an IP address without brackets, which is no SNI.
 // Errors: kUnauthenticated ("certificate verification failed: self-signed
-// certificate", the words behind the colon being OpenSSL's), kUnavailable (the
-// peer went away), kDeadlineExceeded, else the library's reason.  `context`
+// certificate", the words behind the colon being OpenSSL's; TlsInfo has what
+// there is to say of the peer), kUnavailable (the peer went away),
+// kDeadlineExceeded, else the library's reason.  `context`
 // outlives the handshake; it may be gone before the stream.
 [[nodiscard]] std::unique_ptr<TlsHandshake> ConnectTls(
     EventLoop* loop, std::unique_ptr<Stream> plain, TlsClientContext* context,
