@@ -74,6 +74,7 @@ std::vector<std::string> ToArguments(const AgentArguments& a) {
     out.push_back(absl::StrCat("--mailbox-home=", *a.mailbox_home));
   if (a.commands) out.push_back("--commands");
   if (!a.command.empty()) out.push_back(absl::StrCat("--command=", a.command));
+  if (a.helper) out.push_back("--helper");
   if (!a.wrapper.empty()) out.push_back(absl::StrCat("--wrapper=", a.wrapper));
   if (a.delimiter != '+')
     out.push_back(absl::StrCat("--delimiter=", std::string(1, a.delimiter)));
@@ -101,6 +102,8 @@ absl::StatusOr<AgentArguments> ParseAgentArguments(
       out.mbox = true;
     } else if (argument == "--commands") {
       out.commands = true;
+    } else if (argument == "--helper") {
+      out.helper = true;
     } else {
       const size_t equals = argument.find('=');
       if (equals == absl::string_view::npos)

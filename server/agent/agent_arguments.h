@@ -37,6 +37,7 @@ struct AgentArguments {
   // Runs the user's commands: `mda`, and those of aliases and ~/.forward.
   bool commands = false;
   std::string command;   // of the action; empty: it has none
+  bool helper = false;   // `command` is a program of ours, with a path
   std::string wrapper;   // empty: none
   char delimiter = '+';  // of sub-addresses
   // Not a delivery: become user `exec_uid` and run `exec`.

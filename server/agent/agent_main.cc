@@ -98,6 +98,7 @@ absl::Status Serve(const AgentArguments& arguments, const Identity& identity) {
           CommandOptions options;
           options.home = identity.home;
           options.command = arguments.command;
+          options.helper = arguments.helper;
           options.wrapper = arguments.wrapper;
           options.delimiter = arguments.delimiter;
           return std::make_unique<CommandGroup>(std::move(options));

@@ -151,13 +151,19 @@ absl::StatusOr<std::string> CommandGroup::CommandLine(
   values.directory = options_.home;
   values.delimiter = options_.delimiter;
   const bool own = !delivery.exec.empty();  // of an alias or ~/.forward
+  // A name from the message must not climb out of a Maildir's path.
   absl::StatusOr<std::string> line =
-      ExpandCommand(own ? delivery.exec.substr(1) : options_.command, values);
+      own               ? ExpandCommand(delivery.exec.substr(1), values)
+      : options_.helper ? ExpandPath(options_.command, values)
+                        : ExpandCommand(options_.command, values);
   if (!line.ok()) return line.status();
-  // The reference hands an action's command to a second shell, inside double
-  // quotes of a first one; so what the first does to it happens here too.
-  if (!own) line = absl::StrCat("exec /bin/sh -c \"", *line, "\"");
-  if (options_.wrapper.empty()) return line;
+  const bool wrapped = !options_.wrapper.empty();
+  // The reference hands an `mda` command to a second shell, inside double
+  // quotes of a first one; so what the first does to it happens here too.  A
+  // wrapper runs it as a program: `exec` would not be one.
+  if (!own && !options_.helper)
+    line = absl::StrCat(wrapped ? "" : "exec ", "/bin/sh -c \"", *line, "\"");
+  if (!wrapped) return line;
   values.mda = *line;
   return ExpandCommand(options_.wrapper, values);
 }

@@ -21,6 +21,7 @@ namespace holdfast {
 struct CommandOptions {
   std::string home;     // of the user we are
   std::string command;  // of the action; empty: it has none
+  bool helper = false;  // `command` is a program of ours, with a path
   std::string wrapper;  // `mda wrapper`; empty: none
   char delimiter = '+';
   absl::Duration limit = kCommandLimit;

@@ -28,14 +28,14 @@ std::string Quoted(absl::string_view text) {
   return absl::StrCat("\"", VisEncode(text.substr(0, kMaxReasonBytes)), "\"");
 }
 
+std::string ReturnPath(const MailAddress& sender) {
+  if (sender.IsNull()) return "";
+  return absl::StrCat("Return-Path: <", OnOneLine(sender.ToString()), ">\n");
+}
+
 std::string TraceHeader(const MailAddress& sender, const MailAddress& rcpt) {
-  std::string out;
-  if (!sender.IsNull()) {
-    absl::StrAppend(&out, "Return-Path: <", OnOneLine(sender.ToString()),
-                    ">\n");
-  }
-  absl::StrAppend(&out, "Delivered-To: ", OnOneLine(rcpt.ToString()), "\n");
-  return out;
+  return absl::StrCat(ReturnPath(sender),
+                      "Delivered-To: ", OnOneLine(rcpt.ToString()), "\n");
 }
 
 std::string MaildirFileName(absl::Time created, absl::string_view store_uuid,

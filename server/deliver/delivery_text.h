@@ -24,7 +24,9 @@ std::string ErrorText(absl::string_view kind, absl::string_view reason);
 // bytes, encoded, in double quotes.
 std::string Quoted(absl::string_view text);
 
-// "Return-Path: <sender>" (not for the null sender) and "Delivered-To: RCPT".
+// "Return-Path: <sender>"; empty for the null sender.
+std::string ReturnPath(const MailAddress& sender);
+// ReturnPath() and "Delivered-To: RCPT".
 std::string TraceHeader(const MailAddress& sender, const MailAddress& rcpt);
 
 // "<created seconds>.<store uuid>.<envelope id>.<host>": the same for every

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "config/delivery_way.h"
+
 namespace holdfast {
 namespace {
 
@@ -28,7 +30,7 @@ BatchMessage EmptyCopy(BatchMessage* message) {
 bool IsForCommand(const BatchMessage::Recipient& recipient,
                   const Action* action) {
   return !recipient.exec.empty() ||
-         (action != nullptr && action->method == ActionMethod::kMda);
+         (action != nullptr && WayOf(*action) == DeliveryWay::kCommand);
 }
 
 std::vector<DeliverBatch> SplitBatch(DeliverBatch batch, const Config& config) {

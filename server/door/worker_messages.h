@@ -36,13 +36,14 @@ struct BatchMessage {
     MailAddress rcpt, dest;
     uint8_t dsn_notify = 0;
     std::string dsn_orcpt;
-    std::string subaddress;  // deliver
-    bool in_doubt = false;   // deliver: look for an existing file first
-    std::string exec;        // deliver: Envelope::mda_exec
+    std::string subaddress;    // deliver
+    bool in_doubt = false;     // deliver: look for an existing file first
+    std::string exec;          // deliver: Envelope::mda_exec
+    std::string mailbox_user;  // Envelope::mda_user; of an `lmtp` action: RCPT
     template <class A>
     void Fields(A& a) {
       a(envelope, rcpt, dest, dsn_notify, dsn_orcpt, subaddress, in_doubt);
-      a(exec);
+      a(exec, mailbox_user);
     }
   };
   std::vector<Recipient> recipients;

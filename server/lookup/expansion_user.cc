@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "config/delivery_way.h"
 #include "config/userinfo.h"
 #include "protocol/vis.h"
 #include "server/lookup/expansion.h"
@@ -174,7 +175,10 @@ void Expansion::Deliver() {
   place.action = address.action->name;
   place.dest = address.dest;
   std::tie(place.mda_user, place.mda_subaddress) = SplitTag(node.text);
-  place.routing_key = place.mda_user;
+  // Mail of all users to one LMTP server goes through the same sessions.
+  place.routing_key = WayOf(*address.action) == DeliveryWay::kLmtp
+                          ? address.action->lmtp
+                          : place.mda_user;
   place.ttl = Ttl(*address.action);
   place.internal = address.internal;
   AddPlace(std::move(place));

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "config/delivery_way.h"
 #include "config/userinfo.h"
 #include "server/log/log.h"
 
@@ -47,10 +48,12 @@ absl::StatusOr<AgentArguments::User> FindInTable(const Table& userbase,
 
 // Commands of the configuration come from here, whatever `deliver` says.
 void SetCommands(const Action& action, const Config& config,
-                 AgentArguments* arguments) {
+                 const std::string& helpers, AgentArguments* arguments) {
   arguments->commands = true;
   arguments->mbox = false;
   arguments->delimiter = config.sub_addr_delim;
+  arguments->command = HelperCommand(action, helpers);
+  arguments->helper = !arguments->command.empty();
   if (action.method == ActionMethod::kMda)
     arguments->command = action.mda_command;
   auto wrapper = config.wrappers.find(action.wrapper);
@@ -60,7 +63,8 @@ void SetCommands(const Action& action, const Config& config,
 }  // namespace
 
 absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
-                                            const Config& config) {
+                                            const Config& config,
+                                            const std::string& helpers) {
   if (!IsName(request.user) ||
       (!request.mailbox_user.empty() && !IsName(request.mailbox_user)))
     return absl::InvalidArgumentError(kUserLookupFailed);
@@ -74,7 +78,7 @@ absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
   if (it == config.actions.end())
     return absl::UnavailableError(kUserLookupLater);
   const Action& action = it->second;
-  if (request.commands) SetCommands(action, config, &arguments);
+  if (request.commands) SetCommands(action, config, helpers, &arguments);
   if (action.userbase == nullptr || !action.userbase->is_static()) {
     if (request.commands) return arguments;
     return absl::UnavailableError(kUserLookupLater);
@@ -112,7 +116,7 @@ void AgentStarter::OnRequest(WorkerId worker, Door* door,
   if (agents_.size() >= kMaxAgents)
     return Refuse(door, request.request, false, "too many delivery agents");
   absl::StatusOr<AgentArguments> arguments =
-      ArgumentsFor(request, *options_.config);
+      ArgumentsFor(request, *options_.config, options_.helpers);
   if (!arguments.ok()) {
     return Refuse(door, request.request,
                   !absl::IsUnavailable(arguments.status()),

@@ -32,6 +32,7 @@ class AgentStarter {
     std::string program;  // smtpd-agent
     bool privileged = false;
     std::string mail_dir = kDefaultMailDir;
+    std::string helpers;  // folder of mail.maildir and mail.lmtp
     std::shared_ptr<const Config> config;  // for table userbases
   };
 
@@ -83,9 +84,11 @@ class AgentStarter {
 
 // How an agent for this request is to be called.  kInvalidArgument: a name
 // can't be a user's; kNotFound: the action's userbase does not know the user;
-// kUnavailable: what it says makes no sense.
+// kUnavailable: what it says makes no sense.  `helpers`: folder of mail.maildir
+// and mail.lmtp.
 absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
-                                            const Config& config);
+                                            const Config& config,
+                                            const std::string& helpers);
 
 }  // namespace holdfast
 

@@ -203,7 +203,7 @@ absl::StatusOr<AgentArguments> For(const std::string& action,
   request.action = action;
   request.user = user;
   request.mailbox_user = mailbox;
-  return ArgumentsFor(request, *MakeConfig());
+  return ArgumentsFor(request, *MakeConfig(), "/helpers");
 }
 
 TEST(ArgumentsFor, UsersOfATable) {

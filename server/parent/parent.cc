@@ -30,6 +30,7 @@ AgentStarter::Options AgentOptions(const ParentSetup& setup) {
   options.program = absl::StrCat(setup.folder, "/smtpd-agent");
   options.privileged = setup.privileged;
   options.config = setup.loaded.config;
+  options.helpers = setup.helpers;
   return options;
 }
 
@@ -66,6 +67,7 @@ Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
       forwards_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
       agents_(loop, processes, AgentOptions(setup_),
               [this](WorkerId worker) { supervisor_.OnLastEnded(worker); }),
+      lmtp_(setup_.loaded.config),
       offline_(loop, processes, OfflineOptions(setup_)),
       background_(loop),
       resolver_files_(loop, &background_, ReadWholeFile, [this](const ResolverFiles& files) {
@@ -174,6 +176,10 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
            Dispatch<UserQuestion>(frame, ask(&users_)) ||
            Dispatch<PasswordQuestion>(frame, ask(&passwords_)) ||
            Dispatch<ForwardQuestion>(frame, ask(&forwards_));
+  }
+  if (room == Room::kRelay) {
+    return Dispatch<LmtpConnect>(
+        frame, [&](LmtpConnect& question) { lmtp_.OnQuestion(door, question); });
   }
   if (room != Room::kDeliver) return false;
   if (frame.type == AgentRequest::kType) {

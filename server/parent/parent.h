@@ -12,6 +12,7 @@
 #include "server/parent/auth_pool.h"
 #include "server/parent/config_loader.h"
 #include "server/parent/listener_sockets.h"
+#include "server/parent/lmtp_connector.h"
 #include "server/parent/offline_runner.h"
 #include "server/parent/processes.h"
 #include "server/parent/resolver_files.h"
@@ -29,6 +30,7 @@ inline constexpr char kQueueUser[] = "_smtpq";
 struct ParentSetup {
   std::string folder;                    // of the executables
   std::string smtpctl;                   // empty: there is none
+  std::string helpers;  // folder of mail.maildir and mail.lmtp; empty: none
   std::vector<std::string> environment;  // of the rooms
   bool privileged = false;
 
@@ -87,6 +89,7 @@ class Parent : public SupervisorHost {
   AuthPool passwords_;
   AuthPool forwards_;
   AgentStarter agents_;
+  LmtpConnector lmtp_;
   OfflineRunner offline_;
   BackgroundWork background_;
   ResolverFileKeeper resolver_files_;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "config/delivery_way.h"
 #include "config/print.h"
 #include "server/log/log.h"
 #include "server/parent/capabilities.h"
@@ -136,6 +137,16 @@ void FindPrograms(ParentSetup* setup) {
   setup->smtpctl = FindProgram("smtpctl", {*own, absl::StrCat(*own, "/../ctl"),
                                            absl::StrCat(*own, "/../sbin"),
                                            "/usr/local/sbin", "/usr/sbin"});
+  for (const std::string& folder :
+       {setup->folder, absl::StrCat(setup->folder, "/../ctl")}) {
+    if (setup->helpers.empty() &&
+        !FindProgram("mail.maildir", {folder}).empty())
+      setup->helpers = folder;
+  }
+  for (const auto& [name, action] : setup->loaded.config->actions) {
+    if (!HelperCommand(action, "").empty() && setup->helpers.empty())
+      NeedProgram(*setup, "mail.maildir");
+  }
 }
 
 SpoolOwners FindOwners(bool privileged) {
