@@ -37,6 +37,7 @@ class Checker {
     CheckClaims();
     CheckAside();
     CheckDoubts();
+    CheckHistory();
     CheckLedger();
     if (!txn_->ok()) return txn_->status();
     if (ended_)
@@ -74,6 +75,7 @@ class Checker {
   void CheckClaims();
   void CheckAside();
   void CheckDoubts();
+  void CheckHistory();
   void CheckLedger();
   bool CheckPieces(LmdbCursor* row, MessageId id, const BodyInfo* body);
 
@@ -351,6 +353,32 @@ void Checker::CheckDoubts() {
     if (!record.ok())
       Problem(absl::StrCat("doubt: ", std::string(record.status().message())));
   }
+}
+
+void Checker::CheckHistory() {
+  uint64_t last = 0;
+  for (LmdbCursor row(txn_, Table::kHistory); row.valid() && Step();
+       row.Next()) {
+    KeyReader key(row.key());
+    last = key.Get64();
+    const EnvelopeId id{key.Get64()};
+    const std::string name = absl::StrCat("history of ", ToString(id));
+    const auto record = OpenHistory(row.key(), row.value());
+    if (!record.ok()) {
+      Problem(absl::StrCat(name, ": ", std::string(record.status().message())));
+    } else if (record->envelope.id != id) {
+      Problem(name + ": is of another one");
+    }
+    if (!txn_->Has(Table::kHistoryIds, HistoryIdKey(id, last)))
+      Problem(name + ": not in the index");
+  }
+  Expect(txn_->Rows(Table::kHistoryIds), txn_->Rows(Table::kHistory),
+         "rows of history_ids");
+  const auto state = txn_->Get(Table::kMeta, kStateKey);
+  if (ended_ || !state.has_value()) return;
+  const auto counters = OpenRow<StateRecord>(kStateKey, *state);
+  if (counters.ok() && counters->serial < last)
+    Problem("history is ahead of the counters");
 }
 
 void Checker::CheckLedger() {

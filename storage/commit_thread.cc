@@ -26,6 +26,15 @@ constexpr int64_t kLeastRoomPages = 32;
 // How often the file system is asked while others commit, or while there is
 // no room.
 constexpr absl::Duration kLookPeriod = absl::Seconds(1);
+// Octets of history deleted besides twice what is added, by a group, by a
+// commit that does nothing else, and by one while mail needs the room.
+constexpr size_t kHistoryTrim = 16 << 10;
+constexpr size_t kIdleHistoryTrim = 256 << 10;
+constexpr size_t kPressedHistoryTrim = 256 << 10;
+// How often it is looked at while nobody commits: when there is more to delete,
+// and when there is some that grows old.
+constexpr absl::Duration kTrimPeriod = absl::Seconds(1);
+constexpr absl::Duration kHistoryPeriod = absl::Minutes(1);
 // How long a group waits for views when there is no room.
 constexpr absl::Duration kViewPatience = absl::Seconds(2);
 
@@ -80,6 +89,7 @@ CommitThread::CommitThread(CommitThreadOptions options)
   {
     LmdbTxn txn(options_.env, LmdbTxn::kRead);
     garbage_rows_ = txn.Rows(Table::kGarbage);
+    if (txn.Rows(Table::kHistory) > 0) history_ = HistoryState::kToTrim;
     const QueueTxnContext context = MakeContext(&txn, true);
     options_.status->accepting = context.accepting && context.room_pages > 0;
   }
@@ -123,7 +133,24 @@ void CommitThread::TakeSubmitted() {
 
 bool CommitThread::HasBackgroundWork() const {
   return life_ == State::kRunning && !background_blocked_ &&
-         (garbage_rows_ > 0 || incoming_to_clean_);
+         (garbage_rows_ > 0 || incoming_to_clean_ ||
+          history_ == HistoryState::kPressed);
+}
+
+// How long nobody need commit before there is something to look at.
+absl::Duration CommitThread::IdlePatience() const {
+  if (life_ == State::kDead) return absl::InfiniteDuration();
+  if (background_blocked_ || !options_.status->accepting) return kLookPeriod;
+  switch (history_) {
+    case HistoryState::kNone:
+      break;
+    case HistoryState::kKept:
+      return kHistoryPeriod;
+    case HistoryState::kToTrim:
+    case HistoryState::kPressed:
+      return kTrimPeriod;
+  }
+  return absl::InfiniteDuration();
 }
 
 void CommitThread::Run() {
@@ -143,16 +170,13 @@ void CommitThread::Run() {
 
 // Until there is something to commit, clean or look at.  False: the end.
 bool CommitThread::Wait() {
-  const bool look = life_ == State::kRunning &&
-                    (background_blocked_ || !options_.status->accepting);
+  const absl::Duration patience = IdlePatience();
   const bool work = HasBackgroundWork();
   absl::MutexLock lock(&mutex_);
   while (submitted_.empty()) {
     if (stop_) return false;
     if (work) return true;
-    if (!look) {
-      wake_.Wait(&mutex_);
-    } else if (wake_.WaitWithTimeout(&mutex_, kLookPeriod)) {
+    if (wake_.WaitWithTimeout(&mutex_, patience)) {
       // Room may come back without anybody telling.
       background_blocked_ = false;
       last_look_ = absl::InfinitePast();
@@ -227,7 +251,26 @@ QueueTxnContext CommitThread::MakeContext(LmdbTxn* txn, bool accepting) {
   const uint64_t report_reserve = reserve - reserve / 4;
   context.report_room_pages = free > report_reserve ? free - report_reserve : 0;
   context.accepting = accepting && space_.file_system_has_room();
+  context.keep_attempts = options_.keep_attempts;
+  context.history = PlanHistory(space, used, free, accepting);
   return context;
+}
+
+// Mail goes first: while less than the reserve is left beside the reserve, or
+// the file can't grow any more, history is not written, and what there is goes.
+HistoryPlan CommitThread::PlanHistory(const LmdbSpace& space, uint64_t used,
+                                      uint64_t free, bool accepting) const {
+  HistoryPlan plan;
+  if (!accepting || !options_.env->HasTable(Table::kHistory)) return plan;
+  const uint64_t reserve = options_.reserve_bytes / space.page_bytes;
+  plan.age = options_.history_age;
+  plan.pages = options_.history_bytes / space.page_bytes;
+  plan.pressed =
+      space.map_pages < used + 2 * reserve || free < reserve + reserve / 8;
+  plan.write = plan.age > absl::ZeroDuration() && !plan.pressed &&
+               space_.file_system_has_room();
+  plan.trim_bytes = plan.pressed ? kPressedHistoryTrim : kHistoryTrim;
+  return plan;
 }
 
 void CommitThread::DoBackgroundWork(QueueTxn* queue) {
@@ -235,6 +278,7 @@ void CommitThread::DoBackgroundWork(QueueTxn* queue) {
   if (incoming_to_clean_)
     incoming_to_clean_ = queue->CleanIncoming(&clean_from_, kIncomingRows);
   if (garbage_rows_ > 0) queue->CollectGarbage();
+  history_to_trim_ = queue->TrimHistory();
 }
 
 absl::Status CommitThread::TryCommit(absl::Span<PendingBatch> part,
@@ -245,6 +289,8 @@ absl::Status CommitThread::TryCommit(absl::Span<PendingBatch> part,
   const size_t chunks = pending_.last_chunk_bytes();
   context.free_bytes =
       std::min(garbage_bytes_, kSliceBytes - std::min(chunks, kSliceBytes));
+  if (part.empty() && context.history.trim_bytes > 0)
+    context.history.trim_bytes = kIdleHistoryTrim;
   QueueTxn queue(&txn, context, state_);
   for (PendingBatch& batch : part) {
     BatchResult& result = results->emplace_back();
@@ -260,6 +306,7 @@ absl::Status CommitThread::TryCommit(absl::Span<PendingBatch> part,
   DoBackgroundWork(&queue);
   queue.Flush();
   const uint64_t garbage = txn.Rows(Table::kGarbage);
+  const bool history = txn.Rows(Table::kHistory) > 0;
   const absl::Status status = txn.Commit();
   if (!status.ok()) {
     incoming_to_clean_ = cleaned_before;
@@ -267,6 +314,10 @@ absl::Status CommitThread::TryCommit(absl::Span<PendingBatch> part,
     return status;
   }
   garbage_rows_ = garbage;
+  history_ = !history                  ? HistoryState::kNone
+             : context.history.pressed ? HistoryState::kPressed
+             : history_to_trim_        ? HistoryState::kToTrim
+                                       : HistoryState::kKept;
   garbage_bytes_ = std::min(garbage_bytes_ * 2, kSliceBytes);
   Adopt(queue, part.size());
   return status;

@@ -63,6 +63,10 @@ struct CommitThreadOptions {
   uint64_t digest_seed = 0;
   uint64_t reserve_bytes = 0;
   double min_free = 0;
+  // StoreOptions'.
+  absl::Duration history_age = absl::ZeroDuration();
+  uint64_t history_bytes = 0;
+  bool keep_attempts = true;  // QueueTxnContext's
   // Called on the commit thread.
   absl::AnyInvocable<void(absl::string_view)> on_warning;
   absl::AnyInvocable<void(const Damage&)> on_damage;
@@ -92,6 +96,9 @@ class CommitThread {
                          std::vector<BatchResult>* results);
   void DoBackgroundWork(QueueTxn* queue);
   QueueTxnContext MakeContext(LmdbTxn* txn, bool accepting);
+  HistoryPlan PlanHistory(const LmdbSpace& space, uint64_t used, uint64_t free,
+                          bool accepting) const;
+  absl::Duration IdlePatience() const;
   void Adopt(const QueueTxn& queue, size_t group_size);
   void Answer(PendingBatch* batch, BatchResult result);
   void AnswerAll(absl::Span<PendingBatch> part, const absl::Status& each);
@@ -106,6 +113,11 @@ class CommitThread {
   absl::Time last_look_ = absl::InfinitePast();  // at the file system
   uint64_t garbage_rows_ = 0;                    // after the last commit
   size_t garbage_bytes_;  // freed in one group, less where room is scarce
+  // What is left of history after the last commit, by how soon it must be
+  // looked at.
+  enum class HistoryState { kNone, kKept, kToTrim, kPressed };
+  HistoryState history_ = HistoryState::kNone;
+  bool history_to_trim_ = false;  // as the last transaction found
   bool incoming_to_clean_ = true;
   MessageId clean_from_{};
   bool waited_for_views_ = false;    // for this group

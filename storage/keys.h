@@ -129,6 +129,13 @@ inline Key ClaimKey(WorkerId worker, BatchId batch, EnvelopeId envelope) {
 inline Key ReportRowKey(EnvelopeId envelope, uint8_t kind) {
   return EnvelopeKey(envelope).Put8(kind);
 }
+// The envelope is in the key, so that a damaged row's index row is known.
+inline Key HistoryKey(uint64_t serial, EnvelopeId envelope) {
+  return Key().Put64(serial).Put64(static_cast<uint64_t>(envelope));
+}
+inline Key HistoryIdKey(EnvelopeId envelope, uint64_t serial) {
+  return EnvelopeKey(envelope).Put64(serial);
+}
 inline Key SerialKey(uint64_t serial) { return Key().Put64(serial); }
 
 }  // namespace holdfast

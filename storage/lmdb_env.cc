@@ -58,7 +58,8 @@ const char* TableName(Table table) {
       "meta",         "messages",        "bodies", "envelopes",
       "destinations", "destination_ids", "lanes",  "held",
       "agenda",       "deadlines",       "claims", "reports",
-      "incoming",     "garbage",         "aside",  "doubts"};
+      "incoming",     "garbage",         "aside",  "doubts",
+      "history",      "history_ids"};
   return kNames[static_cast<int>(table)];
 }
 
@@ -97,6 +98,10 @@ absl::Status LmdbEnv::OpenTables(bool create) {
   for (int i = 0; i < kTableCount; ++i) {
     const int error = mdb_dbi_open(txn, TableName(Table(i)),
                                    create ? MDB_CREATE : 0, &tables_[i]);
+    if (error == MDB_NOTFOUND && i >= kFirstLaterTable) {
+      tables_[i] = kNoTable;
+      continue;
+    }
     if (error != 0) {
       mdb_txn_abort(txn);
       if (error == MDB_NOTFOUND) {
@@ -154,6 +159,7 @@ LmdbTxn::~LmdbTxn() { End(); }
 void LmdbTxn::End() {
   if (txn_ != nullptr) mdb_txn_abort(txn_);
   txn_ = nullptr;
+  ForgetMade();
   if (status_.ok())
     status_ = absl::FailedPreconditionError("the transaction has ended");
 }
@@ -162,22 +168,28 @@ void LmdbTxn::Fail(int error) {
   if (status_.ok()) status_ = ToStatus(error);
 }
 
+std::optional<unsigned> LmdbTxn::Handle(Table table) const {
+  const unsigned handle = env_->tables_[static_cast<int>(table)];
+  if (handle == LmdbEnv::kNoTable) return std::nullopt;
+  return handle;
+}
+
 std::optional<absl::string_view> LmdbTxn::Get(Table table,
                                               absl::string_view key) {
-  if (!ok()) return std::nullopt;
+  const auto handle = Handle(table);
+  if (!ok() || !handle.has_value()) return std::nullopt;
   MDB_val k = ToVal(key), v;
-  const int error =
-      mdb_get(txn_, env_->tables_[static_cast<int>(table)], &k, &v);
+  const int error = mdb_get(txn_, *handle, &k, &v);
   if (error == 0) return ToView(v);
   if (error != MDB_NOTFOUND) Fail(error);
   return std::nullopt;
 }
 
 uint64_t LmdbTxn::Rows(Table table) {
-  if (!ok()) return 0;
+  const auto handle = Handle(table);
+  if (!ok() || !handle.has_value()) return 0;
   MDB_stat stat;
-  const int error =
-      mdb_stat(txn_, env_->tables_[static_cast<int>(table)], &stat);
+  const int error = mdb_stat(txn_, *handle, &stat);
   if (error != 0) {
     Fail(error);
     return 0;
@@ -185,33 +197,56 @@ uint64_t LmdbTxn::Rows(Table table) {
   return stat.ms_entries;
 }
 
+void LmdbTxn::AddPages(unsigned handle, uint64_t* pages) {
+  MDB_stat stat;
+  if (!ok()) return;
+  if (const int error = mdb_stat(txn_, handle, &stat)) return Fail(error);
+  *pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+}
+
+uint64_t LmdbTxn::Pages(Table table) {
+  uint64_t pages = 0;
+  if (const auto handle = Handle(table)) AddPages(*handle, &pages);
+  return pages;
+}
+
 uint64_t LmdbTxn::UsedPages() {
   uint64_t pages = 2;
-  const auto add = [&](MDB_dbi table) {
-    MDB_stat stat;
-    if (!ok()) return;
-    if (const int error = mdb_stat(txn_, table, &stat)) return Fail(error);
-    pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
-  };
-  add(kFreeTable);
-  add(kMainTable);
-  for (const unsigned table : env_->tables_) add(table);
+  AddPages(kFreeTable, &pages);
+  AddPages(kMainTable, &pages);
+  for (int i = 0; i < kTableCount; ++i) pages += Pages(Table(i));
   return pages;
+}
+
+void LmdbTxn::MakeTable(Table table) {
+  if (!ok() || Handle(table).has_value()) return;
+  unsigned* const handle = &env_->tables_[static_cast<int>(table)];
+  const int error = mdb_dbi_open(txn_, TableName(table), MDB_CREATE, handle);
+  made_.push_back(table);
+  if (error != 0) Fail(error);
+}
+
+// Handles outlive only a committed transaction.
+void LmdbTxn::ForgetMade() {
+  for (const Table table : made_)
+    env_->tables_[static_cast<int>(table)] = LmdbEnv::kNoTable;
+  made_.clear();
 }
 
 void LmdbTxn::Put(Table table, absl::string_view key, absl::string_view value) {
   if (!ok()) return;
+  const auto handle = Handle(table);
+  if (!handle.has_value()) return Fail(MDB_BAD_DBI);
   MDB_val k = ToVal(key), v = ToVal(value);
-  const int error =
-      mdb_put(txn_, env_->tables_[static_cast<int>(table)], &k, &v, 0);
+  const int error = mdb_put(txn_, *handle, &k, &v, 0);
   if (error != 0) Fail(error);
 }
 
 bool LmdbTxn::Delete(Table table, absl::string_view key) {
-  if (!ok()) return false;
+  const auto handle = Handle(table);
+  if (!ok() || !handle.has_value()) return false;
   MDB_val k = ToVal(key);
-  const int error =
-      mdb_del(txn_, env_->tables_[static_cast<int>(table)], &k, nullptr);
+  const int error = mdb_del(txn_, *handle, &k, nullptr);
   if (error != 0 && error != MDB_NOTFOUND) Fail(error);
   return error == 0;
 }
@@ -225,9 +260,11 @@ absl::Status LmdbTxn::Commit() {
   const int error = mdb_txn_commit(txn_);
   txn_ = nullptr;
   if (error == 0) {
+    made_.clear();
     End();
     return absl::OkStatus();
   }
+  ForgetMade();
   const IoFailure* const failure = watch.failure();
   if (failure == nullptr) {
     // No call failed: it is LMDB's own finding, before anything was written.
@@ -250,9 +287,9 @@ absl::Status LmdbTxn::Commit() {
 
 LmdbCursor::LmdbCursor(LmdbTxn* txn, Table table, absl::string_view from)
     : txn_(txn) {
-  if (!txn->ok()) return;
-  const int error = mdb_cursor_open(
-      txn->txn_, txn->env_->tables_[static_cast<int>(table)], &cursor_);
+  const auto handle = txn->Handle(table);
+  if (!txn->ok() || !handle.has_value()) return;
+  const int error = mdb_cursor_open(txn->txn_, *handle, &cursor_);
   if (error != 0) {
     cursor_ = nullptr;
     txn->Fail(error);

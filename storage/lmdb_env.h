@@ -21,6 +21,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -49,8 +50,13 @@ enum class Table : uint8_t {
   kGarbage,
   kAside,
   kDoubts,
+  kHistory,
+  kHistoryIds,
 };
-inline constexpr int kTableCount = 16;
+inline constexpr int kTableCount = 18;
+// From here on they are not in every file: those of an older writer end before.
+// One that is not there reads as empty; LmdbTxn::MakeTable() makes it.
+inline constexpr int kFirstLaterTable = static_cast<int>(Table::kHistory);
 const char* TableName(Table table);
 
 struct LmdbOptions {
@@ -78,6 +84,9 @@ class LmdbEnv {
   // Only while no transaction is open.
   absl::Status SetMapBytes(uint64_t bytes);
   int fd() const;  // of the data file; for fallocate and fstat
+  bool HasTable(Table table) const {
+    return tables_[static_cast<int>(table)] != kNoTable;
+  }
 
  private:
   friend class LmdbTxn;
@@ -85,6 +94,8 @@ class LmdbEnv {
   LmdbEnv() = default;
 
   absl::Status OpenTables(bool create);
+
+  static constexpr unsigned kNoTable = ~0u;
 
   MDB_env* env_ = nullptr;
   unsigned tables_[kTableCount] = {};
@@ -108,9 +119,14 @@ class LmdbTxn {
     return Get(table, key).has_value();
   }
   uint64_t Rows(Table table);
+  // Pages that it takes up, as of this transaction.
+  uint64_t Pages(Table table);
   // Pages that the tables, LMDB's own and the two meta pages take up.
   uint64_t UsedPages();
 
+  // Makes a table that is not in the file; there once this is committed.  Only
+  // while no other transaction is open.
+  void MakeTable(Table table);
   // Inserts or overwrites.
   void Put(Table table, absl::string_view key, absl::string_view value);
   // Whether there was one.
@@ -124,9 +140,14 @@ class LmdbTxn {
  private:
   friend class LmdbCursor;
   void Fail(int error);
+  // LMDB's handle; nullopt: no such table.
+  std::optional<unsigned> Handle(Table table) const;
+  void AddPages(unsigned handle, uint64_t* pages);
+  void ForgetMade();
 
   LmdbEnv* env_;
   MDB_txn* txn_ = nullptr;
+  std::vector<Table> made_;  // in this transaction
   absl::Status status_;
 };
 

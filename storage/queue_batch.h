@@ -5,6 +5,7 @@
 #define HOLDFAST_STORAGE_QUEUE_BATCH_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -106,6 +107,9 @@ struct EnvelopeOutcome {
   // Else kRetry clears the flag; the others, which say nothing about an older
   // attempt in doubt, leave it.
   bool in_doubt = false;
+  // Appended to the envelope's (protocol/attempts.h cuts it); or there was
+  // none.
+  std::optional<Attempt> attempt;
 };
 
 // Outcomes of envelopes that are not in this claim (any more) are ignored: a
@@ -117,7 +121,8 @@ struct RecordOutcomes {
 };
 
 // A claim whose worker is dead: all that is left in it is in doubt (or, if
-// `in_doubt` is false, known not to have been tried) and due as before.
+// `in_doubt` is false, known not to have been tried) and due as before.  What
+// is in doubt gets an attempt of which only the time is known.
 struct ReleaseClaim {
   WorkerId worker{};
   BatchId batch{};

@@ -3,12 +3,14 @@
 // checked; now and then the store is closed and opened again.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "protocol/attempts.h"
 #include "protocol/wire.h"
 #include "storage/store_for_test.h"
 
@@ -49,6 +51,7 @@ class Model {
   absl::Time now = At(0);
   std::map<EnvelopeId, ModelEnvelope> envelopes;
   std::map<EnvelopeId, ClaimName> claims;
+  std::map<EnvelopeId, absl::Time> claimed;  // since when
   std::map<ReportName, Envelope> reports;
   std::map<MessageId, std::vector<std::string>> bodies;    // accepted
   std::map<MessageId, std::vector<std::string>> incoming;  // in progress
@@ -56,6 +59,8 @@ class Model {
   std::map<DestinationName, ModelDestination> destinations;
   Ledger ledger;
   size_t doubts = 0;
+  bool keeps_history = false;
+  std::vector<HistoryRow> history;  // all that ever was written, in order
 
   bool IsHeld(MessageId id) const {
     for (const auto& [envelope, m] : envelopes)
@@ -76,7 +81,14 @@ class Model {
     for (const DestinationName& name : used) destinations[name];
   }
 
+  void Report(ReportName name, const Envelope& envelope) {
+    Envelope& report = reports[name] = envelope;
+    if (report.attempts.size() > 1) report.attempts = {report.attempts.back()};
+  }
+
   void End(EnvelopeId id, Ending ending) {
+    if (keeps_history)
+      history.push_back({0, now, ending, envelopes.at(id).envelope});
     envelopes.erase(id);
     --ledger.queued;
     switch (ending) {
@@ -146,7 +158,10 @@ class Model {
           claims.count(id) > 0 || !once.insert(id).second)
         return false;
     }
-    for (const EnvelopeId id : op.envelopes) claims[id] = {op.worker, op.batch};
+    for (const EnvelopeId id : op.envelopes) {
+      claims[id] = {op.worker, op.batch};
+      claimed[id] = now;
+    }
     return true;
   }
 
@@ -173,8 +188,9 @@ class Model {
       e.status = o.status;
       e.error_line = o.error_line;
     }
+    if (o.attempt.has_value()) AddAttempt(*o.attempt, &e.attempts);
     if (o.result == Result::kEnded) {
-      if (o.report) reports[{e.id, o.report_kind}] = e;
+      if (o.report) Report({e.id, o.report_kind}, e);
       End(e.id, o.ending);
       return;
     }
@@ -203,6 +219,11 @@ class Model {
       if (op.in_doubt) {
         ++doubts;
         e.flags |= kFlagInDoubt | (op.hold ? kFlagHeld : 0u);
+        Attempt attempt;
+        attempt.began = claimed.at(e.id);
+        attempt.took = now - attempt.began;
+        attempt.result = Attempt::Result::kInDoubt;
+        AddAttempt(attempt, &e.attempts);
       }
       it = claims.erase(it);
     }
@@ -242,16 +263,16 @@ class Model {
         e.last_bounce = op.due;
         m.deadline = op.next_deadline;
         if (op.report) {
-          Envelope& report = reports[{e.id, ReportKind::kDelayed}];
-          report = e;
+          Envelope report = e;
           report.status = op.status;
           report.error_line = op.error_line;
+          Report({e.id, ReportKind::kDelayed}, report);
         }
         break;
       case Act::kExpire:
         e.status = op.status;
         e.error_line = op.error_line;
-        if (op.report) reports[{e.id, ReportKind::kFailed}] = e;
+        if (op.report) Report({e.id, ReportKind::kFailed}, e);
         End(e.id, op.report ? Ending::kReported : Ending::kSilent);
         break;
       case Act::kRemove:
@@ -273,7 +294,10 @@ class Model {
 
 class Player {
  public:
+  static constexpr absl::Duration kHistoryAge = absl::Seconds(200);
+
   explicit Player(uint32_t seed) : random_(seed) {
+    SwitchHistory();
     EXPECT_TRUE(store_.Open().ok());
   }
 
@@ -292,6 +316,12 @@ class Player {
     auto it = map.begin();
     std::advance(it, random_() % map.size());
     return it->first;
+  }
+
+  void SwitchHistory() {
+    model_.keeps_history = !Chance(3);
+    store_.options().history_age =
+        model_.keeps_history ? kHistoryAge : absl::ZeroDuration();
   }
 
   MessageId RandomMessage() {
@@ -353,6 +383,14 @@ class Player {
     o.status = {4, static_cast<uint8_t>(random_() % 90)};
     o.error_line = absl::StrCat("450 reason ", random_() % 5);
     o.in_doubt = Chance(6);
+    if (!Chance(4)) {
+      Attempt& attempt = o.attempt.emplace();
+      attempt.began = model_.now - absl::Seconds(random_() % 9);
+      attempt.took = absl::Milliseconds(random_() % 9000);
+      attempt.result = static_cast<Attempt::Result>(1 + random_() % 5);
+      attempt.relay = absl::StrCat("192.0.2.", random_() % 9, " (mx)");
+      attempt.answer = std::string(random_() % 900, 'a');
+    }
     return o;
   }
 
@@ -466,6 +504,7 @@ class Player {
 
   void Reopen() {
     store_.Close();
+    SwitchHistory();
     ASSERT_TRUE(store_.Open().ok());
     // Bodies in progress do not outlive a start.
     for (const auto& [id, body] : model_.incoming) model_.given_up.insert(id);
@@ -496,6 +535,31 @@ class Player {
     EXPECT_EQ(ledger.silent, model_.ledger.silent);
     EXPECT_EQ(view->Doubts(100000).size(), model_.doubts);
     EXPECT_EQ(view->Stats().incoming, model_.incoming.size());
+    CompareHistory(*view);
+  }
+
+  // The oldest go, and only those that are too old; how soon is the store's.
+  void CompareHistory(const QueueView& view) {
+    std::vector<HistoryRow> rows =
+        view.History(EnvelopeId{0}, 0, EnvelopeId{~0ull}, 100000);
+    EXPECT_EQ(view.Stats().history, rows.size());
+    std::sort(rows.begin(), rows.end(),
+              [](const HistoryRow& a, const HistoryRow& b) {
+                return a.serial < b.serial;
+              });
+    ASSERT_LE(rows.size(), model_.history.size());
+    const size_t gone = model_.history.size() - rows.size();
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const HistoryRow& wanted = model_.history[gone + i];
+      EXPECT_EQ(rows[i].ended, wanted.ended);
+      EXPECT_EQ(rows[i].ending, wanted.ending);
+      EXPECT_EQ(Encode(rows[i].envelope), Encode(wanted.envelope));
+      EXPECT_TRUE(i == 0 || rows[i - 1].serial < rows[i].serial);
+    }
+    const bool too_old =
+        gone == 0 || model_.history[gone - 1].ended <= model_.now - kHistoryAge;
+    EXPECT_TRUE(!model_.keeps_history || gone <= gone_when_off_ || too_old);
+    if (!model_.keeps_history) gone_when_off_ = gone;
   }
 
   void CompareEnvelopes(const QueueView& view) {
@@ -580,6 +644,7 @@ class Player {
   StoreForTest store_;
   Model model_;
   uint64_t batch_ = 0;
+  size_t gone_when_off_ = 0;  // of the history, by the last look while off
 };
 
 TEST(QueueModelTest, RandomOperationsBehaveAsTheModelDoes) {

@@ -97,6 +97,7 @@ absl::Status LmdbQueueStore::Start() {
   if (!status.ok()) return status;
   status = OpenEnv(path);
   if (status.ok()) status = ReadSchema();
+  if (status.ok() && !options_.read_only) status = UpgradeSchema();
   if (status.ok()) status = ReadState();
   if (status.ok() && !options_.read_only) status = CountStart();
   if (!status.ok()) return status;
@@ -133,15 +134,35 @@ absl::Status LmdbQueueStore::ReadSchema() {
   if (!schema.ok())
     return absl::DataLossError(absl::StrCat(
         "queue: schema record: ", std::string(schema.status().message())));
-  if (schema->schema != SchemaRecord::kCurrentSchema)
+  if (schema->schema == 0 || schema->schema > SchemaRecord::kCurrentSchema)
     return absl::FailedPreconditionError(
         absl::StrCat("queue: made by another version (schema ", schema->schema,
                      ", this one knows ", SchemaRecord::kCurrentSchema, ")"));
+  schema_ = *schema;
   uuid_ = absl::StrFormat("%016x", schema->uuid);
   digest_seed_ = schema->uuid;
   // One look at the root of every table before anything is promised.
   for (int i = 0; i < kTableCount; ++i) LmdbCursor root(&txn, Table(i));
   return txn.status();
+}
+
+// From schema 1, which has no table of history and no attempts in records; an
+// older program refuses what this leaves.
+absl::Status LmdbQueueStore::UpgradeSchema() {
+  if (schema_.schema == SchemaRecord::kCurrentSchema) return absl::OkStatus();
+  SchemaRecord newer = schema_;
+  newer.schema = SchemaRecord::kCurrentSchema;
+  LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
+  for (int i = kFirstLaterTable; i < kTableCount; ++i) txn.MakeTable(Table(i));
+  txn.Put(Table::kMeta, kSchemaKey, SealRow(kSchemaKey, newer));
+  const absl::Status status = txn.Commit();
+  if (absl::IsResourceExhausted(status)) {
+    // A full disk must not keep the mail that is here from going out.
+    Warn("warn: queue: no room to upgrade the store: attempts are not kept");
+    return absl::OkStatus();
+  }
+  if (status.ok()) schema_ = newer;
+  return status;
 }
 
 absl::Status LmdbQueueStore::ReadState() {
@@ -217,6 +238,9 @@ void LmdbQueueStore::StartThreads() {
   options.digest_seed = digest_seed_;
   options.reserve_bytes = options_.reserve_bytes;
   options.min_free = options_.min_free;
+  options.history_age = options_.history_age;
+  options.history_bytes = options_.history_bytes;
+  options.keep_attempts = schema_.schema == SchemaRecord::kCurrentSchema;
   options.on_warning = [this](absl::string_view text) { Warn(text); };
   options.on_damage = [this](const Damage& damage) { OnDamage(damage); };
   options.on_sync_failed = [this] { sync_failed_ = true; };

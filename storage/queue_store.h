@@ -36,6 +36,11 @@ struct StoreOptions {
   uint64_t size_limit = 16ull << 30;  // `queue size`
   double min_free = 0.05;             // `queue min-free`, of the file system
   uint64_t reserve_bytes = 16 << 20;
+  // `queue history AGE size SIZE`: how long, and in how much room, envelopes
+  // that have ended are kept with their attempts.  Zero: not at all; what an
+  // earlier start has kept goes, a slice at a time.
+  absl::Duration history_age = absl::ZeroDuration();
+  uint64_t history_bytes = 1ull << 30;
   bool read_only = false;  // offline tools: shares owner.lock
   // What is told as warnings ("warn: ..."): damage, missing features.
   // Called on any thread of the store, one call at a time.
@@ -96,6 +101,14 @@ struct DoubtRow {
   std::string sender, dest;
 };
 
+// An envelope that has ended, as `queue history` keeps it.
+struct HistoryRow {
+  uint64_t serial = 0;  // with the store's uuid: unique for ever
+  absl::Time ended;
+  Ending ending = Ending::kDelivered;
+  Envelope envelope;  // as it was then, with its attempts
+};
+
 // Promise P2: accepted = sum of the endings + queued, at every commit.
 struct Ledger {
   uint64_t accepted = 0;
@@ -106,7 +119,8 @@ struct Ledger {
 struct StoreStats {
   // `claims` counts the envelopes in claims.
   uint64_t messages = 0, envelopes = 0, reports = 0, incoming = 0, garbage = 0,
-           claims = 0, destinations = 0, aside = 0;
+           claims = 0, destinations = 0, aside = 0, history = 0;
+  uint64_t history_bytes = 0;  // pages, index included
   uint64_t used_bytes = 0, free_bytes = 0, size_limit = 0;
   uint64_t commits = 0, last_group = 0;
   bool accepting = true;  // room above the reserve
@@ -154,6 +168,12 @@ class QueueView {
                                              size_t limit) const = 0;
   virtual std::vector<ClaimRow> Claims() const = 0;
   virtual std::vector<DoubtRow> Doubts(size_t limit) const = 0;
+  // What is kept of ended envelopes with ids from `first` to `last`, in order
+  // of (id, serial), behind (`first`, `after`): at most `limit`.  An id is
+  // there again if it was given out again.
+  virtual std::vector<HistoryRow> History(EnvelopeId first, uint64_t after,
+                                          EnvelopeId last,
+                                          size_t limit) const = 0;
   // Envelopes in order of id, behind `after`.
   virtual std::vector<Envelope> Envelopes(EnvelopeId after,
                                           size_t limit) const = 0;

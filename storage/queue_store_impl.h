@@ -58,6 +58,7 @@ class LmdbQueueStore : public QueueStore {
   absl::Status Start();
   absl::Status OpenEnv(const std::string& path);
   absl::Status ReadSchema();
+  absl::Status UpgradeSchema();
   absl::Status ReadState();
   absl::Status RecoverState(absl::string_view why);
   absl::Status CountStart();
@@ -75,6 +76,7 @@ class LmdbQueueStore : public QueueStore {
   ViewSource source_;
   std::string uuid_;
   uint64_t digest_seed_ = 0;
+  SchemaRecord schema_;
   StateRecord state_;  // as it was at the start
   std::atomic<bool> sync_failed_{false};
 

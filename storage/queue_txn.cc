@@ -122,6 +122,14 @@ void QueueTxn::RemoveEnvelope(const EnvelopeRecord& record) {
   }
 }
 
+void QueueTxn::EndEnvelope(const EnvelopeRecord& record, const Envelope& last,
+                           Ending ending) {
+  RemoveEnvelope(record);
+  AddLive(MessageOf(last.id), -1);
+  CountEnding(ending);
+  AddHistory(last, ending);
+}
+
 void QueueTxn::AddToLane(const EnvelopeRecord& record) {
   DestinationEntry* const entry = LoadDestination(record.destination);
   txn_->Put(Table::kLanes, LaneKeyOf(record), {});
@@ -168,7 +176,11 @@ void QueueTxn::AddReport(const Envelope& envelope, ReportKind kind) {
   const Key key = ReportRowKey(envelope.id, static_cast<uint8_t>(kind));
   // A warning that is still waiting is replaced by the newer one.
   if (!txn_->Has(Table::kReports, key)) AddLive(MessageOf(envelope.id), 1);
-  txn_->Put(Table::kReports, key, SealReport(key, {context_.now, envelope}));
+  ReportRecord report{context_.now, envelope};
+  // Of the attempts a report tells the last.
+  std::vector<Attempt>& attempts = report.envelope.attempts;
+  if (attempts.size() > 1) attempts.erase(attempts.begin(), attempts.end() - 1);
+  txn_->Put(Table::kReports, key, SealReport(key, report));
   reports_added_ = true;
 }
 

@@ -50,6 +50,18 @@ struct SetAside {
   std::vector<std::string> lane_keys, held_keys, deadline_keys;
 };
 
+// What is kept of envelopes that have ended, and what this transaction may do
+// about it (FORMAT.md, "History").
+struct HistoryPlan {
+  absl::Duration age = absl::ZeroDuration();  // zero: nothing is kept
+  uint64_t pages = 0;                         // of `history` and its index
+  bool write = false;
+  // Mail needs the room: all that is kept goes, the oldest first.
+  bool pressed = false;
+  // Octets of rows that may be deleted, besides twice what is added.
+  size_t trim_bytes = 0;
+};
+
 // What a transaction needs to know of the store; outlives it.
 struct QueueTxnContext {
   const absl::flat_hash_set<EnvelopeId>* claimed = nullptr;
@@ -64,6 +76,9 @@ struct QueueTxnContext {
   uint64_t report_room_pages = ~0ull;
   // Octets of bodies that may be freed.
   size_t free_bytes = 1 << 20;
+  // Whether records may hold attempts (not in a store of schema 1).
+  bool keep_attempts = true;
+  HistoryPlan history;
 };
 
 class QueueTxn {
@@ -83,6 +98,9 @@ class QueueTxn {
   bool CleanIncoming(MessageId* from, int rows);
   // Frees bodies in `garbage` with what is left of free_bytes.
   void CollectGarbage();
+
+  // Deletes history that is too old or too much.  True: there is more of it.
+  bool TrimHistory();
 
   // Writes what was kept back.  The last thing before the commit.
   void Flush();
@@ -135,6 +153,7 @@ class QueueTxn {
                      OperationResult* result);
   absl::Status RemoveAside(const ActOnEnvelope& op, OperationResult* result);
   void AddDoubt(const Envelope& envelope);
+  void KeepAttempt(const EnvelopeOutcome& outcome, Envelope* envelope);
 
   // queue_txn_aside.cc
   void AsideEnvelope(const SetAside& aside);
@@ -144,6 +163,10 @@ class QueueTxn {
                 absl::string_view bytes);
   uint32_t CountLive(MessageId id);
   void RebuildDestination(DestinationId id, DestinationEntry* entry);
+
+  // queue_txn_history.cc
+  void AddHistory(const Envelope& envelope, Ending ending);
+  bool HistoryMustGo(absl::string_view key, absl::string_view row);
 
   // queue_txn.cc: rows and their indexes
   bool IsClaimed(EnvelopeId id) const;
@@ -155,6 +178,9 @@ class QueueTxn {
                        const EnvelopeRecord& after);
   // The row and its indexes; the ledger and the message are the caller's.
   void RemoveEnvelope(const EnvelopeRecord& record);
+  // It ends, looking like `last`: the row, the ledger, the message, history.
+  void EndEnvelope(const EnvelopeRecord& record, const Envelope& last,
+                   Ending ending);
   void AddToLane(const EnvelopeRecord& record);
   void RemoveFromLane(DestinationId destination, absl::string_view lane_key);
   void NoteLane(DestinationId id, DeliveryKind kind, absl::Time due);
@@ -179,6 +205,7 @@ class QueueTxn {
   const std::string state_before_;
   StateRecord state_;
   int64_t room_pages_, report_room_pages_;
+  uint64_t taken_pages_ = 0;  // of that room
   bool refused_ = false;
   int64_t free_bytes_;
   absl::flat_hash_map<EnvelopeId, bool> claim_changes_;  // claimed or not
@@ -187,6 +214,7 @@ class QueueTxn {
   absl::node_hash_map<MessageId, MessageEntry> messages_;
   absl::flat_hash_map<DestinationId, LaneChange> lanes_;
   bool reports_added_ = false;
+  size_t history_added_ = 0;  // octets
   std::vector<Damage> damage_;
 };
 

@@ -56,6 +56,7 @@ absl::Status QueueTxn::TakeRoom(uint64_t pages, bool report) {
     refused_ = true;
     return absl::ResourceExhaustedError("no room in the queue");
   }
+  taken_pages_ += pages;
   room_pages_ -= static_cast<int64_t>(pages);
   report_room_pages_ -= static_cast<int64_t>(pages);
   return absl::OkStatus();

@@ -3,6 +3,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "protocol/attempts.h"
 #include "storage/keys.h"
 #include "storage/queue_txn.h"
 
@@ -16,6 +17,23 @@ OperationResult ResultOf(absl::Status status) {
   OperationResult result;
   result.status = std::move(status);
   return result;
+}
+
+// When a claim was made; the epoch: by a writer that did not note it.
+absl::Time ClaimTime(absl::string_view row) {
+  KeyReader reader(row);
+  const absl::Time when = reader.GetTime();
+  return reader.ok() ? when : absl::UnixEpoch();
+}
+
+// All that is known of an attempt whose worker is gone.
+Attempt AttemptInDoubt(absl::Time began, absl::Time now) {
+  Attempt attempt;
+  attempt.began = began;
+  if (began != absl::UnixEpoch())
+    attempt.took = std::max(now - began, absl::ZeroDuration());
+  attempt.result = Attempt::Result::kInDoubt;
+  return attempt;
 }
 
 void SetFlag(EnvelopeRecord* record, uint32_t flag, bool on) {
@@ -38,7 +56,9 @@ OperationResult QueueTxn::Do(const ClaimEnvelopes& op) {
           absl::StrCat("envelope ", ToString(id), " can't be claimed")));
   }
   for (const EnvelopeId id : op.envelopes) {
-    txn_->Put(Table::kClaims, ClaimKey(op.worker, op.batch, id), {});
+    // The time is for the attempt that is made of it if it is never answered.
+    txn_->Put(Table::kClaims, ClaimKey(op.worker, op.batch, id),
+              Key().Put(context_.now));
     claim_changes_[id] = true;
   }
   return {};
@@ -58,6 +78,15 @@ void QueueTxn::AddDoubt(const Envelope& envelope) {
     LmdbCursor oldest(txn_, Table::kDoubts);
     oldest.DeleteAndNext();
   }
+}
+
+void QueueTxn::KeepAttempt(const EnvelopeOutcome& outcome, Envelope* envelope) {
+  if (!outcome.attempt.has_value() || !context_.keep_attempts) return;
+  // Nobody would see it.
+  if (outcome.result == Result::kEnded && !outcome.report &&
+      !context_.history.write)
+    return;
+  AddAttempt(*outcome.attempt, &envelope->attempts);
 }
 
 OperationResult QueueTxn::Do(const RecordOutcomes& op) {
@@ -92,12 +121,11 @@ bool QueueTxn::ApplyOutcome(const EnvelopeOutcome& outcome,
     envelope.status = outcome.status;
     envelope.error_line = outcome.error_line;
   }
+  KeepAttempt(outcome, &envelope);
   if (outcome.result == Result::kEnded) {
     result->envelopes.push_back(envelope);
     if (outcome.report) AddReport(envelope, outcome.report_kind);
-    RemoveEnvelope(before);
-    AddLive(MessageOf(envelope.id), -1);
-    CountEnding(outcome.ending);
+    EndEnvelope(before, envelope, outcome.ending);
     return true;
   }
   if (outcome.in_doubt) {
@@ -114,28 +142,35 @@ bool QueueTxn::ApplyOutcome(const EnvelopeOutcome& outcome,
     if (outcome.count_retry) ++envelope.retry;
   }
   result->envelopes.push_back(envelope);
-  if (outcome.result != Result::kReturn || after.flags != before.flags)
+  if (outcome.result != Result::kReturn || after.flags != before.flags ||
+      outcome.attempt.has_value())
     ReplaceEnvelope(before, after);
   if (after.InLane()) NoteLane(after.destination, envelope.kind, after.due);
   return true;
 }
 
 OperationResult QueueTxn::Do(const ReleaseClaim& op) {
-  std::vector<EnvelopeId> ids;
+  struct Claimed {
+    EnvelopeId id;
+    absl::Time when;
+  };
+  std::vector<Claimed> claimed;
   {
     const Key prefix = ClaimKey(op.worker, op.batch);
     LmdbCursor row(txn_, Table::kClaims, prefix);
     for (; row.valid() && absl::StartsWith(row.key(), prefix); row.Next())
-      ids.push_back(EnvelopeId{KeyReader(row.key().substr(16)).Get64()});
+      claimed.push_back({EnvelopeId{KeyReader(row.key().substr(16)).Get64()},
+                         ClaimTime(row.value())});
   }
-  if (ids.empty()) return ResultOf(absl::NotFoundError("no such claim"));
+  if (claimed.empty()) return ResultOf(absl::NotFoundError("no such claim"));
   OperationResult result;
-  for (const EnvelopeId id : ids) {
+  for (const auto& [id, when] : claimed) {
     Strike(op.worker, op.batch, id);
     EnvelopeOutcome outcome;
     outcome.envelope = id;
     outcome.result = op.in_doubt && op.hold ? Result::kHold : Result::kReturn;
     outcome.in_doubt = op.in_doubt;
+    if (op.in_doubt) outcome.attempt = AttemptInDoubt(when, context_.now);
     if (!ApplyOutcome(outcome, &result))
       result.status = absl::DataLossError(
           absl::StrCat("envelope ", ToString(id), " is damaged and set aside"));
@@ -202,7 +237,6 @@ absl::Status QueueTxn::ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
                              OperationResult* result) {
   EnvelopeRecord after = record;
   Envelope& envelope = after.envelope;
-  const MessageId message = MessageOf(op.envelope);
   switch (op.act) {
     case Act::kSchedule:
       after.due = op.due;
@@ -237,9 +271,8 @@ absl::Status QueueTxn::ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
       if (op.report) AddReport(envelope, ReportKind::kFailed);
       [[fallthrough]];
     case Act::kRemove:
-      RemoveEnvelope(record);
-      AddLive(message, -1);
-      CountEnding(op.act == Act::kRemove ? Ending::kRemoved
+      EndEnvelope(record, envelope,
+                  op.act == Act::kRemove ? Ending::kRemoved
                   : op.report            ? Ending::kReported
                                          : Ending::kSilent);
       result->envelopes.push_back(envelope);
@@ -265,7 +298,10 @@ absl::Status QueueTxn::RemoveAside(const ActOnEnvelope& op,
   envelope.id = op.envelope;
   LmdbCursor row(txn_, Table::kAside, prefix);
   while (row.valid() && absl::StartsWith(row.key(), prefix)) {
-    if (row.key().back() == 0) CountEnding(Ending::kRemoved);
+    if (row.key().back() == 0) {
+      CountEnding(Ending::kRemoved);
+      AddHistory(envelope, Ending::kRemoved);
+    }
     AddLive(MessageOf(op.envelope), -1);
     row.DeleteAndNext();
   }

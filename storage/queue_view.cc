@@ -322,6 +322,29 @@ std::vector<DoubtRow> LmdbQueueView::Doubts(size_t limit) const {
   return rows;
 }
 
+std::vector<HistoryRow> LmdbQueueView::History(EnvelopeId first, uint64_t after,
+                                               EnvelopeId last,
+                                               size_t limit) const {
+  std::vector<HistoryRow> rows;
+  const Key from = HistoryIdKey(first, after);
+  LmdbCursor row(&txn_, Table::kHistoryIds, from);
+  for (; row.valid() && rows.size() < limit; row.Next()) {
+    if (row.key() == absl::string_view(from)) continue;
+    KeyReader reader(row.key());
+    const EnvelopeId id{reader.Get64()};
+    const uint64_t serial = reader.Get64();
+    if (id > last) break;
+    const Key key = HistoryKey(serial, id);
+    const auto bytes = txn_.Get(Table::kHistory, key);
+    if (!bytes.has_value()) continue;
+    auto record = OpenHistory(key, *bytes);
+    if (!record.ok()) continue;  // CheckQueue() tells
+    rows.push_back(
+        {serial, record->ended, record->ending, std::move(record->envelope)});
+  }
+  return rows;
+}
+
 // ---- Counts
 
 Ledger LmdbQueueView::ReadLedger() const {
@@ -343,7 +366,11 @@ StoreStats LmdbQueueView::Stats() const {
   stats.claims = txn_.Rows(Table::kClaims);
   stats.destinations = txn_.Rows(Table::kDestinations);
   stats.aside = txn_.Rows(Table::kAside);
+  stats.history = txn_.Rows(Table::kHistory);
   const LmdbSpace space = source_->env->Space();
+  stats.history_bytes =
+      (txn_.Pages(Table::kHistory) + txn_.Pages(Table::kHistoryIds)) *
+      space.page_bytes;
   stats.used_bytes = txn_.UsedPages() * space.page_bytes;
   const uint64_t map_bytes = space.map_pages * space.page_bytes;
   stats.free_bytes = map_bytes - std::min(map_bytes, stats.used_bytes);

@@ -57,6 +57,8 @@ class LmdbQueueView : public QueueView {
                                      size_t limit) const override;
   std::vector<ClaimRow> Claims() const override;
   std::vector<DoubtRow> Doubts(size_t limit) const override;
+  std::vector<HistoryRow> History(EnvelopeId first, uint64_t after,
+                                  EnvelopeId last, size_t limit) const override;
   std::vector<Envelope> Envelopes(EnvelopeId after,
                                   size_t limit) const override;
   std::vector<DestinationRow> Destinations(DestinationId after,

@@ -21,6 +21,7 @@ enum EnvelopeCodec : uint8_t { kPlain = 0, kZstdDictionary1 = 1 };
 
 constexpr uint8_t kEnvelopeVersion = 1;
 constexpr uint8_t kReportVersion = 1;
+constexpr uint8_t kHistoryVersion = 1;
 constexpr int kEnvelopeZstdLevel = 1;
 
 // Larger than any envelope that limits elsewhere let through.
@@ -121,6 +122,16 @@ struct ReportHead {
   }
 };
 
+struct HistoryHead {
+  absl::Time ended;
+  Ending ending = Ending::kDelivered;
+  std::string packed;
+  template <class A>
+  void Fields(A& a) {
+    a(ended, ending, packed);
+  }
+};
+
 template <class Head>
 absl::StatusOr<Head> OpenHead(Table table, uint8_t version,
                               absl::string_view key, absl::string_view bytes) {
@@ -215,6 +226,26 @@ absl::StatusOr<ReportRecord> OpenReport(absl::string_view key,
   absl::StatusOr<Envelope> envelope = UnpackEnvelope(head->packed);
   if (!envelope.ok()) return envelope.status();
   return ReportRecord{head->added, *std::move(envelope)};
+}
+
+std::string SealHistory(absl::string_view key, const HistoryRecord& record) {
+  HistoryHead head{record.ended, record.ending, {}};
+  PackEnvelope(record.envelope, &head.packed);
+  return SealRecord(Table::kHistory, key, kHistoryVersion, Encode(head));
+}
+
+absl::StatusOr<HistoryRecord> OpenHistory(absl::string_view key,
+                                          absl::string_view bytes,
+                                          bool head_only) {
+  absl::StatusOr<HistoryHead> head =
+      OpenHead<HistoryHead>(Table::kHistory, kHistoryVersion, key, bytes);
+  if (!head.ok()) return head.status();
+  HistoryRecord record{head->ended, head->ending, {}};
+  if (head_only) return record;
+  absl::StatusOr<Envelope> envelope = UnpackEnvelope(head->packed);
+  if (!envelope.ok()) return envelope.status();
+  record.envelope = *std::move(envelope);
+  return record;
 }
 
 }  // namespace holdfast

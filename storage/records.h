@@ -22,6 +22,7 @@
 #include "protocol/ids.h"
 #include "protocol/wire.h"
 #include "storage/lmdb_env.h"
+#include "storage/queue_batch.h"
 
 namespace holdfast {
 
@@ -43,7 +44,7 @@ absl::StatusOr<OpenedRecord> OpenRecord(Table table, absl::string_view key,
 struct SchemaRecord {
   static constexpr Table kTable = Table::kMeta;
   static constexpr uint8_t kVersion = 1;
-  static constexpr uint32_t kCurrentSchema = 1;
+  static constexpr uint32_t kCurrentSchema = 2;
   uint32_t schema = kCurrentSchema;
   uint64_t uuid = 0;
   absl::Time created;
@@ -190,6 +191,18 @@ struct ReportRecord {
 std::string SealReport(absl::string_view key, const ReportRecord& record);
 absl::StatusOr<ReportRecord> OpenReport(absl::string_view key,
                                         absl::string_view bytes);
+
+// A row of `history`.
+struct HistoryRecord {
+  absl::Time ended;
+  Ending ending = Ending::kDelivered;
+  Envelope envelope;  // as it was when it ended, with its attempts
+};
+std::string SealHistory(absl::string_view key, const HistoryRecord& record);
+// With `head_only`, `envelope` is left empty.
+absl::StatusOr<HistoryRecord> OpenHistory(absl::string_view key,
+                                          absl::string_view bytes,
+                                          bool head_only = false);
 
 }  // namespace holdfast
 

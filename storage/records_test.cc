@@ -75,6 +75,27 @@ EnvelopeRecord FullRecord() {
   return record;
 }
 
+Attempt SampleAttempt(int number) {
+  Attempt attempt;
+  attempt.began = At(1795324100 + 400 * number);
+  attempt.took = absl::Milliseconds(1234);
+  attempt.result = Attempt::Result::kTempFail;
+  attempt.source = "192.0.2.1";
+  attempt.relay = "198.51.100.9 (mx1.example.net)";
+  attempt.tls = "TLSv1.3:TLS_AES_256_GCM_SHA384:256 verified";
+  attempt.answer = "451 4.7.1 Greylisting in action, please come back later";
+  return attempt;
+}
+
+HistoryRecord SampleHistory() {
+  HistoryRecord record;
+  record.ended = At(1795324900);
+  record.ending = Ending::kReported;
+  record.envelope = FullRecord().envelope;
+  record.envelope.attempts = {SampleAttempt(0), SampleAttempt(1)};
+  return record;
+}
+
 #include "storage/records_golden.inc"
 
 TEST(RecordsTest, ExamplesOfEveryVersionAreUnderstood) {
@@ -145,6 +166,7 @@ TEST(RecordsTest, ExamplesOfEveryVersionAreUnderstood) {
   EXPECT_EQ(Encode(*got_state), Encode(state));
 
   SchemaRecord schema;
+  schema.schema = 1;
   schema.uuid = 0x0123456789abcdef;
   schema.created = At(1795324048);
   const auto got_schema =
@@ -185,6 +207,60 @@ TEST(RecordsTest, FieldsThatAnOlderWriterDidNotKnow) {
       OpenRow<MessageRecord>(message_key, absl::HexStringToBytes(kMessage1));
   ASSERT_TRUE(older.ok());
   EXPECT_TRUE(older->body.header_eight_bit) << "it is not known: it may be so";
+}
+
+TEST(RecordsTest, AttemptsAndHistory) {
+  EnvelopeRecord record = FullRecord();
+  record.envelope.attempts = {SampleAttempt(0)};
+  const Key key = EnvelopeKey(record.envelope.id);
+  const auto envelope =
+      OpenEnvelope(key, absl::HexStringToBytes(kEnvelope1Attempts));
+  ASSERT_TRUE(envelope.ok())
+      << absl::BytesToHexString(SealEnvelope(key, record));
+  EXPECT_EQ(Encode(envelope->envelope), Encode(record.envelope));
+
+  const HistoryRecord sample = SampleHistory();
+  const Key history_key = HistoryKey(99, sample.envelope.id);
+  const auto history =
+      OpenHistory(history_key, absl::HexStringToBytes(kHistory1));
+  ASSERT_TRUE(history.ok())
+      << absl::BytesToHexString(SealHistory(history_key, sample));
+  EXPECT_EQ(Encode(history->envelope), Encode(sample.envelope));
+  EXPECT_EQ(history->ended, sample.ended);
+  EXPECT_EQ(history->ending, sample.ending);
+  const auto head =
+      OpenHistory(history_key, absl::HexStringToBytes(kHistory1), true);
+  ASSERT_TRUE(head.ok());
+  EXPECT_EQ(head->ended, sample.ended);
+  EXPECT_TRUE(head->envelope.attempts.empty());
+  // In another's place.
+  EXPECT_FALSE(OpenHistory(HistoryKey(98, sample.envelope.id),
+                           absl::HexStringToBytes(kHistory1))
+                   .ok());
+}
+
+// Attempts of one envelope are much alike: eight take less than twice one.
+TEST(RecordsTest, AttemptsShrink) {
+  size_t none = 0, one = 0, eight = 0, plain = 0;
+  for (uint32_t seed = 0; seed < 200; ++seed) {
+    EnvelopeRecord record;
+    record.envelope = SampleEnvelope(0x40000000 + seed);
+    record.flags = record.envelope.flags;
+    const Key key = EnvelopeKey(record.envelope.id);
+    none += SealEnvelope(key, record).size();
+    for (int i = 0; i < 8; ++i) {
+      record.envelope.attempts.push_back(SampleAttempt(i));
+      if (i == 0) one += SealEnvelope(key, record).size();
+    }
+    eight += SealEnvelope(key, record).size();
+    plain += Encode(record.envelope).size();
+  }
+  RecordProperty("none", static_cast<int>(none / 200));
+  RecordProperty("one", static_cast<int>(one / 200));
+  RecordProperty("eight", static_cast<int>(eight / 200));
+  RecordProperty("plain", static_cast<int>(plain / 200));
+  EXPECT_LT(eight, 2 * one);
+  EXPECT_LT(3 * eight, plain) << none << " " << one << " " << eight;
 }
 
 TEST(RecordsTest, TodaysBytesAreTheExamples) {

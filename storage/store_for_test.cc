@@ -27,6 +27,8 @@ absl::Status StoreForTest::Open() {
   options.size_limit = options_.size_limit;
   options.reserve_bytes = options_.reserve_bytes;
   options.min_free = options_.min_free;
+  options.history_age = options_.history_age;
+  options.history_bytes = options_.history_bytes;
   options.read_only = options_.read_only;
   options.clock = [now = now_] { return absl::FromUnixMicros(*now); };
   options.on_warning = [warnings = warnings_](absl::string_view text) {

@@ -46,6 +46,7 @@ struct FakeDisk {
   std::map<ReportId, Report> reports;
   std::map<MessageId, std::vector<std::string>> incoming;
   std::set<EnvelopeId> in_doubt;
+  std::vector<HistoryRow> history;  // by (envelope, serial); tests fill it
   Ledger ledger;
   uint32_t last_message = 0x1000;
   uint32_t last_destination = 0;

@@ -72,6 +72,16 @@ class FakeQueueStore::FakeView : public QueueView {
     if (out.size() > limit) out.resize(limit);
     return out;
   }
+  std::vector<HistoryRow> History(EnvelopeId first, uint64_t after,
+                                  EnvelopeId last,
+                                  size_t limit) const override {
+    std::vector<HistoryRow> out;
+    for (const HistoryRow& row : store_.history)
+      if (out.size() < limit && row.envelope.id <= last &&
+          std::pair(row.envelope.id, row.serial) > std::pair(first, after))
+        out.push_back(row);
+    return out;
+  }
   std::vector<Envelope> Envelopes(EnvelopeId after,
                                   size_t limit) const override {
     std::vector<Envelope> out;

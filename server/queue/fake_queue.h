@@ -51,6 +51,7 @@ class FakeQueueStore : public QueueStore {
   std::map<MessageId, std::vector<std::string>> incoming;
   std::map<std::string, DestinationRow> destinations;  // by routing key
   std::vector<DoubtRow> doubts;
+  std::vector<HistoryRow> history;  // by (envelope, serial)
   Ledger ledger;
   bool accepting = true;
   // Bodies of more than this are refused with kResourceExhausted.

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "absl/status/status.h"
+#include "protocol/attempts.h"
 #include "server/queue/fake_queue_view.h"
 
 namespace holdfast {
@@ -109,6 +110,9 @@ class Writer {
       if (op.in_doubt) {
         e.flags |= kFlagInDoubt;
         d_.in_doubt.insert(id);
+        Attempt attempt;
+        attempt.result = Attempt::Result::kInDoubt;
+        AddAttempt(attempt, &e.attempts);
       }
       if (op.in_doubt && op.hold) {
         e.flags |= kFlagHeld;
@@ -272,6 +276,7 @@ class Writer {
     Unclaim(o.envelope);
     Envelope& e = d_.envelopes[o.envelope];
     e.flags &= ~kFlagInDoubt;
+    if (o.attempt) AddAttempt(*o.attempt, &e.attempts);
     if (o.in_doubt) {
       e.flags |= kFlagInDoubt;
       d_.in_doubt.insert(e.id);

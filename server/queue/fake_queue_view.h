@@ -169,6 +169,20 @@ class FakeDiskView : public QueueView {
     return out;
   }
 
+  std::vector<HistoryRow> History(EnvelopeId first, uint64_t after,
+                                  EnvelopeId last,
+                                  size_t limit) const override {
+    std::vector<HistoryRow> out;
+    for (const HistoryRow& row : d_.history) {
+      const EnvelopeId id = row.envelope.id;
+      if (out.size() < limit && id <= last &&
+          std::make_pair(id, row.serial) > std::make_pair(first, after)) {
+        out.push_back(row);
+      }
+    }
+    return out;
+  }
+
   std::vector<Envelope> Envelopes(EnvelopeId after,
                                   size_t limit) const override {
     std::vector<Envelope> out;
