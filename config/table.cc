@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "config/db_file.h"
+#include "protocol/relay_url.h"
 #include "protocol/vis.h"
 
 namespace holdfast {
@@ -56,12 +57,32 @@ void Table::Prepare(const TableContents& contents) const {
 }
 
 absl::Status Table::CheckUses(const TableContents& contents) const {
-  if ((uses_ & 1u << int(TableService::kAlias)) == 0 ||
-      contents.bad_aliases().empty()) {
+  const auto used = [this](TableService service) {
+    return (uses_ & 1u << int(service)) != 0;
+  };
+  if (used(TableService::kAlias) && !contents.bad_aliases().empty()) {
+    const TableContents::BadAlias& bad = contents.bad_aliases().front();
+    return absl::InvalidArgumentError(BadAliasText(path_, bad));
+  }
+  if (!used(TableService::kRelayhost) ||
+      contents.kind() != TableContents::Kind::kList) {
     return absl::OkStatus();
   }
-  const TableContents::BadAlias& bad = contents.bad_aliases().front();
-  return absl::InvalidArgumentError(BadAliasText(path_, bad));
+  const std::string bad = BadSmarthostText(contents);
+  return bad.empty()
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError(absl::StrCat(path_, ": ", bad));
+}
+
+std::string BadSmarthostText(const TableContents& contents) {
+  for (size_t i = 0; i < contents.size(); ++i) {
+    const absl::string_view element = contents.at(i).first;
+    const auto parsed = ParseWeightedRelayUrl(element);
+    if (parsed.ok()) continue;
+    return absl::StrCat("invalid smarthost ", VisEncode(element), ": ",
+                        std::string(parsed.status().message()));
+  }
+  return "";
 }
 
 std::string BadAliasText(absl::string_view path,

@@ -94,6 +94,11 @@ inline constexpr size_t kMaxTableFileBytes = 1 << 30;
 std::string BadAliasText(absl::string_view path,
                          const TableContents::BadAlias& bad);
 
+// "invalid smarthost URL weight=x: ..." of the first element of a `host` table
+// whose weight is none; empty: there is none such.  A bad URL is found when
+// mail is to go there, as by the reference.
+std::string BadSmarthostText(const TableContents& contents);
+
 // The contents of a file of this backend, "static" or "db"; `path` for
 // messages.
 absl::StatusOr<std::shared_ptr<const TableContents>> ParseTableBytes(

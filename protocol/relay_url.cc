@@ -1,7 +1,11 @@
 #include "protocol/relay_url.h"
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "protocol/ip_address.h"
 
 namespace holdfast {
@@ -101,6 +105,24 @@ absl::StatusOr<RelayUrl> ParseRelayUrl(absl::string_view text) {
   }
   if (url.port == 0) return absl::InvalidArgumentError("port is missing");
   return url;
+}
+
+absl::StatusOr<WeightedRelayUrl> ParseWeightedRelayUrl(absl::string_view text) {
+  text = absl::StripAsciiWhitespace(text);
+  const size_t blank = text.find_first_of(" \t");
+  WeightedRelayUrl found;
+  found.url = std::string(text.substr(0, blank));
+  if (blank == absl::string_view::npos) return found;
+  absl::string_view word =
+      absl::StripLeadingAsciiWhitespace(text.substr(blank));
+  if (!absl::ConsumePrefix(&word, "weight=") || word.empty() ||
+      !absl::c_all_of(word, absl::ascii_isdigit) ||
+      !absl::SimpleAtoi(word, &found.weight) ||
+      found.weight > kMaxRelayWeight) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("weight=N wanted, N from 0 to ", kMaxRelayWeight));
+  }
+  return found;
 }
 
 const char* RelayProtocolName(RelayProtocol protocol) {

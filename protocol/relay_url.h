@@ -29,6 +29,18 @@ struct RelayUrl {
 // kInvalidArgument says what is wrong.
 absl::StatusOr<RelayUrl> ParseRelayUrl(absl::string_view text);
 
+// An element of a `host` table: a relay URL, and how much of the mail it gets
+// beside the others: "smtps://mx1.example.net weight=3".  Without a weight 1; 0
+// is for when no other answers.  Ours: OpenSMTPD knows plain URLs only.
+struct WeightedRelayUrl {
+  std::string url;  // not looked at: ParseRelayUrl()
+  uint32_t weight = 1;
+};
+inline constexpr uint32_t kMaxRelayWeight = 1000;
+
+// kInvalidArgument: what stands behind the URL is no weight.
+absl::StatusOr<WeightedRelayUrl> ParseWeightedRelayUrl(absl::string_view text);
+
 // "smtp", "smtp+tls", ...
 const char* RelayProtocolName(RelayProtocol protocol);
 

@@ -74,5 +74,32 @@ TEST(RelayUrlTest, Names) {
   EXPECT_STREQ(RelayProtocolName(RelayProtocol::kLmtp), "lmtp");
 }
 
+TEST(WeightedRelayUrl, PlainOnesWeighOne) {
+  const auto plain = ParseWeightedRelayUrl(" smtps://a@mx.example.net:4650 ");
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(plain->url, "smtps://a@mx.example.net:4650");
+  EXPECT_EQ(plain->weight, 1u);
+}
+
+TEST(WeightedRelayUrl, Weights) {
+  const auto heavy = ParseWeightedRelayUrl("mx.example.net \t weight=30");
+  ASSERT_TRUE(heavy.ok());
+  EXPECT_EQ(heavy->url, "mx.example.net");
+  EXPECT_EQ(heavy->weight, 30u);
+  EXPECT_EQ(ParseWeightedRelayUrl("mx weight=0")->weight, 0u);
+  EXPECT_EQ(ParseWeightedRelayUrl("mx weight=1000")->weight, 1000u);
+}
+
+TEST(WeightedRelayUrl, WhatIsNoWeight) {
+  for (const char* bad :
+       {"mx weight=", "mx weight=-1", "mx weight=+1", "mx weight=1001",
+        "mx weight=99999999999", "mx weight=3x", "mx weight=3 weight=4", "mx 3",
+        "mx weight =3", "mx mx2"}) {
+    const auto parsed = ParseWeightedRelayUrl(bad);
+    ASSERT_FALSE(parsed.ok()) << bad;
+    EXPECT_EQ(parsed.status().message(), "weight=N wanted, N from 0 to 1000");
+  }
+}
+
 }  // namespace
 }  // namespace holdfast
