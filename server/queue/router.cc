@@ -5,105 +5,142 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "config/relay_key.h"
+#include "config/relay_text.h"
 #include "protocol/vis.h"
 
 namespace holdfast {
 namespace {
 
+// In the order of the reference's flags: the first that fits is said.
+constexpr char kNoMx[] = "No MX found for destination";
+constexpr char kFamily[] = "Address family mismatch on destination MXs";
+constexpr char kBlocked[] = "All routes to destination blocked";
+constexpr char kNetwork[] = "Network error on destination MXs";
+constexpr char kNoRoute[] = "No valid route to destination";
+
 bool IsInet6(absl::string_view address) {
   return address.find(':') != absl::string_view::npos;
 }
 
-std::string Printed(const std::string& address) {
-  if (address.empty()) return "[]";
-  return VisEncode(IsInet6(address) ? absl::StrCat("[", address, "]")
-                                    : address);
-}
-
-// "[] <-> 192.0.2.9 (mx.example.net)"
-std::string RouteText(const std::pair<std::string, std::string>& key,
-                      const std::string& name) {
-  return absl::StrCat(Printed(key.first), " <-> ", Printed(key.second), " (",
-                      VisEncode(name.empty() ? key.second : name), ")");
-}
-
-// All that makes two relays different; NUL cannot stand in any of the parts
-// without being one more difference.
-std::string RelayKey(const RelayTarget& target) {
-  return absl::StrCat(target.action, absl::string_view("\0", 1), target.domain,
-                      absl::string_view("\0", 1), target.backup_name,
-                      target.smarthost ? "1" : "0");
-}
-
 bool FamilyFits(const std::string& source, const std::string& address,
                 MtaLimits::Family family) {
+  if (address.empty()) return true;  // a Unix socket
   const bool v6 = IsInet6(address);
   if (family == MtaLimits::Family::kInet4 && v6) return false;
   if (family == MtaLimits::Family::kInet6 && !v6) return false;
   return source.empty() || IsInet6(source) == v6;
 }
 
-// Drops what nobody uses, once there is much of it.
-template <class Map, class Unused>
-void Sweep(Map* map, Unused unused) {
-  if (map->size() <= Router::kMaxRemembered) return;
-  for (auto it = map->begin(); it != map->end();) {
-    it = unused(it->second) ? map->erase(it) : std::next(it);
+RouteKey KeyOfHost(const std::string& source, const SlotRequest::Host& host) {
+  return {source, host.address.empty() ? host.name : host.address};
+}
+
+// The longest that anything has to be remembered for a delay's sake.
+absl::Duration LongestDelay(const MtaLimits& l) {
+  return absl::Seconds(
+      std::max({l.conn_delay_host, l.conn_delay_route, l.conn_delay_source,
+                l.conn_delay_connector, l.conn_delay_relay, l.conn_delay_domain,
+                l.reconn_delay_route}));
+}
+
+absl::Duration LifeOfUnused(const Config& config) {
+  absl::Duration life =
+      std::max(Router::kProofLife, LongestDelay(config.mta_limits));
+  for (const auto& [domain, limits] : config.mta_domain_limits) {
+    life = std::max(life, LongestDelay(limits));
+  }
+  return life;
+}
+
+template <class Map>
+const RouterUse& UseOf(const Map& uses, const typename Map::key_type& key) {
+  static const RouterUse kUnused;
+  const auto it = uses.find(key);
+  if (it == uses.end()) return kUnused;
+  if constexpr (std::is_same_v<typename Map::mapped_type, RouterUse>) {
+    return it->second;
+  } else {
+    return it->second.use;
   }
 }
 
 }  // namespace
 
-absl::Duration Router::Wait(const Use& use, uint32_t max, uint32_t delay,
-                            absl::Duration now) {
-  if (use.connections >= max) return kLimitDelay;
-  return std::max(absl::ZeroDuration(),
-                  use.last_begin + absl::Seconds(delay) - now);
+Router::Router(const Config* config, LogLineFn log)
+    : config_(*config), log_(std::move(log)), life_(LifeOfUnused(*config)) {}
+
+std::string Router::KeyOf(const RelayTarget& target) const {
+  const auto action = config_.actions.find(target.action);
+  return RelayKey(action == config_.actions.end() ? nullptr : &action->second,
+                  target.domain, target.smarthost, target.backup_name);
 }
 
-absl::Duration Router::Wait(const Uses& uses, const std::string& key,
-                            uint32_t max, uint32_t delay, absl::Duration now) {
-  const auto it = uses.find(key);
-  return Wait(it == uses.end() ? Use() : it->second, max, delay, now);
+RouterRelay& Router::RelayOf(const std::string& key,
+                             const RelayTarget& target) {
+  RouterRelay& relay = relays_[key];
+  if (relay.text.empty()) {
+    const auto action = config_.actions.find(target.action);
+    relay.text =
+        RelayText(action == config_.actions.end() ? nullptr : &action->second,
+                  target.domain, target.smarthost, target.backup_name);
+    relay.backup = !target.backup_name.empty();
+  }
+  return relay;
 }
 
-absl::Duration Router::WaitForRoute(const RouteKey& key,
+// ---- May it go, and where?
+
+void Router::Obstacle::Add(const RouterUse& use, uint32_t max, uint32_t delay,
+                           uint16_t flag, absl::Duration now) {
+  if (use.connections >= max) {
+    wait = std::max(wait, kLimitDelay);
+    flags |= flag;
+    return;
+  }
+  wait = std::max(wait, use.last_begin + absl::Seconds(delay) - now);
+}
+
+Router::Obstacle Router::BeforeHosts(const SlotRequest& request,
+                                     const Slot& slot, const MtaLimits& limits,
+                                     absl::Duration now) const {
+  Obstacle o;
+  if (slots_.size() >= kMaxSlots) o.wait = kLimitDelay;
+  const auto relay = relays_.find(slot.relay);
+  const bool known = relay != relays_.end();
+  o.Add(UseOf(relays_, slot.relay), limits.max_conn_per_relay,
+        limits.conn_delay_relay, kConnectorLimitRelay, now);
+  o.Add(known ? UseOf(relay->second.connectors, request.source) : RouterUse(),
+        limits.max_conn_per_connector, limits.conn_delay_connector,
+        kConnectorLimitConn, now);
+  o.Add(UseOf(domains_, slot.domain), limits.max_conn_per_domain,
+        limits.conn_delay_domain, kConnectorLimitDomain, now);
+  o.Add(UseOf(sources_, request.source), limits.max_conn_per_source,
+        limits.conn_delay_source, kConnectorLimitSource, now);
+  return o;
+}
+
+Router::Obstacle Router::OnTheRoute(const RouteKey& key,
                                     const MtaLimits& limits,
                                     absl::Duration now) {
-  absl::Duration wait = Wait(hosts_, key.second, limits.max_conn_per_host,
-                             limits.conn_delay_host, now);
+  Obstacle o;
+  o.Add(UseOf(hosts_, key.second), limits.max_conn_per_host,
+        limits.conn_delay_host, kConnectorLimitHost, now);
+  o.Add(UseOf(routes_, key), limits.max_conn_per_route, limits.conn_delay_route,
+        kConnectorLimitRoute, now);
   const auto it = routes_.find(key);
-  if (it == routes_.end()) {
-    return limits.max_conn_per_route == 0 ? kLimitDelay : wait;
-  }
-  Route& route = it->second;
+  if (it == routes_.end()) return o;
+  RouterRoute& route = it->second;
   if (route.proven && route.use.connections == 0 &&
       now - route.last_end > kProofLife) {
     route.proven = false;
   }
   if (!route.proven && route.use.connections > 0) {
-    wait = std::max(wait, kProvingDelay);
+    o.wait = std::max(o.wait, kProvingDelay);
   }
-  wait = std::max(wait, Wait(route.use, limits.max_conn_per_route,
-                             limits.conn_delay_route, now));
-  return std::max(
-      wait, route.last_end + absl::Seconds(limits.reconn_delay_route) - now);
-}
-
-absl::Duration Router::WaitBeforeHosts(const SlotRequest& request,
-                                       const std::string& relay,
-                                       const std::string& connector,
-                                       const MtaLimits& limits,
-                                       absl::Duration now) const {
-  return std::max(
-      {Wait(relays_, relay, limits.max_conn_per_relay, limits.conn_delay_relay,
-            now),
-       Wait(domains_, absl::AsciiStrToLower(request.domain),
-            limits.max_conn_per_domain, limits.conn_delay_domain, now),
-       Wait(sources_, request.source, limits.max_conn_per_source,
-            limits.conn_delay_source, now),
-       Wait(connectors_, connector, limits.max_conn_per_connector,
-            limits.conn_delay_connector, now)});
+  o.wait = std::max(
+      o.wait, route.last_end + absl::Seconds(limits.reconn_delay_route) - now);
+  return o;
 }
 
 // Within one preference: the eligible route with the fewest connections.
@@ -113,14 +150,24 @@ Router::Choice Router::ChooseInLevel(const SlotRequest& request, size_t begin,
   Choice choice;
   uint32_t fewest = 0;
   for (size_t i = begin; i < end; ++i) {
-    const std::string& address = request.hosts[i].address;
-    if (!FamilyFits(request.source, address, limits.family)) continue;
-    const RouteKey key(request.source, address);
+    const SlotRequest::Host& host = request.hosts[i];
+    if (!FamilyFits(request.source, host.address, limits.family)) {
+      choice.flags |= kConnectorErrorFamily;
+      continue;
+    }
+    const RouteKey key = KeyOfHost(request.source, host);
     const auto route = routes_.find(key);
-    if (route != routes_.end() && route->second.disabled) continue;
-    const absl::Duration wait = WaitForRoute(key, limits, now);
-    if (wait > absl::ZeroDuration()) {
-      choice.wait = std::min(choice.wait, wait);
+    if (route != routes_.end() && !route->second.Usable()) {
+      choice.flags |= kConnectorErrorRouteNet;
+      const bool off = route->second.state == RouterRoute::State::kOff;
+      if (choice.failure != kNetwork)
+        choice.failure = off ? kNoRoute : kNetwork;
+      continue;
+    }
+    const Obstacle o = OnTheRoute(key, limits, now);
+    if (o.wait > absl::ZeroDuration()) {
+      choice.wait = std::min(choice.wait, o.wait);
+      choice.flags |= kConnectorWait | o.flags;
       continue;
     }
     const uint32_t connections =
@@ -137,6 +184,7 @@ Router::Choice Router::ChooseInLevel(const SlotRequest& request, size_t begin,
 // merely has to wait.
 Router::Choice Router::ChooseHost(const SlotRequest& request,
                                   const MtaLimits& limits, absl::Duration now) {
+  Choice none;
   const size_t count = std::min(request.hosts.size(), kMaxHosts);
   for (size_t begin = 0; begin < count;) {
     size_t end = begin + 1;
@@ -144,70 +192,120 @@ Router::Choice Router::ChooseHost(const SlotRequest& request,
            request.hosts[end].preference == request.hosts[begin].preference) {
       ++end;
     }
-    const Choice choice = ChooseInLevel(request, begin, end, limits, now);
+    Choice choice = ChooseInLevel(request, begin, end, limits, now);
     if (choice.host >= 0 || choice.wait != absl::InfiniteDuration()) {
       return choice;
     }
+    none.flags |= choice.flags;
+    if (none.failure != kNetwork && !choice.failure.empty()) {
+      none.failure = choice.failure;
+    }
     begin = end;
   }
-  return Choice();
+  if (count == 0) {
+    none.flags = kConnectorErrorMx;
+    none.failure = kNoMx;
+  } else if (none.failure.empty()) {
+    none.failure = kFamily;
+  }
+  return none;
+}
+
+Router::Choice Router::Choose(const SlotRequest& request, const Slot& slot,
+                              absl::Duration now) {
+  Choice choice;
+  if (IsBlocked(request.source, slot.domain)) {
+    choice.flags = kConnectorErrorBlocked;
+    choice.failure = kBlocked;
+    return choice;
+  }
+  const MtaLimits& limits = config_.LimitsFor(request.domain);
+  const Obstacle before = BeforeHosts(request, slot, limits, now);
+  if (before.wait <= absl::ZeroDuration()) {
+    return ChooseHost(request, limits, now);
+  }
+  choice.wait = before.wait;
+  choice.flags = kConnectorWait | before.flags;
+  return choice;
 }
 
 SlotAnswer Router::Ask(WorkerId worker, const SlotRequest& request,
                        absl::Duration now) {
   Wake(now);
   Forget(now);
-  const MtaLimits& limits = config_.LimitsFor(request.domain);
   Slot slot;
-  slot.relay = RelayKey(request.target);
-  slot.connector =
-      absl::StrCat(slot.relay, absl::string_view("\0", 1), request.source);
+  slot.worker = worker;
+  slot.relay = KeyOf(request.target);
+  slot.domain = absl::AsciiStrToLower(request.domain);
+  slot.route.first = request.source;
+  const Choice choice = Choose(request, slot, now);
+  NoteAnswer(slot, request, choice, now);
   SlotAnswer answer;
   answer.question = request.question;
-  answer.delay =
-      WaitBeforeHosts(request, slot.relay, slot.connector, limits, now);
-  if (answer.delay > absl::ZeroDuration()) {
+  if (choice.host >= 0) {
+    const SlotRequest::Host& host = request.hosts[choice.host];
+    answer.result = SlotAnswer::Result::kGranted;
+    answer.host = static_cast<uint32_t>(choice.host);
+    slot.route = KeyOfHost(request.source, host);
+    answer.slot = Grant(std::move(slot), host, now);
+  } else if (choice.wait != absl::InfiniteDuration()) {
     answer.result = SlotAnswer::Result::kLater;
-    return answer;
+    answer.delay = choice.wait;
+  } else {
+    answer.result = SlotAnswer::Result::kNoRoute;
+    answer.failure = choice.failure;
   }
-  const Choice choice = ChooseHost(request, limits, now);
-  if (choice.host < 0) {
-    const bool wait = choice.wait != absl::InfiniteDuration();
-    answer.result =
-        wait ? SlotAnswer::Result::kLater : SlotAnswer::Result::kNoRoute;
-    if (wait) answer.delay = choice.wait;
-    return answer;
-  }
-  answer.result = SlotAnswer::Result::kGranted;
-  answer.host = static_cast<uint32_t>(choice.host);
-  slot.route = {request.source, request.hosts[choice.host].address};
-  routes_[slot.route].name = request.hosts[choice.host].name;
-  answer.slot = Grant(worker, request, std::move(slot), now);
   return answer;
 }
 
-uint64_t Router::Grant(WorkerId worker, const SlotRequest& request, Slot slot,
-                       absl::Duration now) {
-  slot.worker = worker;
-  slot.domain = absl::AsciiStrToLower(request.domain);
-  for (Use* use : {&routes_[slot.route].use, &hosts_[slot.route.second],
-                   &sources_[slot.route.first], &connectors_[slot.connector],
-                   &relays_[slot.relay], &domains_[slot.domain]}) {
-    ++use->connections;
-    use->last_begin = now;
+// For the listings.  Only what gets a slot, or has tasks, is remembered: a
+// question alone must not cost memory.
+void Router::NoteAnswer(const Slot& slot, const SlotRequest& request,
+                        const Choice& choice, absl::Duration now) {
+  const auto known = relays_.find(slot.relay);
+  if (choice.host < 0 && (known == relays_.end() || !known->second.InUse())) {
+    return;
   }
+  RouterRelay& relay = RelayOf(slot.relay, request.target);
+  relay.resolved = true;
+  if (choice.host < 0 && relay.connectors.size() >= kMaxHosts &&
+      !relay.connectors.contains(slot.route.first)) {
+    return;
+  }
+  RouterConnector& connector = relay.connectors[slot.route.first];
+  connector.flags = choice.host >= 0 ? 0 : choice.flags;
+  connector.wait_until = choice.wait == absl::InfiniteDuration()
+                             ? -absl::InfiniteDuration()
+                             : now + choice.wait;
+}
+
+// ---- Slots
+
+void Router::Count(const Slot& slot, int by, absl::Duration now) {
+  RouterRelay& relay = relays_[slot.relay];
+  for (RouterUse* use :
+       {&routes_[slot.route].use, &hosts_[slot.route.second].use,
+        &sources_[slot.route.first], &relay.connectors[slot.route.first].use,
+        &relay.use, &domains_[slot.domain]}) {
+    use->connections += by;
+    if (by > 0) use->last_begin = now;
+  }
+}
+
+uint64_t Router::Grant(Slot slot, const SlotRequest::Host& host,
+                       absl::Duration now) {
+  Count(slot, 1, now);
+  RouterRoute& route = routes_[slot.route];
+  if (route.id == 0) route.id = ++last_route_;
+  route.name = host.name;
   slots_[++last_slot_] = std::move(slot);
   return last_slot_;
 }
 
 void Router::Release(const Slot& slot, absl::Duration now) {
-  Route& route = routes_[slot.route];
-  route.last_end = now;
-  for (Use* use : {&route.use, &hosts_[slot.route.second],
-                   &sources_[slot.route.first], &connectors_[slot.connector],
-                   &relays_[slot.relay], &domains_[slot.domain]}) {
-    --use->connections;
-  }
+  routes_[slot.route].last_end = now;
+  if (slot.ready) --relays_[slot.relay].ready;
+  Count(slot, -1, now);
 }
 
 bool Router::Report(WorkerId worker, const SlotReport& report,
@@ -215,8 +313,12 @@ bool Router::Report(WorkerId worker, const SlotReport& report,
   const auto it = slots_.find(report.slot);
   if (it == slots_.end() || it->second.worker != worker) return false;
   Slot& slot = it->second;
+  RouterHost& host = hosts_[slot.route.second];
+  host.ptr_known = true;
+  if (!report.ptr.empty()) host.ptr = report.ptr;
+  if (host.ptr.empty()) host.ptr = slot.route.second;
   if (report.event == SlotReport::Event::kReady) {
-    slot.ready = true;
+    if (!std::exchange(slot.ready, true)) ++relays_[slot.relay].ready;
     routes_[slot.route].proven = true;
     return true;
   }
@@ -224,43 +326,10 @@ bool Router::Report(WorkerId worker, const SlotReport& report,
   const bool failed = report.event == SlotReport::Event::kFailed && !slot.ready;
   const RouteKey key = slot.route;
   slots_.erase(it);
-  Route& route = routes_[key];
+  RouterRoute& route = routes_[key];
   // A route that worked once is not disabled by later errors.
-  if (failed && !route.proven) Disable(key, &route, now);
+  if (failed && !route.proven && route.Usable()) Rest(key, &route, now);
   return true;
-}
-
-void Router::Disable(const RouteKey& key, Route* route, absl::Duration now) {
-  ++route->penalty;
-  const int64_t n = std::min<uint32_t>(route->penalty, 1000);
-  const absl::Duration rest = std::min(kPenaltyBase * (n * n), kPenaltyMax);
-  route->disabled = true;
-  disabled_.emplace(now + rest, key);
-  log_(absl::StrCat("smtp-out: Disabling route ", RouteText(key, route->name),
-                    " for ", absl::ToInt64Seconds(rest), "s"));
-}
-
-void Router::Wake(absl::Duration now) {
-  while (!disabled_.empty() && disabled_.begin()->first <= now) {
-    const RouteKey key = disabled_.begin()->second;
-    disabled_.erase(disabled_.begin());
-    Route& route = routes_[key];
-    route.disabled = false;
-    route.proven = false;
-    if (route.penalty > 0) --route.penalty;
-    log_(absl::StrCat("smtp-out: Enabling route ", RouteText(key, route.name)));
-  }
-}
-
-void Router::EnableAll() {
-  for (const auto& [until, key] : std::exchange(disabled_, {})) {
-    Route& route = routes_[key];
-    route.disabled = false;
-    route.proven = false;
-    route.penalty = 0;
-    log_(absl::StrCat("smtp-out: Enabling route ", RouteText(key, route.name),
-                      " per admin request"));
-  }
 }
 
 void Router::DropWorker(WorkerId worker, absl::Duration now) {
@@ -272,21 +341,71 @@ void Router::DropWorker(WorkerId worker, absl::Duration now) {
     Release(it->second, now);
     it = slots_.erase(it);
   }
+  while (true) {
+    const auto it = batches_.lower_bound({worker, BatchId(0)});
+    if (it == batches_.end() || it->first.first != worker) return;
+    EndTasks(BatchKey(it->first));
+  }
 }
 
-void Router::Forget(absl::Duration now) {
-  if (now < next_sweep_) return;
-  next_sweep_ = now + absl::Seconds(1);
-  // The delays of sensible limits are far below the life of a proof.
-  const auto unused = [now](const Use& use) {
-    return use.connections == 0 && now - use.last_begin > kProofLife;
-  };
-  for (Uses* uses : {&hosts_, &sources_, &connectors_, &relays_, &domains_}) {
-    Sweep(uses, unused);
+// ---- Tasks
+
+void Router::AddTasks(const BatchKey& batch, const RelayTarget& target,
+                      size_t messages, size_t envelopes) {
+  const std::string key = KeyOf(target);
+  if (!batches_.emplace(batch, Batch{key, messages, envelopes}).second) return;
+  RouterRelay& relay = RelayOf(key, target);
+  if (!relay.InUse()) relay.resolved = false;
+  ++relay.batches;
+  relay.tasks += messages;
+  relay.envelopes += envelopes;
+  const MtaLimits& limits =
+      config_.LimitsFor(RelayDomain(target.domain, target.smarthost));
+  relay.lowat = limits.task_lowat;
+  if (relay.tasks >= limits.task_hiwat) relay.on_hold = true;
+}
+
+void Router::EndTasks(const BatchKey& batch) {
+  const auto it = batches_.find(batch);
+  if (it == batches_.end()) return;
+  RouterRelay& relay = relays_[it->second.relay];
+  --relay.batches;
+  relay.tasks -= it->second.messages;
+  relay.envelopes -= it->second.envelopes;
+  if (relay.tasks <= relay.lowat) relay.on_hold = false;
+  batches_.erase(it);
+}
+
+// ---- Routes that fail
+
+void Router::Rest(const RouteKey& key, RouterRoute* route, absl::Duration now) {
+  ++route->penalty;
+  const int64_t n = std::min<uint32_t>(route->penalty, 1000);
+  const absl::Duration rest = std::min(kPenaltyBase * (n * n), kPenaltyMax);
+  route->state = RouterRoute::State::kResting;
+  route->until = now + rest;
+  resting_.emplace(route->until, key);
+  log_(absl::StrCat("smtp-out: Disabling route ",
+                    PrintedRoute(key, NameOf(key, *route)), " for ",
+                    absl::ToInt64Seconds(rest), "s"));
+}
+
+void Router::Wake(absl::Duration now) {
+  while (!resting_.empty() && resting_.begin()->first <= now) {
+    const RouteKey key = resting_.begin()->second;
+    RouterRoute& route = routes_[key];
+    if (route.penalty > 0) --route.penalty;
+    Enable(key, &route);
+    log_(absl::StrCat("smtp-out: Enabling route ",
+                      PrintedRoute(key, NameOf(key, route))));
   }
-  Sweep(&routes_, [&](const Route& route) {
-    return unused(route.use) && !route.disabled && route.penalty == 0;
-  });
+}
+
+// A route has to prove itself anew.
+void Router::Enable(const RouteKey& key, RouterRoute* route) {
+  resting_.erase({route->until, key});
+  route->state = RouterRoute::State::kOn;
+  route->proven = false;
 }
 
 }  // namespace holdfast

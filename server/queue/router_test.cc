@@ -181,12 +181,12 @@ TEST_F(RouterTest, EveryLimitHolds) {
       const SlotAnswer a = router.Ask(kWorker, r, now_);
       ASSERT_EQ(a.result, Answer::kGranted);
       slots.push_back(a.slot);
-      router.Report(kWorker, {a.slot, Event::kReady}, now_);
+      router.Report(kWorker, {a.slot, Event::kReady, ""}, now_);
     }
     const SlotAnswer a = router.Ask(kWorker, r, now_);
     EXPECT_EQ(a.result, Answer::kLater);
     EXPECT_EQ(a.delay, Router::kLimitDelay);
-    router.Report(kWorker, {slots[1], Event::kClosed}, now_);
+    router.Report(kWorker, {slots[1], Event::kClosed, ""}, now_);
     EXPECT_EQ(router.Ask(kWorker, r, now_).result, Answer::kGranted);
   }
 }
@@ -208,7 +208,7 @@ TEST_F(RouterTest, EveryDelayHolds) {
     const SlotRequest r = Request({kA});
     const SlotAnswer first = router.Ask(kWorker, r, now_);
     ASSERT_EQ(first.result, Answer::kGranted);
-    router.Report(kWorker, {first.slot, Event::kReady}, now_);
+    router.Report(kWorker, {first.slot, Event::kReady, ""}, now_);
     const SlotAnswer early =
         router.Ask(kWorker, r, now_ + absl::Milliseconds(2500));
     EXPECT_EQ(early.result, Answer::kLater);
@@ -271,11 +271,11 @@ TEST_F(RouterTest, SlotsOfADeadWorkerAreFree) {
 
 TEST_F(RouterTest, AWorkerCannotReportAnothersSlot) {
   const uint64_t slot = Get(Request({kA}));
-  EXPECT_FALSE(router_.Report(kOther, {slot, Event::kFailed}, now_));
-  EXPECT_FALSE(router_.Report(kWorker, {slot + 1, Event::kClosed}, now_));
+  EXPECT_FALSE(router_.Report(kOther, {slot, Event::kFailed, ""}, now_));
+  EXPECT_FALSE(router_.Report(kWorker, {slot + 1, Event::kClosed, ""}, now_));
   EXPECT_EQ(router_.slots(), 1u);
   Tell(slot, Event::kClosed);
-  EXPECT_FALSE(router_.Report(kWorker, {slot, Event::kClosed}, now_));
+  EXPECT_FALSE(router_.Report(kWorker, {slot, Event::kClosed, ""}, now_));
 }
 
 TEST_F(RouterTest, NoHostsNoRoute) {
