@@ -20,6 +20,8 @@
 
 namespace holdfast {
 
+class ReportText;
+
 struct SourcePosition {
   std::string file;
   int line = 0;
@@ -178,7 +180,9 @@ struct Action {
   // Ours, of all methods.
   std::string bounce_text;  // `bounce-text FILE`: path of a template with the
                             // words of reports; empty: the reference's words
-  bool verp = false;  // `verp`: a sender of its own for each recipient
+  bool verp = false;  // `verp`: a sender of its own for each recipient; relay
+  // What is in that file; null where nobody makes reports.
+  std::shared_ptr<const ReportText> report_text;
 
   bool IsLocal() const { return method != ActionMethod::kRelay; }
 };

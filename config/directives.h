@@ -185,6 +185,8 @@ class DirectiveParser {
   bool ParseAction();
   bool ParseActionMethod(ActionOptions* options);
   bool ParseCommonOption(ActionOptions* options, bool* taken);
+  bool ParseBounceText(ActionOptions* options);
+  bool ParseVerp(ActionOptions* options);
   bool ParseLocalOption(ActionOptions* options, bool* taken);
   bool ParseMapping(ActionOptions* options, const std::string& word);
   bool ParseActionUser(ActionOptions* options);

@@ -4,6 +4,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "config/directives.h"
+#include "config/hints.h"
+#include "protocol/report_text.h"
 
 namespace holdfast {
 
@@ -59,20 +61,44 @@ bool DirectiveParser::ParseCommonOption(ActionOptions* options, bool* taken) {
     action.ttl = ttl;
     return true;
   }
-  if (TakeWord("bounce-text")) {
-    if (!options->First("bounce-text")) {
-      return Fail("bounce-text already specified for this dispatcher");
-    }
-    return ExpectString(&action.bounce_text);
-  }
-  if (TakeWord("verp")) {
-    if (!options->First("verp")) {
-      return Fail("verp already specified for this dispatcher");
-    }
-    action.verp = true;
-    return true;
-  }
+  if (TakeWord("bounce-text")) return ParseBounceText(options);
+  if (TakeWord("verp")) return ParseVerp(options);
   *taken = false;
+  return true;
+}
+
+bool DirectiveParser::ParseBounceText(ActionOptions* options) {
+  if (!options->First("bounce-text")) {
+    return Fail("bounce-text already specified for this dispatcher");
+  }
+  std::string path;
+  if (!ExpectString(&path)) return false;
+  const absl::StatusOr<std::string> text = read_(path);
+  if (!text.ok()) {
+    return Fail(absl::StrCat("cannot read bounce-text ", path, ": ",
+                             text.status().message()));
+  }
+  auto parsed = ReportText::Parse(*text);
+  if (const auto* const error = std::get_if<ReportTextError>(&parsed)) {
+    ++errors_;
+    messages_.push_back(
+        absl::StrCat(path, ":", error->line, ": ", Printable(error->what)));
+    HintPosition();
+    return false;
+  }
+  options->action.bounce_text = path;
+  options->action.report_text =
+      std::make_shared<const ReportText>(std::get<ReportText>(parsed));
+  return true;
+}
+
+bool DirectiveParser::ParseVerp(ActionOptions* options) {
+  if (!options->First("verp")) {
+    return Fail("verp already specified for this dispatcher");
+  }
+  // Who is delivered to here is told from the mail itself.
+  if (options->action.IsLocal()) return Fail("verp is for relay actions only");
+  options->action.verp = true;
   return true;
 }
 
@@ -96,7 +122,7 @@ bool DirectiveParser::ParseActionMethod(ActionOptions* options) {
     action.method = ActionMethod::kLmtp;
     if (!ExpectString(&action.lmtp)) return false;
     action.lmtp_rcpt_to = TakeKeyword("rcpt-to");
-    return NotYet("\"lmtp\" as a delivery method");
+    return true;
   }
   if (TakeKeyword("mda")) {
     action.method = ActionMethod::kMda;
@@ -137,9 +163,6 @@ bool DirectiveParser::ParseWrapper(ActionOptions* options) {
     return Fail("wrapper may not be specified for mbox");
   }
   action.wrapper = name;
-  if (action.method != ActionMethod::kMda) {
-    return NotYet("\"wrapper\" on a method other than mda");
-  }
   return true;
 }
 

@@ -171,7 +171,8 @@ void ConfigPrinter::OneAction(const Action& action) {
     Word("ttl");
     Word(DelayText(*action.ttl));
   }
-  Option("bounce-text", action.bounce_text);
+  // The file is read by those only who make reports.
+  if (shown_ == nullptr) Option("bounce-text", action.bounce_text);
   Flag("verp", action.verp);
   End();
 }

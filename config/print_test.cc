@@ -11,6 +11,7 @@
 #include <random>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "config/parser.h"
@@ -109,7 +110,7 @@ std::string Show(const Config& config, const Action& action) {
                virtual_, userbase, user, wrapper, mda_command, lmtp,
                lmtp_rcpt_to, host, helo, helo_src, src, mail_from, backup,
                backup_mx, domain, auth, tls, pki, ca, ciphers, protocols, srs,
-               filter, bounce_text, verp] = action;
+               filter, bounce_text, verp, report_text] = action;
   return absl::StrJoin({Show(name),
                         absl::StrCat(int(method)),
                         ttl ? absl::FormatDuration(*ttl) : "none",
@@ -140,7 +141,8 @@ std::string Show(const Config& config, const Action& action) {
                         absl::StrCat(srs),
                         Show(config, filter),
                         Show(bounce_text),
-                        absl::StrCat(verp)},
+                        absl::StrCat(verp),
+                        absl::StrCat(report_text != nullptr)},
                        " ");
 }
 
@@ -316,6 +318,20 @@ TEST(ConfigToTextWithoutSecrets, HoldsNone) {
       [](const Table& table) { return table.name() == "hosts"; });
   EXPECT_EQ(text.find("topsecret"), std::string::npos) << text;
   EXPECT_NE(text.find("shown.example"), std::string::npos) << text;
+}
+
+// Rooms that make no reports have no use for the words of them.
+TEST(ConfigToTextWithoutSecrets, HoldsNoWordsOfReports) {
+  const ParseResult result = Parse(
+      "action r relay bounce-text \"/report-words\"\n"
+      "match from any for any action r\n");
+  ASSERT_NE(result.config, nullptr) << absl::StrJoin(result.messages, "\n");
+  EXPECT_NE(result.config->actions.at("r").report_text, nullptr);
+  EXPECT_THAT(ConfigToText(*result.config),
+              testing::HasSubstr("bounce-text \"/report-words\""));
+  const std::string hidden = ConfigToTextWithoutSecrets(
+      *result.config, [](const Table&) { return false; });
+  EXPECT_EQ(hidden.find("words"), std::string::npos) << hidden;
 }
 
 TEST(ConfigToText, LooksLikeThis) {
@@ -507,8 +523,10 @@ class Maker {
     }
     // Directly behind "maildir" our words would be its path.
     if (Chance()) {
-      absl::StrAppend(&out, " ttl ", Delay(),
-                      Some({absl::StrCat("bounce-text ", Element()), "verp"}));
+      const bool relay = absl::StrContains(out, " relay");
+      absl::StrAppend(
+          &out, " ttl ", Delay(),
+          Some({"bounce-text \"/report-words\"", relay ? "verp" : ""}));
     }
     return out;
   }

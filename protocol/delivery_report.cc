@@ -166,47 +166,120 @@ std::string RecipientFields(const DeliveryReport& report,
       "\nAction: ", ActionWord(report.action),
       "\nStatus: ", StatusText(report.action, recipient.status), "\n");
   const std::string line = ReadableLine(report, recipient.error_line);
+  const bool reply = StartsWithReplyCode(line);
+  // RFC 3464 section 2.3.5: only if it was that host who said so.
+  if (reply && !recipient.remote_mta.empty())
+    absl::StrAppend(&out, "Remote-MTA: dns; ",
+                    Clean(recipient.remote_mta, kMaxReportedAddress), "\n");
   if (!line.empty())
-    absl::StrAppend(&out, "Diagnostic-Code: ",
-                    StartsWithReplyCode(line) ? "smtp; " : "x-holdfast; ", line,
-                    "\n");
+    absl::StrAppend(&out,
+                    "Diagnostic-Code: ", reply ? "smtp; " : "x-holdfast; ",
+                    line, "\n");
+  if (recipient.last_attempt != absl::InfinitePast())
+    absl::StrAppend(&out, "Last-Attempt-Date: ",
+                    FormatMailDate(recipient.last_attempt, report.zone), "\n");
   if (report.action == ReportAction::kDelayed)
     absl::StrAppend(&out, "Will-Retry-Until: ",
                     FormatMailDate(recipient.expires, report.zone), "\n");
   return absl::StrCat(out, "\n");
 }
 
-std::string Headers(const DeliveryReport& report, absl::string_view boundary) {
+// Whom it goes to.  A domain in UTF-8, if that is all, becomes A-labels: then
+// the report needs no SMTPUTF8.
+std::string To(const DeliveryReport& report) {
+  const std::string path = report.to.ToString();
+  return Clean(PathToAscii(path).value_or(path), kMaxReportedAddress,
+               report.utf8);
+}
+
+std::string RecipientLines(const DeliveryReport& report) {
+  std::string out;
+  for (const ReportedRecipient& r : report.recipients)
+    absl::StrAppend(&out, Address(report, r.dest), ": ",
+                    ReadableLine(report, r.error_line), "\n");
+  return out;
+}
+
+std::string OriginalEnvelopeId(const DeliveryReport& report) {
+  return Clean(Decoded(report.dsn_envid), kMaxReportedAddress);
+}
+
+std::string ValueOf(const DeliveryReport& report, ReportVariable variable) {
+  switch (variable) {
+    case ReportVariable::kAction:
+      return std::string(ActionWord(report.action));
+    case ReportVariable::kArrival:
+      return FormatMailDate(report.arrival, report.zone);
+    case ReportVariable::kDelay:
+      return FormatLongDuration(report.delay);
+    case ReportVariable::kEnvid:
+      return OriginalEnvelopeId(report);
+    case ReportVariable::kReason:
+      return report.recipients.empty()
+                 ? ""
+                 : ReadableLine(report, report.recipients[0].error_line);
+    case ReportVariable::kRecipients: {
+      // The line it stands in has its own end.
+      std::string lines = RecipientLines(report);
+      if (!lines.empty()) lines.pop_back();
+      return lines;
+    }
+    case ReportVariable::kSender:
+      return To(report);
+    case ReportVariable::kSmtpname:
+      return Clean(report.smtpname, kMaxReportedAddress);
+    case ReportVariable::kTtl:
+      return FormatLongDuration(report.ttl);
+  }
+  return "";
+}
+
+std::string Subject(const DeliveryReport& report) {
+  if (report.words == nullptr || report.words->subject.empty())
+    return absl::StrCat("Delivery status notification: ",
+                        ActionWord(report.action));
+  return RenderReportSubject(
+      report.words->subject,
+      [&report](ReportVariable v) { return ValueOf(report, v); });
+}
+
+// The text for people.
+std::string Words(const DeliveryReport& report) {
+  if (report.words != nullptr)
+    return RenderReportBody(report.words->body, [&report](ReportVariable v) {
+      return ValueOf(report, v);
+    });
+  return WrapLongLines(
+      absl::StrCat(kIntroduction, FirstParagraph(report),
+                   RecipientLines(report), "\n", SecondParagraph(report),
+                   "    Below is a copy of the original message:\n"));
+}
+
+std::string Headers(const DeliveryReport& report, absl::string_view boundary,
+                    bool eight_bit) {
   return absl::StrCat(
-      "Subject: Delivery status notification: ", ActionWord(report.action),
-      "\nFrom: Mailer Daemon <MAILER-DAEMON@",
-      Clean(report.smtpname, kMaxReportedAddress),
-      ">\nTo: ", Address(report, report.to),
+      "Subject: ", Subject(report), "\nFrom: Mailer Daemon <MAILER-DAEMON@",
+      Clean(report.smtpname, kMaxReportedAddress), ">\nTo: ", To(report),
       "\nDate: ", FormatMailDate(report.date, report.zone),
       "\nAuto-Submitted: auto-replied"
       "\nMIME-Version: 1.0"
       "\nContent-Type: multipart/report; report-type=",
       report.utf8 ? "global-delivery-status" : "delivery-status",
-      ";\n\tboundary=\"", boundary, "\"\n",
-      report.eight_bit || report.utf8 ? kEightBit : "",
+      ";\n\tboundary=\"", boundary, "\"\n", eight_bit ? kEightBit : "",
       report.message_id.empty()
           ? ""
           : absl::StrCat("Message-ID: <", report.message_id, ">\n"),
       "\n");
 }
 
-std::string Notification(const DeliveryReport& report) {
-  std::string out = absl::StrCat(
+std::string Notification(const DeliveryReport& report,
+                         absl::string_view words) {
+  return absl::StrCat(
       "Content-Description: Notification\n"
       "Content-Type: text/plain; charset=",
-      report.utf8 ? absl::StrCat("utf-8\n", kEightBit) : "us-ascii\n", "\n",
-      kIntroduction, FirstParagraph(report));
-  for (const ReportedRecipient& r : report.recipients)
-    absl::StrAppend(&out, Address(report, r.dest), ": ",
-                    ReadableLine(report, r.error_line), "\n");
-  absl::StrAppend(&out, "\n", SecondParagraph(report),
-                  "    Below is a copy of the original message:\n\n");
-  return out;
+      report.utf8 || !IsAscii(words) ? absl::StrCat("utf-8\n", kEightBit)
+                                     : "us-ascii\n",
+      "\n", words, "\n");
 }
 
 std::string MachineReadable(const DeliveryReport& report) {
@@ -217,8 +290,7 @@ std::string MachineReadable(const DeliveryReport& report) {
                   : "delivery-status\n",
       "\n");
   if (!report.dsn_envid.empty())
-    absl::StrAppend(&out, "Original-Envelope-Id: ",
-                    Clean(Decoded(report.dsn_envid), kMaxReportedAddress),
+    absl::StrAppend(&out, "Original-Envelope-Id: ", OriginalEnvelopeId(report),
                     "\n");
   absl::StrAppend(
       &out, "Reporting-MTA: dns; ", Clean(report.smtpname, kMaxReportedAddress),
@@ -239,31 +311,20 @@ absl::string_view QuotedType(const DeliveryReport& report) {
 
 }  // namespace
 
-absl::string_view ActionWord(ReportAction action) {
-  switch (action) {
-    case ReportAction::kFailed:
-      return "failed";
-    case ReportAction::kDelayed:
-      return "delayed";
-    case ReportAction::kDelivered:
-      return "delivered";
-    case ReportAction::kRelayed:
-      return "relayed";
-  }
-  return "failed";
-}
-
 std::string ReportHead(const DeliveryReport& report) {
   const std::string boundary = Boundary(report);
   const std::string delimiter = absl::StrCat("--", boundary, "\n");
-  return absl::StrCat(Headers(report, boundary),
-                      "This is a MIME-encapsulated message.\n\n", delimiter,
-                      Notification(report), delimiter, MachineReadable(report),
-                      delimiter,
-                      report.full ? "Content-Description: Original message\n"
-                                  : "Content-Description: Message headers\n",
-                      "Content-Type: ", QuotedType(report), "\n",
-                      report.eight_bit || report.utf8 ? kEightBit : "", "\n");
+  const std::string words = Words(report);
+  const bool quoted_eight_bit = report.eight_bit || report.utf8;
+  return absl::StrCat(
+      Headers(report, boundary, quoted_eight_bit || !IsAscii(words)),
+      "This is a MIME-encapsulated message.\n\n", delimiter,
+      Notification(report, words), delimiter, MachineReadable(report),
+      delimiter,
+      report.full ? "Content-Description: Original message\n"
+                  : "Content-Description: Message headers\n",
+      "Content-Type: ", QuotedType(report), "\n",
+      quoted_eight_bit ? kEightBit : "", "\n");
 }
 
 std::string ReportTail(const DeliveryReport& report) {

@@ -25,13 +25,9 @@
 #include "absl/time/time.h"
 #include "protocol/envelope.h"
 #include "protocol/mail_address.h"
+#include "protocol/report_text.h"
 
 namespace holdfast {
-
-enum class ReportAction : uint8_t { kFailed, kDelayed, kDelivered, kRelayed };
-
-// "failed", "delayed", "delivered", "relayed": the subject's and RFC 3464's.
-absl::string_view ActionWord(ReportAction action);
 
 // One recipient the report is about.
 struct ReportedRecipient {
@@ -40,6 +36,11 @@ struct ReportedRecipient {
   EnhancedStatus status;   // its class is made to agree with the action
   std::string error_line;  // raw: "550-5.1.1 No such user"
   absl::Time expires;      // delayed: Will-Retry-Until
+  // Of the last attempt; InfinitePast: there was none.
+  absl::Time last_attempt = absl::InfinitePast();
+  // The next hop that gave `error_line`: its name, or its address in brackets.
+  // Empty: nobody did.
+  std::string remote_mta{};
 };
 
 struct DeliveryReport {
@@ -61,6 +62,8 @@ struct DeliveryReport {
   // such wish.
   absl::Time deliver_by = absl::UnixEpoch();
   std::vector<ReportedRecipient> recipients;
+  // The administrator's words, which outlive it; null: the reference's.
+  const ReportWords* words = nullptr;
 };
 
 // Longest reply text that is quoted, and longest address.

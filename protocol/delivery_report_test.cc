@@ -1,5 +1,6 @@
 #include "protocol/delivery_report.h"
 
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -8,6 +9,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 DeliveryReport Failed() {
   DeliveryReport report;
@@ -163,6 +165,105 @@ TEST(DeliveryReport, RepliesAreForPeople) {
   EXPECT_THAT(ReportHead(report), HasSubstr("bob@example.net: Loop detected"));
 }
 
+// RFC 3464 sections 2.3.5 and 2.3.7.
+TEST(DeliveryReport, SaysWhoRefusedAndWhen) {
+  DeliveryReport report = Failed();
+  report.recipients[0].remote_mta = "mx.example.net";
+  report.recipients[0].last_attempt = absl::FromUnixSeconds(1795324045);
+  EXPECT_THAT(ReportHead(report),
+              HasSubstr("\nStatus: 5.1.1\n"
+                        "Remote-MTA: dns; mx.example.net\n"
+                        "Diagnostic-Code: smtp; 550 5.1.1 No such user\n"
+                        "Last-Attempt-Date: Sun, 22 Nov 2026 05:07:25 +0000 "
+                        "(UTC)\n\n--"));
+  // What we found ourselves nobody has said.
+  report.recipients[0].error_line =
+      "certificate verification failed: self-signed certificate";
+  EXPECT_THAT(ReportHead(report), Not(HasSubstr("Remote-MTA")));
+  EXPECT_THAT(
+      ReportHead(report),
+      HasSubstr("\nDiagnostic-Code: x-holdfast; certificate verification "
+                "failed: self-signed certificate\n"));
+}
+
+TEST(DeliveryReport, ManyRecipients) {
+  DeliveryReport report = Failed();
+  report.recipients.push_back({{"carol", "example.net"},
+                               "rfc822;list+40x.test",
+                               {5, 22},
+                               "552-5.2.2 Mailbox full",
+                               absl::UnixEpoch()});
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, HasSubstr("\n\nbob@example.net: 550 5.1.1 No such user\n"
+                              "carol@example.net: 552 5.2.2 Mailbox full\n\n"));
+  EXPECT_THAT(head, HasSubstr("\n\nFinal-Recipient: rfc822; bob@example.net\n"
+                              "Action: failed\nStatus: 5.1.1\n"
+                              "Diagnostic-Code: smtp; 550 5.1.1 No such user\n"
+                              "\nOriginal-Recipient: rfc822; list@x.test\n"
+                              "Final-Recipient: rfc822; carol@example.net\n"
+                              "Action: failed\nStatus: 5.2.2\n"
+                              "Diagnostic-Code: smtp; 552 5.2.2 Mailbox full\n"
+                              "\n--"));
+}
+
+TEST(DeliveryReport, NoLineIsTooLongForSmtp) {
+  DeliveryReport report = Failed();
+  report.recipients[0].dest = {std::string(255, 'u'), std::string(255, 'd')};
+  report.recipients[0].error_line = "550 " + std::string(2000, 'e');
+  for (const absl::string_view line : absl::StrSplit(ReportHead(report), '\n'))
+    EXPECT_LE(line.size(), 998u);
+}
+
+ReportText Parsed(absl::string_view text) {
+  return std::get<ReportText>(ReportText::Parse(text));
+}
+
+TEST(DeliveryReport, InTheAdministratorsWords) {
+  DeliveryReport report = Failed();
+  const ReportText text = Parsed(
+      "[failed]\nSubject: \xc3\x9c"
+      "ber %{smtpname}\n\n"
+      "Ihre Nachricht (%{envid}) f\xc3\xbcr\n\n    %{recipients}\n\n"
+      "%{sender}: 100 %%\n\n[delayed]\nplain\n");
+  report.dsn_envid = "QQ+2B1";
+  report.words = text.For(ReportAction::kFailed);
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, StartsWith("Subject: =?utf-8?B?w5xiZXIgbXguZXhhbXBsZS5vcmc="
+                               "?=\nFrom: Mailer Daemon"));
+  EXPECT_THAT(head, HasSubstr("\nContent-Transfer-Encoding: 8bit\n\nThis is"));
+  EXPECT_THAT(head,
+              HasSubstr("Content-Type: text/plain; charset=utf-8\n"
+                        "Content-Transfer-Encoding: 8bit\n\n"
+                        "Ihre Nachricht (QQ+1) f\xc3\xbcr\n\n"
+                        "    bob@example.net: 550 5.1.1 No such user\n\n"
+                        "alice@example.com: 100 %\n\n--1234567890123456789/"));
+  EXPECT_THAT(head, Not(HasSubstr("Hi!")));
+  // ASCII stays what it is.
+  report.words = text.For(ReportAction::kDelayed);
+  EXPECT_THAT(ReportHead(report),
+              HasSubstr("Content-Type: text/plain; charset=us-ascii\n\n"
+                        "plain\n\n--"));
+  EXPECT_THAT(ReportHead(report),
+              StartsWith("Subject: Delivery status notification: failed\n"));
+}
+
+TEST(DeliveryReport, NothingFromOutsideMakesALineOfTheWords) {
+  DeliveryReport report = Failed();
+  const ReportText text =
+      Parsed("[failed]\nSubject: %{sender}: %{reason}\n%{reason} %{sender}\n");
+  report.words = text.For(ReportAction::kFailed);
+  report.to = {"=?utf-8?B?YQ==?=\nBcc: c", "example.com"};
+  report.recipients[0].error_line =
+      "550 a\r\n\r\n--1234567890123456789/mx.example.org\r\nX-Bad: 1";
+  const std::string head = ReportHead(report);
+  EXPECT_THAT(head, StartsWith("Subject: =?utf-8?B?PT91"));
+  EXPECT_THAT(head, Not(HasSubstr("\nX-Bad")));
+  EXPECT_THAT(head, Not(HasSubstr("\nBcc")));
+  EXPECT_THAT(head,
+              HasSubstr("550 a\?\?\?\?--1234567890123456789/mx.example.org\?\?"
+                        "X-Bad: 1 =?utf-8?B?YQ==?=?Bcc: c@example.com\n"));
+}
+
 TEST(DeliveryReport, NothingFromOutsideMakesALine) {
   DeliveryReport report = Failed();
   report.to = {"a\r\nBcc: c", "example.com"};
@@ -252,6 +353,26 @@ TEST(DeliveryReport, InternationalizedMailIsReportedInUtf8) {
                               "Content-Transfer-Encoding: 8bit\n\n"));
   report.full = true;
   EXPECT_THAT(ReportHead(report), HasSubstr("Content-Type: message/global\n"));
+}
+
+// It then needs no SMTPUTF8 on its way.
+TEST(DeliveryReport, ADomainAloneGoesAsALabels) {
+  DeliveryReport report = Failed();
+  report.utf8 = true;
+  report.to = {"joe",
+               "b\xc3\xbc"
+               "cher.example"};
+  EXPECT_THAT(ReportHead(report),
+              HasSubstr("\nTo: joe@xn--bcher-kva.example\n"));
+}
+
+// RFC 6533 section 3: in a report of ASCII the characters stay encoded.
+TEST(DeliveryReport, AnInternationalizedOrcptInAnAsciiReport) {
+  DeliveryReport report = Failed();
+  report.recipients[0].dsn_orcpt = "utf-8;\\x{5C71}@example.net";
+  EXPECT_THAT(
+      ReportHead(report),
+      HasSubstr("\nOriginal-Recipient: utf-8; \\x{5C71}@example.net\n"));
 }
 
 TEST(DeliveryReport, WhatIsNotUtf8DoesNotBecomeSo) {

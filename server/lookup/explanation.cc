@@ -75,6 +75,7 @@ std::string ActionText(const Action& action) {
     absl::StrAppend(&text, " mail-from ", action.mail_from);
   }
   if (action.srs) absl::StrAppend(&text, " srs");
+  if (action.verp) absl::StrAppend(&text, " verp");
   return text;
 }
 
@@ -260,7 +261,8 @@ std::string Explanation::Envelopes(const ExpandAnswer& answer,
     if (r.kind != DeliveryKind::kMta) continue;
     const MailAddress sender =
         RelaySender(config_->actions.at(r.action), request_.sender,
-                    request_.rcpt, r.dest, srs, now);
+                    request_.rcpt, r.dest,
+                    {srs, now, config_->sub_addr_delim});
     if (sender == request_.sender) continue;
     absl::StrAppend(&text, "            sender becomes ", PathText(sender),
                     "\n");

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "config/relay_sender.h"
+#include "server/queue/lmtp_batch.h"
 
 namespace holdfast {
 namespace {
@@ -35,6 +35,7 @@ BatchMessage::Recipient RecipientOf(const Envelope& e) {
   r.subaddress = e.mda_subaddress;
   r.in_doubt = (e.flags & kFlagInDoubt) != 0;
   r.exec = e.mda_exec;
+  r.mailbox_user = e.mda_user;
   return r;
 }
 
@@ -56,7 +57,8 @@ std::string BackupNameFor(const Action& action, const Envelope& envelope) {
 
 std::vector<PreparedBatch> BuildBatches(LaneContents contents,
                                         const Action& action,
-                                        size_t max_batches, const SrsNow& srs) {
+                                        size_t max_batches,
+                                        const SenderRewriting& with) {
   const size_t messages = contents.messages.size();
   const size_t count = BatchCount(messages, max_batches);
   std::vector<PreparedBatch> batches;
@@ -67,11 +69,14 @@ std::vector<PreparedBatch> BuildBatches(LaneContents contents,
     const LoadedMessage& loaded = contents.messages[MessageOf(e.id)];
     if (!loaded.status.ok()) continue;
     const std::string backup_name = BackupNameFor(action, e);
+    const bool lmtp = GoesByLmtp(action, e);
+    const std::string mailbox_user = lmtp ? "" : e.mda_user;
     const MailAddress sender =
-        RelaySender(action, e.sender, e.rcpt, e.dest, srs.srs, srs.now);
+        RelaySender(action, e.sender, e.rcpt, e.dest, with);
     PreparedBatch* batch = batches.empty() ? nullptr : &batches.back();
     const bool same_target =
-        batch != nullptr && batch->backup_name == backup_name;
+        batch != nullptr && batch->backup_name == backup_name &&
+        batch->lmtp == lmtp && batch->mailbox_user == mailbox_user;
     const bool known =
         same_target && batch->messages.back().message == MessageOf(e.id);
     const bool same_sender = known && batch->messages.back().sender == sender;
@@ -84,6 +89,8 @@ std::vector<PreparedBatch> BuildBatches(LaneContents contents,
       if (batches.size() == max_batches) break;
       batch = &batches.emplace_back();
       batch->backup_name = backup_name;
+      batch->mailbox_user = mailbox_user;
+      batch->lmtp = lmtp;
     }
     if (!same_message || batch->messages.empty()) {
       batch->messages.push_back(StartMessage(e, loaded, sender));

@@ -4,13 +4,14 @@
 #define HOLDFAST_SERVER_QUEUE_BATCH_BUILDER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "config/config.h"
-#include "protocol/srs.h"
+#include "config/relay_sender.h"
 #include "server/door/worker_messages.h"
 #include "server/queue/lane_reader.h"
 
@@ -30,12 +31,11 @@ struct PreparedBatch {
   std::vector<BatchMessage> messages;
   std::vector<Envelope> envelopes;  // all of them
   std::string backup_name;          // relay
-};
-
-// What senders are rewritten with.
-struct SrsNow {
-  const SrsRewriter* srs = nullptr;  // null: there is no key
-  absl::Time now = absl::UnixEpoch();
+  uint64_t waiting = 0;  // envelopes of its destination behind these, about
+  // For an agent: whose mail it is.  For the server of an `lmtp` action mail of
+  // all users goes together.
+  std::string mailbox_user;
+  bool lmtp = false;
 };
 
 // Consumes `contents`: at most `max_batches` batches, made of all of its
@@ -44,7 +44,7 @@ struct SrsNow {
 std::vector<PreparedBatch> BuildBatches(LaneContents contents,
                                         const Action& action,
                                         size_t max_batches,
-                                        const SrsNow& srs = {});
+                                        const SenderRewriting& with = {});
 
 }  // namespace holdfast
 

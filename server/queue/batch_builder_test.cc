@@ -105,7 +105,7 @@ TEST(BatchBuilderTest, RewrittenSendersAreNotMixed) {
     all.push_back(e);
   }
   const absl::Time now = absl::FromUnixSeconds(1700000000);
-  auto batches = BuildBatches(Contents(all), action, 1, {&srs, now});
+  auto batches = BuildBatches(Contents(all), action, 1, {&srs, now, '+'});
   ASSERT_EQ(batches.size(), 1u);
   ASSERT_EQ(batches[0].messages.size(), 3u);
   EXPECT_EQ(batches[0].messages[0].sender.ToString(),
@@ -118,6 +118,34 @@ TEST(BatchBuilderTest, RewrittenSendersAreNotMixed) {
   batches = BuildBatches(Contents(all), action, 1);
   ASSERT_EQ(batches[0].messages.size(), 1u);
   EXPECT_EQ(batches[0].messages[0].sender.ToString(), "ann@a.test");
+}
+
+TEST(BatchBuilderTest, VerpIsATransactionForEachRecipient) {
+  Action action;
+  action.method = ActionMethod::kRelay;
+  action.verp = true;
+  std::vector<Envelope> all;
+  for (uint32_t i = 1; i <= 40; ++i) {
+    Envelope e = Made(1, i);
+    e.sender = {"list", "a.test"};
+    e.dest = e.rcpt = {absl::StrCat("bob", i), "far.test"};
+    all.push_back(e);
+  }
+  const SenderRewriting with{nullptr, absl::UnixEpoch(), '-'};
+  auto batches = BuildBatches(Contents(all), action, 1, with);
+  ASSERT_EQ(batches.size(), 1u);
+  ASSERT_EQ(batches[0].messages.size(), 40u);
+  for (const BatchMessage& m : batches[0].messages) {
+    ASSERT_EQ(m.recipients.size(), 1u);
+    EXPECT_EQ(m.sender.ToString(),
+              absl::StrCat("list-", m.recipients[0].dest.user,
+                           "=far.test@a.test"));
+  }
+  // The null sender has no other form.
+  for (Envelope& e : all) e.sender = {};
+  batches = BuildBatches(Contents(all), action, 1, with);
+  ASSERT_EQ(batches[0].messages.size(), 1u);
+  EXPECT_TRUE(batches[0].messages[0].sender.IsNull());
 }
 
 TEST(BatchBuilderTest, WhatAWorkerMustKnow) {

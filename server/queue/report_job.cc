@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "protocol/idna.h"
 #include "protocol/received_header.h"
 #include "protocol/vis.h"
@@ -30,12 +31,41 @@ ReportAction ActionOf(ReportKind kind) {
   return ReportAction::kFailed;
 }
 
+// Of "192.0.2.9 (mx.example.net)" the name, else the address.
+std::string RemoteMta(absl::string_view relay) {
+  const size_t open = relay.find(" (");
+  if (open == absl::string_view::npos) {
+    return relay.empty() ? "" : absl::StrCat("[", relay, "]");
+  }
+  absl::string_view name = relay.substr(open + 2);
+  absl::ConsumeSuffix(&name, ")");
+  return std::string(name);
+}
+
+ReportedRecipient Reported(const Envelope& envelope) {
+  ReportedRecipient recipient;
+  recipient.dest = envelope.dest;
+  recipient.dsn_orcpt = envelope.dsn_orcpt;
+  recipient.status = envelope.status;
+  recipient.error_line = envelope.error_line;
+  recipient.expires = envelope.expires;
+  if (envelope.attempts.empty()) return recipient;
+  const Attempt& last = envelope.attempts.back();
+  recipient.last_attempt = last.began + last.took;
+  // Not of an answer that is another attempt's, or nobody's.
+  if (envelope.kind == DeliveryKind::kMta &&
+      absl::StartsWith(envelope.error_line, last.answer)) {
+    recipient.remote_mta = RemoteMta(last.relay);
+  }
+  return recipient;
+}
+
 }  // namespace
 
 std::string ReportGroup::Key() const {
   return absl::StrCat(ToString(message), "|", smtpname, "|",
                       static_cast<int>(kind), "|", absl::ToInt64Seconds(delay),
-                      "|", static_cast<int>(ret));
+                      "|", static_cast<int>(ret), "|", words_from);
 }
 
 std::vector<ReportKey> ReportGroup::Keys() const {
@@ -279,16 +309,22 @@ DeliveryReport ReportJob::Describe() const {
   // Octets above 127 in what is quoted are not known before it is read; the
   // label is true for seven bits, too.
   report.eight_bit = quote_ != Quote::kNothing;
-  report.utf8 =
-      (first.flags & kFlagSmtpUtf8) != 0 || !IsAscii(report.to.ToString());
+  // Where there is hardly any room, there is none for many words.
+  if (group_.words != nullptr && !small_)
+    report.words = group_.words->For(report.action);
+  report.utf8 = (first.flags & kFlagSmtpUtf8) != 0 || !IsAscii(Recipient());
   for (const PendingReport& r : group_.reports)
     report.utf8 |= !IsAscii(r.envelope.dest.ToString());
   report.deliver_by = first.deliver_by;
   for (const PendingReport& r : group_.reports)
-    report.recipients.push_back({r.envelope.dest, r.envelope.dsn_orcpt,
-                                 r.envelope.status, r.envelope.error_line,
-                                 r.envelope.expires});
+    report.recipients.push_back(Reported(r.envelope));
   return report;
+}
+
+// A domain in UTF-8 alone asks nothing of the next hop.
+std::string ReportJob::Recipient() const {
+  const std::string path = group_.sender().ToString();
+  return PathToAscii(path).value_or(path);
 }
 
 std::string ReportJob::Received() const {
@@ -300,7 +336,7 @@ std::string ReportJob::Received() const {
   facts.extended = true;
   facts.authenticated = true;
   facts.message = id_;
-  facts.recipient = group_.sender().ToString();
+  facts.recipient = Recipient();
   facts.now = report_.date;
   facts.zone = report_.zone;
   return ReceivedHeader(facts);
@@ -332,7 +368,7 @@ std::vector<Envelope> ReportJob::MakeEnvelopes() {
     // It is protected like the original (RFC 8689 section 5).  Its header is
     // ASCII but for the address it goes to.
     e.flags |= group_.reports.front().envelope.flags & kFlagRequireTls;
-    if (!IsAscii(group_.sender().ToString())) e.flags |= kFlagSmtpUtf8;
+    if (!IsAscii(Recipient())) e.flags |= kFlagSmtpUtf8;
     e.mda_user = r.mda_user;
     e.mda_subaddress = r.mda_subaddress;
     e.mda_exec = r.mda_exec;

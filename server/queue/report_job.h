@@ -10,6 +10,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "protocol/delivery_report.h"
+#include "protocol/report_text.h"
 #include "server/queue/queue_services.h"
 #include "server/queue/stored_body_reader.h"
 #include "storage/body_codec.h"
@@ -25,6 +26,10 @@ struct ReportGroup {
   ReportKind kind = ReportKind::kFailed;
   absl::Duration delay = absl::ZeroDuration();  // kDelayed: the interval
   DsnReturn ret = DsnReturn::kUnset;
+  // `bounce-text` of the action that the mail went by: the file's name and what
+  // is in it; null: the reference's words.
+  std::string words_from;
+  std::shared_ptr<const ReportText> words;
   std::vector<PendingReport> reports;  // at least one
 
   // Equal for groups that are the same.
@@ -81,6 +86,8 @@ class ReportJob : public std::enable_shared_from_this<ReportJob> {
   void Finish(Result result, std::string line);
 
   DeliveryReport Describe() const;
+  // The address it goes to, as it stands in the text.
+  std::string Recipient() const;
   std::string Received() const;
   std::vector<Envelope> MakeEnvelopes();
   std::string ServerName() const;

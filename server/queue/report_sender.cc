@@ -15,7 +15,7 @@ constexpr absl::Duration kPausedPoll = absl::Seconds(10);
 // After the store could not be read, or too many reports failed.
 constexpr absl::Duration kTroublePause = absl::Seconds(1);
 
-ReportGroup GroupOf(const PendingReport& report) {
+ReportGroup GroupOf(const PendingReport& report, const Config& config) {
   ReportGroup group;
   group.message = MessageOf(report.key.envelope);
   group.smtpname = report.envelope.smtpname;
@@ -25,6 +25,11 @@ ReportGroup GroupOf(const PendingReport& report) {
         std::max(report.envelope.last_bounce - report.envelope.Released(),
                  absl::ZeroDuration());
   group.ret = report.envelope.dsn_ret;
+  const auto action = config.actions.find(report.envelope.action);
+  if (action != config.actions.end()) {
+    group.words_from = action->second.bounce_text;
+    group.words = action->second.report_text;
+  }
   return group;
 }
 
@@ -125,7 +130,7 @@ void ReportSender::TakeGroups(std::vector<PendingReport> rows) {
       undeliverable.push_back(row.key);
       continue;
     }
-    ReportGroup group = GroupOf(row);
+    ReportGroup group = GroupOf(row, services_->config());
     ReportGroup& place =
         groups.try_emplace(group.Key(), std::move(group)).first->second;
     place.reports.push_back(std::move(row));

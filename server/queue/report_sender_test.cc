@@ -183,6 +183,115 @@ TEST_F(ReportSenderTest, InternationalizedMailHasInternationalizedReports) {
   }
 }
 
+// What is not ASCII in the domain alone can go to any next hop.
+TEST_F(ReportSenderTest, AnInternationalizedDomainNeedsNoSmtpUtf8) {
+  PendingReport report = Report(1);
+  report.envelope.sender = {"alice",
+                            "b\xc3\xbc"
+                            "cher.example"};
+  store().AddReport(report);
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  const std::string text = OnlyReport();
+  EXPECT_THAT(text, HasSubstr("\tfor <alice@xn--bcher-kva.example>;\n"));
+  EXPECT_THAT(text, HasSubstr("\nTo: alice@xn--bcher-kva.example\n"));
+  EXPECT_THAT(text, HasSubstr("Content-Type: message/delivery-status\n"));
+  const Envelope& e = store().accepted[0].envelopes[0];
+  EXPECT_EQ(e.flags & kFlagSmtpUtf8, 0u);
+  // Rules and mailboxes know it by its own name.
+  EXPECT_EQ(e.rcpt, report.envelope.sender);
+  EXPECT_EQ(services_.expanded[0].rcpt, report.envelope.sender);
+}
+
+TEST_F(ReportSenderTest, TheLastAttemptIsTold) {
+  PendingReport report = Report(1);
+  report.envelope.attempts.resize(2);
+  Attempt& last = report.envelope.attempts.back();
+  last.began = absl::FromUnixSeconds(1795324040);
+  last.took = absl::Seconds(5);
+  last.relay = "192.0.2.9 (mx.example.net)";
+  last.answer = "550 No such user";
+  store().AddReport(report);
+  PendingReport other = Report(2);
+  other.envelope.attempts.push_back(last);
+  other.envelope.attempts[0].relay = "192.0.2.9";
+  store().AddReport(other);
+  PendingReport expired = Report(3);
+  expired.envelope.attempts.push_back(last);
+  expired.envelope.attempts[0].answer = "451 Later";
+  store().AddReport(expired);
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  const std::string text = OnlyReport();
+  EXPECT_THAT(text, HasSubstr("bob1@example.net\nAction: failed\n"
+                              "Status: 5.1.1\nRemote-MTA: dns; mx.example.net\n"
+                              "Diagnostic-Code: smtp; 550 No such user\n"
+                              "Last-Attempt-Date: "));
+  EXPECT_THAT(text, HasSubstr("bob2@example.net\nAction: failed\n"
+                              "Status: 5.1.1\nRemote-MTA: dns; [192.0.2.9]\n"));
+  EXPECT_THAT(text, HasSubstr("bob3@example.net\nAction: failed\n"
+                              "Status: 5.1.1\nDiagnostic-Code: "));
+}
+
+class ReportWordsTest : public ReportSenderTest {
+ protected:
+  ReportWordsTest() {
+    Action("one", "/etc/words", "[failed]\nSubject: %{smtpname}\nOur words\n");
+    Action("two", "/etc/words", "[failed]\nSubject: %{smtpname}\nOur words\n");
+    Action("three", "/etc/other", "[delayed]\nLate\n");
+  }
+
+  void Action(const std::string& name, const std::string& path,
+              absl::string_view text) {
+    holdfast::Action& action = services_.config_.actions[name];
+    action.bounce_text = path;
+    action.report_text = std::make_shared<const ReportText>(
+        std::get<ReportText>(ReportText::Parse(text)));
+  }
+
+  void Add(uint32_t low, const std::string& action) {
+    PendingReport report = Report(low);
+    report.envelope.action = action;
+    store().AddReport(report);
+  }
+};
+
+TEST_F(ReportWordsTest, AreThoseOfTheFailedEnvelopesAction) {
+  Add(1, "one");
+  Add(2, "two");
+  Add(3, "three");
+  Add(4, "no more configured");
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  // One for those of the first file; one of the second, which has no words for
+  // failures; one without.
+  ASSERT_THAT(store().accepted, SizeIs(3));
+  EXPECT_THAT(store().reports, IsEmpty());
+  int ours = 0;
+  for (const AcceptMessage& a : store().accepted) {
+    const std::string text = store().TextOf(a.message);
+    if (text.find("\n\nOur words\n\n--") == std::string::npos) {
+      EXPECT_THAT(text, HasSubstr("Subject: Delivery status notification"));
+      continue;
+    }
+    ++ours;
+    EXPECT_THAT(text, HasSubstr("\nSubject: in.example.org\nFrom: Mailer"));
+    EXPECT_THAT(text, HasSubstr("Final-Recipient: rfc822; bob1@"));
+    EXPECT_THAT(text, HasSubstr("Final-Recipient: rfc822; bob2@"));
+    EXPECT_THAT(text, Not(HasSubstr("Hi!")));
+  }
+  EXPECT_EQ(ours, 1);
+}
+
+// They could be too much for the one chunk that there is room for.
+TEST_F(ReportWordsTest, AreLeftOutWhileTheStoreIsFull) {
+  store().accepting = false;
+  Add(1, "one");
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  EXPECT_THAT(OnlyReport(), HasSubstr("\n    Hi!\n"));
+}
+
 TEST_F(ReportSenderTest, ADeliverByTimeIsNamed) {
   PendingReport report = Report(1);
   report.key.kind = ReportKind::kDelayed;
