@@ -23,7 +23,7 @@
 #include "server/agent/agent_arguments.h"
 #include "server/agent/blocking_door.h"
 #include "server/agent/mbox.h"
-#include "server/agent/mbox_lock.h"
+#include "storage/mailbox/mbox_lock.h"
 #include "server/door/door.h"
 #include "server/door/worker_messages.h"
 

@@ -1,17 +1,10 @@
 #include "server/agent/command_group.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "config/format_specifiers.h"
-#include "server/agent/maildir_folder.h"
-#include "server/agent/mbox_lock.h"
+#include "storage/mailbox/user_file.h"
 
 namespace holdfast {
 namespace {
@@ -64,20 +57,6 @@ void Report(const CommandEnd& end, AgentResults::One* one) {
   } else {
     one->text = "exited abnormally";
   }
-}
-
-// Opens a file of the user's for appending: a regular one, or a device such
-// as /dev/null, but nothing that could make us wait.
-absl::StatusOr<OwnedFd> OpenForAppending(const std::string& path) {
-  OwnedFd fd(open(
-      path.c_str(),
-      O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600));
-  if (!fd) return FileError(path);
-  struct stat st;
-  if (fstat(fd.get(), &st) != 0) return FileError(path);
-  if (!S_ISREG(st.st_mode) && !S_ISCHR(st.st_mode))
-    return absl::UnavailableError(absl::StrCat(path, ": not a regular file"));
-  return fd;
 }
 
 }  // namespace
@@ -193,26 +172,9 @@ void CommandGroup::AppendToFile(const Letter& letter, AgentResults::One* one) {
   values.delimiter = options_.delimiter;
   absl::StatusOr<std::string> path = ExpandPath(letter.delivery.exec, values);
   if (!path.ok()) return Fail(one, path.status());
-  absl::StatusOr<OwnedFd> file = OpenForAppending(*path);
-  if (!file.ok()) return Fail(one, file.status());
-  struct stat st;
-  if (fstat(file->get(), &st) != 0) return Fail(one, FileError(*path));
-  const bool regular = S_ISREG(st.st_mode);
-  if (regular) {
-    absl::Status locked = LockWholeFile(file->get(), *path, kLockWait);
-    if (!locked.ok()) return Fail(one, locked);
-    if (fstat(file->get(), &st) != 0) return Fail(one, FileError(*path));
-  }
-  absl::Status done =
-      CopyRange(spool_->fd(), letter.offset, letter.bytes, file->get(), *path);
-  // A device such as /dev/null has nothing to sync.
-  if (done.ok() && fsync(file->get()) != 0 && errno != EINVAL)
-    done = FileError(*path);
-  if (!done.ok()) {
-    if (regular && ftruncate(file->get(), st.st_size) != 0)
-      done = FileError(*path);
-    return Fail(one, done);
-  }
+  const absl::Status done = AppendToUserFile(*path, spool_->fd(), letter.offset,
+                                             letter.bytes, kLockWait);
+  if (!done.ok()) return Fail(one, done);
   one->ok = true;
 }
 

@@ -12,9 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "server/agent/delivery_group.h"
-#include "server/agent/mbox_format.h"
 #include "server/agent/run_command.h"
-#include "server/agent/spool_file.h"
+#include "storage/mailbox/mbox_format.h"
+#include "storage/mailbox/spool_file.h"
 
 namespace holdfast {
 

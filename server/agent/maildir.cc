@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/agent/parallel_sync.h"
+#include "storage/mailbox/file_error.h"
 
 namespace holdfast {
 namespace {

@@ -10,10 +10,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "protocol/header_watch.h"
 #include "server/agent/delivery_group.h"
-#include "server/agent/maildir_folder.h"
-#include "server/deliver/header_watch.h"
 #include "server/door/door.h"
+#include "storage/mailbox/maildir_folder.h"
 
 namespace holdfast {
 

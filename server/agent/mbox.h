@@ -12,18 +12,11 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/agent/delivery_group.h"
-#include "server/agent/mbox_format.h"
-#include "server/agent/spool_file.h"
-#include "server/door/door.h"
+#include "storage/mailbox/mbox_file.h"
+#include "storage/mailbox/mbox_format.h"
+#include "storage/mailbox/spool_file.h"
 
 namespace holdfast {
-
-struct MboxOptions {
-  std::string mail_dir = "/var/mail";
-  uid_t owner = 0;  // whose mailbox it must be
-  // For the locks of others, both together.
-  absl::Duration lock_wait = absl::Seconds(60);
-};
 
 // All deliveries of a group go into one file under one lock and one sync.
 // They are kept in an unlinked temporary file until then, since nothing may be
@@ -43,16 +36,12 @@ class MboxGroup : public DeliveryGroup {
   struct Letter {
     EnvelopeId envelope{};
     std::string user;
-    off_t offset = 0;  // in spool_
-    off_t bytes = 0;
-    absl::Status status;
+    MboxLetter stored;  // in spool_
   };
 
   void Spool(const std::string& bytes);
   // Appends the letters of `user`.
   void Append(const std::string& user);
-  absl::StatusOr<OwnedFd> OpenMailbox(int dir, const std::string& user,
-                                      const std::string& shown);
 
   const MboxOptions options_;
   std::unique_ptr<SpoolFile> spool_ = std::make_unique<SpoolFile>();

@@ -10,9 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "config/format_specifiers.h"
-#include "server/agent/mbox_format.h"
+#include "storage/mailbox/mbox_format.h"
 #include "server/deliver/delivery_text.h"
-#include "server/deliver/header_watch.h"
+#include "protocol/header_watch.h"
 
 namespace holdfast {
 namespace {

@@ -3,7 +3,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "protocol/vis.h"
-#include "server/deliver/header_watch.h"
+#include "protocol/header_watch.h"
 
 namespace holdfast {
 namespace {

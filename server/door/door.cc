@@ -14,11 +14,6 @@
 
 namespace holdfast {
 
-void OwnedFd::Reset(int fd) {
-  if (fd_ >= 0) close(fd_);
-  fd_ = fd;
-}
-
 namespace {
 
 // Length (of what follows it), type, number of descriptors.

@@ -27,30 +27,11 @@
 #include "absl/strings/string_view.h"
 #include "protocol/wire.h"
 #include "server/loop/event_loop.h"
+#include "storage/owned_fd.h"
 
 namespace holdfast {
 
 inline constexpr size_t kMaxFrameBytes = 16 << 20;
-
-// A descriptor with one owner.
-class OwnedFd {
- public:
-  OwnedFd() = default;
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  OwnedFd(OwnedFd&& o) noexcept : fd_(std::exchange(o.fd_, -1)) {}
-  OwnedFd& operator=(OwnedFd&& o) noexcept {
-    if (this != &o) Reset(std::exchange(o.fd_, -1));
-    return *this;
-  }
-  ~OwnedFd() { Reset(); }
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  int Release() { return std::exchange(fd_, -1); }
-  void Reset(int fd = -1);
-
- private:
-  int fd_ = -1;
-};
 
 // One frame as it came in.  `payload` is valid during the callback only.
 struct Frame {

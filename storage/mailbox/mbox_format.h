@@ -1,6 +1,6 @@
 // A message as it stands in an mbox file.
-#ifndef HOLDFAST_SERVER_AGENT_MBOX_FORMAT_H_
-#define HOLDFAST_SERVER_AGENT_MBOX_FORMAT_H_
+#ifndef HOLDFAST_STORAGE_MAILBOX_MBOX_FORMAT_H_
+#define HOLDFAST_STORAGE_MAILBOX_MBOX_FORMAT_H_
 
 #include <string>
 
@@ -38,4 +38,4 @@ class MboxEncoder {
 
 }  // namespace holdfast
 
-#endif  // HOLDFAST_SERVER_AGENT_MBOX_FORMAT_H_
+#endif  // HOLDFAST_STORAGE_MAILBOX_MBOX_FORMAT_H_

@@ -1,4 +1,4 @@
-#include "server/deliver/header_watch.h"
+#include "protocol/header_watch.h"
 
 #include <algorithm>
 

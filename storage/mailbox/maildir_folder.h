@@ -1,14 +1,13 @@
 // Opening and making Maildirs, and looking for a file in one.
-#ifndef HOLDFAST_SERVER_AGENT_MAILDIR_FOLDER_H_
-#define HOLDFAST_SERVER_AGENT_MAILDIR_FOLDER_H_
+#ifndef HOLDFAST_STORAGE_MAILBOX_MAILDIR_FOLDER_H_
+#define HOLDFAST_STORAGE_MAILBOX_MAILDIR_FOLDER_H_
 
 #include <cstdint>
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/door/door.h"
+#include "storage/owned_fd.h"
 
 namespace holdfast {
 
@@ -32,9 +31,6 @@ std::string SubfolderName(absl::string_view extension);
 absl::StatusOr<bool> FindAndSync(const MaildirFolder& folder,
                                  absl::string_view name, uint64_t bytes);
 
-// An error with the system's text: "PATH: No space left on device".
-absl::Status FileError(absl::string_view path);
-
 }  // namespace holdfast
 
-#endif  // HOLDFAST_SERVER_AGENT_MAILDIR_FOLDER_H_
+#endif  // HOLDFAST_STORAGE_MAILBOX_MAILDIR_FOLDER_H_

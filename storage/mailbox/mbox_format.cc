@@ -1,4 +1,4 @@
-#include "server/agent/mbox_format.h"
+#include "storage/mailbox/mbox_format.h"
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,4 @@
-#include "server/agent/spool_file.h"
+#include "storage/mailbox/spool_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "server/agent/maildir_folder.h"
+#include "storage/mailbox/file_error.h"
 
 namespace holdfast {
 namespace {

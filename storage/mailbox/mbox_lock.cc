@@ -1,4 +1,4 @@
-#include "server/agent/mbox_lock.h"
+#include "storage/mailbox/mbox_lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "server/agent/maildir_folder.h"
+#include "storage/mailbox/file_error.h"
+#include "storage/owned_fd.h"
 
 namespace holdfast {
 namespace {

@@ -1,7 +1,7 @@
 // Files that agents write: a nameless one to keep letters in, and copying out
 // of it.
-#ifndef HOLDFAST_SERVER_AGENT_SPOOL_FILE_H_
-#define HOLDFAST_SERVER_AGENT_SPOOL_FILE_H_
+#ifndef HOLDFAST_STORAGE_MAILBOX_SPOOL_FILE_H_
+#define HOLDFAST_STORAGE_MAILBOX_SPOOL_FILE_H_
 
 #include <sys/types.h>
 
@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "server/door/door.h"
+#include "storage/owned_fd.h"
 
 namespace holdfast {
 
@@ -40,4 +40,4 @@ std::string CTime();
 
 }  // namespace holdfast
 
-#endif  // HOLDFAST_SERVER_AGENT_SPOOL_FILE_H_
+#endif  // HOLDFAST_STORAGE_MAILBOX_SPOOL_FILE_H_

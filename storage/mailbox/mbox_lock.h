@@ -1,7 +1,7 @@
 // The two locks around an mbox that mail programs agree on: USER.lock beside
 // it, and fcntl(2) on it.
-#ifndef HOLDFAST_SERVER_AGENT_MBOX_LOCK_H_
-#define HOLDFAST_SERVER_AGENT_MBOX_LOCK_H_
+#ifndef HOLDFAST_STORAGE_MAILBOX_MBOX_LOCK_H_
+#define HOLDFAST_STORAGE_MAILBOX_MBOX_LOCK_H_
 
 #include <sys/types.h>
 
@@ -46,4 +46,4 @@ absl::Status LockWholeFile(int fd, const std::string& shown,
 
 }  // namespace holdfast
 
-#endif  // HOLDFAST_SERVER_AGENT_MBOX_LOCK_H_
+#endif  // HOLDFAST_STORAGE_MAILBOX_MBOX_LOCK_H_

@@ -1,4 +1,4 @@
-#include "server/agent/mbox_format.h"
+#include "storage/mailbox/mbox_format.h"
 
 #include "gtest/gtest.h"
 

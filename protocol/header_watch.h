@@ -1,6 +1,6 @@
 // Watches a message go by and shows the lines of its header.
-#ifndef HOLDFAST_SERVER_DELIVER_HEADER_WATCH_H_
-#define HOLDFAST_SERVER_DELIVER_HEADER_WATCH_H_
+#ifndef HOLDFAST_PROTOCOL_HEADER_WATCH_H_
+#define HOLDFAST_PROTOCOL_HEADER_WATCH_H_
 
 #include <functional>
 #include <string>
@@ -37,4 +37,4 @@ bool HeaderLineIs(absl::string_view line, absl::string_view name,
 
 }  // namespace holdfast
 
-#endif  // HOLDFAST_SERVER_DELIVER_HEADER_WATCH_H_
+#endif  // HOLDFAST_PROTOCOL_HEADER_WATCH_H_

@@ -1,4 +1,4 @@
-#include "server/agent/maildir_folder.h"
+#include "storage/mailbox/maildir_folder.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "storage/mailbox/file_error.h"
 
 namespace holdfast {
 namespace {
@@ -100,14 +101,6 @@ absl::StatusOr<bool> FindIn(const OwnedFd& folder, const std::string& shown,
 }
 
 }  // namespace
-
-absl::Status FileError(absl::string_view path) {
-  const int error = errno;
-  absl::Status status =
-      absl::UnavailableError(absl::StrCat(path, ": ", strerror(error)));
-  errno = error;
-  return status;
-}
 
 absl::StatusOr<MaildirFolder> OpenMaildir(const std::string& path) {
   if (path.empty() || path[0] != '/' || path.size() > kMaxPathBytes ||
