@@ -22,6 +22,21 @@ using Result = EnvelopeOutcome::Result;
 
 constexpr int kMessages = 8;
 
+// With history: what is not mail is written in the same transactions.
+class KeepingStore : public StoreForTest {
+ public:
+  explicit KeepingStore(std::string folder = MakeTestFolder())
+      : StoreForTest(std::move(folder)) {
+    options().history_age = absl::Hours(1);
+  }
+  // Where nothing failed for want of room: each that ended is there.
+  bool HistoryIsWhole() {
+    const auto view = View();
+    const Ledger ledger = view->ReadLedger();
+    return view->Stats().history == ledger.accepted - ledger.queued;
+  }
+};
+
 // ---- A script of batches, each of which is known by its number.
 
 // Accepts kMessages messages, then claims, retries, delivers, reports, removes;
@@ -41,9 +56,11 @@ QueueBatch Script(int step) {
     case 2: {
       EnvelopeOutcome retry = MakeOutcome(envelope(m, 1), Result::kRetry);
       retry.due = absl::FromUnixSeconds(kTestNow + 100 + m);
+      retry.attempt.emplace().answer = "451 4.7.1 later";
       EnvelopeOutcome failed = MakeOutcome(envelope(m, 2), Result::kEnded);
       failed.ending = Ending::kReported;
       failed.report = true;
+      failed.attempt.emplace().answer = "550 5.1.1 no such user";
       return {RecordOutcomes{WorkerId{1}, BatchId(1 + m), {retry, failed}}};
     }
     case 3: {
@@ -92,7 +109,7 @@ int StepsDone(const QueueView& view) {
 }
 
 // Runs the script from `first`; the number of steps acknowledged.
-int RunScript(StoreForTest* store, int first = 0) {
+int RunScript(KeepingStore* store, int first = 0) {
   for (int step = first; step < kSteps; ++step) {
     const BatchResult result = store->Run(Script(step));
     if (!result.status.ok()) return step;
@@ -154,7 +171,7 @@ class QueueFaultTest : public testing::Test {
 };
 
 TEST_F(QueueFaultTest, CallsAreSeen) {
-  StoreForTest store;
+  KeepingStore store;
   ASSERT_TRUE(store.Open().ok());
   static std::atomic<int> calls[3];
   SetIoHookForTest([](IoCall call, size_t) {
@@ -171,7 +188,7 @@ TEST_F(QueueFaultTest, CallsAreSeen) {
 TEST_F(QueueFaultTest, AFullDiskRefusesAndRecoversWithoutARestart) {
   for (const int error : {ENOSPC, EDQUOT, 0 /* short write */}) {
     SCOPED_TRACE(error);
-    StoreForTest store;
+    KeepingStore store;
     ASSERT_TRUE(store.Open().ok());
     ASSERT_EQ(RunScript(&store), kSteps);
     ASSERT_TRUE(store.RunOne(MakeMessage(MessageId{1}, 2, "a")).status.ok());
@@ -191,7 +208,7 @@ TEST_F(QueueFaultTest, AFullDiskRefusesAndRecoversWithoutARestart) {
 }
 
 TEST_F(QueueFaultTest, AFullDiskDoesNotPreventAStart) {
-  StoreForTest store;
+  KeepingStore store;
   ASSERT_TRUE(store.Open().ok());
   ASSERT_TRUE(store.RunOne(MakeMessage(MessageId{1}, 2, "a")).status.ok());
   store.Close();
@@ -207,7 +224,7 @@ TEST_F(QueueFaultTest, AFullDiskDoesNotPreventAStart) {
 }
 
 TEST_F(QueueFaultTest, NeighboursOfWhatDoesNotFitGoOn) {
-  StoreForTest store;
+  KeepingStore store;
   ASSERT_TRUE(store.Open().ok());
   ASSERT_TRUE(store.RunOne(MakeMessage(MessageId{1}, 2, "a")).status.ok());
   // The first attempt fails, the second one is without the acceptance.
@@ -231,7 +248,7 @@ TEST_F(QueueFaultTest, AFailedSyncIsFinal) {
                                             {IoCall::kWrite, EIO}};
   for (const auto& [call, error] : kFaults) {
     SCOPED_TRACE(absl::StrCat(static_cast<int>(call), " ", error));
-    StoreForTest store;
+    KeepingStore store;
     ASSERT_TRUE(store.Open().ok());
     ASSERT_TRUE(store.RunOne(MakeMessage(MessageId{1}, 1, "a")).status.ok());
     Fail(call, error, 1, /*lasting=*/false);
@@ -257,7 +274,7 @@ TEST_F(QueueFaultTest, EveryCallMayFail) {
     bool untouched = false;
     for (int nth = 1; !untouched && !HasFailure(); nth += 3) {
       SCOPED_TRACE(absl::StrCat("error ", error, ", call ", nth));
-      StoreForTest store;
+      KeepingStore store;
       ASSERT_TRUE(store.Open().ok());
       Heal();
       plan.error = error;
@@ -280,7 +297,7 @@ TEST_F(QueueFaultTest, EveryCallMayFail) {
 TEST_F(QueueFaultTest, ANewStoreIsMadeWholeOrNotAtAll) {
   for (int nth = 1;; ++nth) {
     SCOPED_TRACE(nth);
-    StoreForTest store;
+    KeepingStore store;
     Heal();
     plan.error = EIO;
     plan.countdown = nth;
@@ -331,7 +348,7 @@ TEST_F(QueueFaultTest, KilledAtEveryCall) {
       Heal();
       plan.kill = true;
       plan.countdown = nth;
-      StoreForTest store(folder);
+      KeepingStore store(folder);
       if (!store.Open().ok()) _exit(3);
       for (int step = 0; step < kSteps; ++step) {
         if (!store.Run(Script(step)).status.ok()) _exit(4);
@@ -340,9 +357,10 @@ TEST_F(QueueFaultTest, KilledAtEveryCall) {
     });
     untouched = acknowledged == kSteps;
     Heal();
-    StoreForTest store(folder);
+    KeepingStore store(folder);
     ASSERT_TRUE(store.Open().ok());
     EXPECT_EQ(store.Check(), "");
+    EXPECT_TRUE(store.HistoryIsWhole());
     const int done = StepsDone(*store.View());
     EXPECT_GE(done, acknowledged);
     EXPECT_LE(done, acknowledged + 1);
@@ -359,7 +377,7 @@ TEST_F(QueueFaultTest, KilledUnderLoad) {
     const pid_t child = fork();
     if (child == 0) {
       close(pipe_ends[0]);
-      StoreForTest store(folder);
+      KeepingStore store(folder);
       if (!store.Open().ok()) _exit(3);
       for (uint32_t i = 1;; ++i) {
         QueueBatch batch;
@@ -382,7 +400,7 @@ TEST_F(QueueFaultTest, KilledUnderLoad) {
     close(pipe_ends[0]);
     int status;
     waitpid(child, &status, 0);
-    StoreForTest store(folder);
+    KeepingStore store(folder);
     ASSERT_TRUE(store.Open().ok());
     EXPECT_EQ(store.Check(), "");
     EXPECT_GE(store.View()->Stats().messages, uint64_t(acknowledged));
@@ -431,7 +449,7 @@ class FullQueueTest : public testing::Test {
     return store_.RunOne(remove).status;
   }
 
-  StoreForTest store_;
+  KeepingStore store_;
   uint32_t next_ = 1;
 };
 
@@ -495,7 +513,7 @@ TEST_F(FullQueueTest, ALimitBelowWhatIsUsedStillOpens) {
 }
 
 TEST(MinFreeTest, AFullFileSystemRefuses) {
-  StoreForTest store;
+  KeepingStore store;
   store.options().min_free = 1.1;
   ASSERT_TRUE(store.Open().ok());
   EXPECT_FALSE(store.View()->Stats().accepting);
