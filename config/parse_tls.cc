@@ -104,12 +104,17 @@ void DirectiveParser::CheckPkis() {
     Hint(absl::StrFormat("pki \"%s\" is declared at %s:%d", name,
                          pki.position.file, pki.position.line));
   }
-  for (const auto& [name, action] : config_->actions) {
-    if (action.pki.empty() || config_->pkis.count(action.pki) > 0) continue;
-    FailPlain(absl::StrFormat("client pki \"%s\" not found", action.pki));
-    HintNear(action.pki, KeysOf(config_->pkis));
-    Hint(absl::StrFormat("action \"%s\" at %s:%d wants it", name,
+  auto check = [this](absl::string_view what, const std::string& name,
+                      const auto& known, const Action& action) {
+    if (name.empty() || known.count(name) > 0) return;
+    FailPlain(absl::StrFormat("client %s \"%s\" not found", what, name));
+    HintNear(name, KeysOf(known));
+    Hint(absl::StrFormat("action \"%s\" at %s:%d wants it", action.name,
                          action.position.file, action.position.line));
+  };
+  for (const auto& [name, action] : config_->actions) {
+    check("pki", action.pki, config_->pkis, action);
+    check("ca", action.ca, config_->cas, action);
   }
 }
 

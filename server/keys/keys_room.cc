@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "config/tls_use.h"
 #include "server/log/log.h"
 
 namespace holdfast {
@@ -46,14 +47,35 @@ absl::Status KeysRoom::ReadKeys() {
           absl::StrCat(file.path, ": ", key.status().message()));
     }
     const std::string id = key->id();
-    keys_.emplace(id, *std::move(key));
+    ids_[file.path] = id;
+    keys_.emplace(id, Key{*std::move(key)});
   }
+  AllowKeys(TlsOfListeners(*context_.config).pkis, &Key::for_receive);
+  AllowKeys(TlsOfRelays(*context_.config).pkis, &Key::for_relay);
   return absl::OkStatus();
+}
+
+void KeysRoom::AllowKeys(const std::set<std::string>& pkis, bool Key::*room) {
+  for (const std::string& name : pkis) {
+    const auto id = ids_.find(context_.config->pkis.at(name).key);
+    if (id != ids_.end()) keys_.at(id->second).*room = true;
+  }
+}
+
+const KeysRoom::Key* KeysRoom::FindKey(const Client& client,
+                                       const std::string& id) const {
+  const auto found = keys_.find(id);
+  if (found == keys_.end()) return nullptr;
+  const Key& key = found->second;
+  const bool allowed =
+      client.room == Room::kRelay ? key.for_relay : key.for_receive;
+  return allowed ? &key : nullptr;
 }
 
 void KeysRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
   auto client = std::make_shared<Client>();
   client->door = std::move(door);
+  client->room = to.peer;
   client->wants_tickets = to.peer == Room::kReceive;
   const ClientKey key(to.peer, to.number);
   clients_[key] = client;
@@ -86,9 +108,9 @@ void KeysRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
 
 void KeysRoom::OnRequest(const std::shared_ptr<Client>& client,
                          SignRequest request) {
-  const auto key = keys_.find(request.key);
+  const Key* const key = FindKey(*client, request.key);
   absl::Status refused;
-  if (key == keys_.end())
+  if (key == nullptr)
     refused = absl::NotFoundError("unknown key");
   else if (request.input.size() > kMaxSignedBytes)
     refused = absl::InvalidArgumentError("too much to sign");
@@ -97,7 +119,7 @@ void KeysRoom::OnRequest(const std::shared_ptr<Client>& client,
   if (!refused.ok()) return Answer(client.get(), request.question, refused);
   ++client->open;
   signing_.Add(
-      &key->second, request.algorithm, std::move(request.input),
+      &key->key, request.algorithm, std::move(request.input),
       [this, weak = std::weak_ptr<Client>(client),
        question = request.question](absl::StatusOr<std::string> signature) {
         const std::shared_ptr<Client> asker = weak.lock();

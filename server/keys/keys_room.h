@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -35,9 +36,16 @@ class KeysRoom : public RoomHandler {
   void OnStop(absl::Duration grace) override;
 
  private:
+  // A key, and whose certificates it is of: no room has another's signed for.
+  struct Key {
+    PrivateKey key;
+    bool for_receive = false;
+    bool for_relay = false;
+  };
   // One that asks.
   struct Client {
     std::unique_ptr<Door> door;
+    Room room = Room::kReceive;
     bool wants_tickets = false;
     size_t open = 0;  // questions
   };
@@ -46,13 +54,16 @@ class KeysRoom : public RoomHandler {
   KeysRoom(RoomContext context, unsigned threads);
 
   absl::Status ReadKeys();
+  void AllowKeys(const std::set<std::string>& pkis, bool Key::*room);
+  const Key* FindKey(const Client& client, const std::string& id) const;
   void OnRequest(const std::shared_ptr<Client>& client, SignRequest request);
   void Answer(Client* client, uint64_t question,
               absl::StatusOr<std::string> signature);
   void TellTicketKeys();
 
   RoomContext context_;
-  std::map<std::string, PrivateKey> keys_;  // by id
+  std::map<std::string, Key> keys_;         // by id
+  std::map<std::string, std::string> ids_;  // by path
   SigningQueue signing_;
   TicketKeyMaker tickets_;
   std::map<ClientKey, std::shared_ptr<Client>> clients_;

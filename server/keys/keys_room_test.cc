@@ -28,6 +28,10 @@ class KeysRoomTest : public testing::Test {
     certificate_ = authority_.Issue({"mx.example.org"});
     start_.tls_files = {{"/k", certificate_.key, false, ""}};
     id_ = PrivateKey::Parse(certificate_.key)->id();
+    config_.pkis["mx"].key = "/k";
+    Listener listener;
+    listener.pki = {"mx"};
+    config_.listeners.push_back(listener);
     parent_ = MakeDoorPair(&loop_);
   }
   void Begin() {
@@ -40,7 +44,7 @@ class KeysRoomTest : public testing::Test {
     return RoomContext{.loop = &loop_,
                        .parent = parent_.first.get(),
                        .start = &start_,
-                       .config = nullptr,
+                       .config = std::make_shared<Config>(config_),
                        .fds = {},
                        .random = random_,
                        .exit = [this](int status) { exited_ = status; }};
@@ -76,6 +80,7 @@ class KeysRoomTest : public testing::Test {
   TestAuthority authority_;
   TestCertificate certificate_;
   std::string id_;
+  Config config_;
   Start start_;
   std::pair<std::unique_ptr<Door>, std::unique_ptr<Door>> parent_;
   std::unique_ptr<RoomHandler> room_;
@@ -105,15 +110,40 @@ TEST_F(KeysRoomTest, RefusesAndGoesOn) {
   EXPECT_TRUE(Ask(&client, Request(id_)).ok());
 }
 
+TEST_F(KeysRoomTest, NobodySignsWithAnothersKey) {
+  const TestCertificate of_client = authority_.Issue({"client.example.org"});
+  start_.tls_files.push_back({"/c", of_client.key, false, ""});
+  config_.pkis["client"].key = "/c";
+  Action& action = config_.actions["out"];
+  action.method = ActionMethod::kRelay;
+  action.pki = "client";
+  const std::string client_id = PrivateKey::Parse(of_client.key)->id();
+  Begin();
+  KeysClient receive(&loop_), relay(&loop_);
+  receive.SetDoor(Connect(Room::kReceive));
+  relay.SetDoor(Connect(Room::kRelay));
+  EXPECT_TRUE(Ask(&receive, Request(id_)).ok());
+  EXPECT_TRUE(Ask(&relay, Request(client_id)).ok());
+  EXPECT_EQ(Ask(&relay, Request(id_)), absl::InternalError("unknown key"));
+  EXPECT_EQ(Ask(&receive, Request(client_id)),
+            absl::InternalError("unknown key"));
+  // One key may serve both.
+  action.pki = "mx";
+  Begin();
+  relay.SetDoor(Connect(Room::kRelay));
+  EXPECT_TRUE(Ask(&relay, Request(id_)).ok());
+}
+
 // One that does not keep to what KeysClient keeps to.
 TEST_F(KeysRoomTest, ABrokenClientIsBounded) {
   Begin();
-  std::unique_ptr<Door> door = Connect(Room::kRelay);
+  std::unique_ptr<Door> door = Connect(Room::kReceive);
   size_t ok = 0, refused = 0;
   std::string error;
   bool closed = false;
   door->SetCallbacks(
       [&](Frame& frame) {
+        if (frame.type == TicketKeys::kType) return;
         EXPECT_TRUE((Dispatch<Signature>(frame, [&](Signature& s) {
           ++(s.ok ? ok : refused);
           error = s.error;

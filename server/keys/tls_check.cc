@@ -7,6 +7,7 @@
 #include "server/keys/private_key.h"
 #include "server/tls/certificate_chain.h"
 #include "server/tls/listener_tls.h"
+#include "server/tls/relay_tls.h"
 
 namespace holdfast {
 namespace {
@@ -20,10 +21,13 @@ class Checker {
   TlsChecked Run() {
     for (const auto& [name, pki] : config_.pkis) CheckPki(pki);
     for (const auto& [name, ca] : config_.cas) CheckCa(ca);
-    // A listener with a broken certificate needs no second complaint.
+    // Who uses a broken certificate needs no second complaint.
     if (result_.errors.empty()) {
       for (const Listener& listener : config_.listeners)
         CheckListener(listener);
+      RelayTls relays(config_, files_, nullptr);
+      for (const auto& [name, action] : config_.actions)
+        CheckRelay(action, &relays);
     }
     return std::move(result_);
   }
@@ -72,6 +76,13 @@ class Checker {
 
   void CheckListener(const Listener& listener) {
     const auto made = MakeListenerTls(config_, listener, files_, nullptr);
+    if (!made.ok())
+      result_.errors.push_back(std::string(made.status().message()));
+  }
+
+  void CheckRelay(const Action& action, RelayTls* relays) {
+    if (action.method != ActionMethod::kRelay) return;
+    const auto made = relays->For(action, action.tls == Action::Tls::kRequired);
     if (!made.ok())
       result_.errors.push_back(std::string(made.status().message()));
   }

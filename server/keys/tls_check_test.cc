@@ -81,5 +81,22 @@ TEST_F(TlsCheckTest, CiphersNameTheirListener) {
               ElementsAre("smtpd.conf:2: no ciphers for 'AES128-SHA'"));
 }
 
+TEST_F(TlsCheckTest, RelaysAreLookedAt) {
+  EXPECT_THAT(Errors("pki m1 cert \"/mx.crt\" key \"/mx.key\"\n"
+                     "ca mine cert \"/ca.crt\"\n"
+                     "action \"r\" relay tls pki m1 ca mine "
+                     "ciphers \"secure\" protocols \"tlsv1.3\"\n"),
+              IsEmpty());
+  EXPECT_THAT(Errors("action \"r\" relay ciphers \"nonsense\"\n"
+                     "action \"s\" relay helo \"x\"\n"),
+              ElementsAre("smtpd.conf:1: no ciphers for 'nonsense'"));
+  EXPECT_THAT(Errors("smtp ciphers \"nonsense\"\naction \"r\" relay\n"),
+              ElementsAre("smtpd.conf:2: no ciphers for 'nonsense'"));
+  // There are no system's authorities among these files.
+  EXPECT_THAT(Errors("action \"r\" relay tls\n"),
+              ElementsAre("smtpd.conf:1: ca: no certificate in it"));
+  EXPECT_THAT(Errors("action \"r\" relay tls no-verify\n"), IsEmpty());
+}
+
 }  // namespace
 }  // namespace holdfast

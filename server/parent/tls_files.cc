@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "config/tls_use.h"
 #include "protocol/wire.h"
 #include "server/door/door.h"
 #include "server/door/keys_messages.h"
@@ -91,10 +92,21 @@ class Reader {
   std::vector<std::string>* const messages_;
 };
 
-bool WantsSystemAuthorities(const Config& config) {
-  return std::any_of(
-      config.listeners.begin(), config.listeners.end(),
-      [](const Listener& l) { return l.tls_verify && l.ca.empty(); });
+using System = TlsUse::System;
+
+// The paths of what `use` names.
+std::set<std::string> PathsOf(const Config& config, const TlsUse& use) {
+  std::set<std::string> paths;
+  for (const std::string& name : use.pkis)
+    paths.insert(config.pkis.at(name).cert);
+  for (const std::string& name : use.cas)
+    paths.insert(config.cas.at(name).cert);
+  if (use.system != System::kNo) paths.insert(kSystemAuthorities);
+  return paths;
+}
+
+System WantsSystemAuthorities(const Config& config) {
+  return std::max(TlsOfListeners(config).system, TlsOfRelays(config).system);
 }
 
 // An anonymous file, in memory only.
@@ -143,22 +155,36 @@ absl::Status ReadTlsFiles(const Config& config, uid_t owner, TlsFiles* files,
     if (!reader.Read(pki.cert, kCertificateMode, &files->certificates))
       return failed("load_pki_tree: failed to load certificate");
   }
-  std::vector<std::string> authorities;
-  for (const auto& [name, ca] : config.cas) authorities.push_back(ca.cert);
-  if (WantsSystemAuthorities(config)) authorities.push_back(kSystemAuthorities);
-  for (const std::string& path : authorities) {
-    if (!reader.Read(path, kCertificateMode, &files->certificates))
+  for (const auto& [name, ca] : config.cas) {
+    if (!reader.Read(ca.cert, kCertificateMode, &files->certificates))
       return failed("load_pki_tree: failed to load CA");
   }
+  const System system = WantsSystemAuthorities(config);
+  if (system != System::kNo &&
+      !reader.Read(kSystemAuthorities, kCertificateMode,
+                   &files->certificates) &&
+      system == System::kYes)
+    return failed("load_pki_tree: failed to load CA");
   for (const auto& [name, pki] : config.pkis) {
     if (!reader.Read(pki.key, kKeyMode, &files->keys))
       return failed("load_pki_keys: failed to load key");
   }
+  files->for_receive = PathsOf(config, TlsOfListeners(config));
+  files->for_relay = PathsOf(config, TlsOfRelays(config));
   return absl::OkStatus();
 }
 
 bool NeedsTlsCheck(const Config& config) {
-  return !config.pkis.empty() || !config.cas.empty();
+  if (!config.pkis.empty() || !config.cas.empty() ||
+      WantsSystemAuthorities(config) != System::kNo)
+    return true;
+  return std::any_of(
+      config.actions.begin(), config.actions.end(), [&](const auto& one) {
+        const Action& action = one.second;
+        return action.method == ActionMethod::kRelay &&
+               !(action.ciphers.empty() && action.protocols.empty() &&
+                 config.smtp_ciphers.empty());
+      });
 }
 
 absl::Status CheckTlsFiles(const std::string& program, Start start,
@@ -193,11 +219,16 @@ absl::Status CheckTlsFiles(const std::string& program, Start start,
   return absl::OkStatus();
 }
 
-const std::vector<Start::File>& TlsFilesFor(Room room, const TlsFiles& files) {
-  static const auto* const kNone = new std::vector<Start::File>;
+std::vector<Start::File> TlsFilesFor(Room room, const TlsFiles& files) {
   if (room == Room::kKeys) return files.keys;
-  if (room == Room::kReceive || room == Room::kRelay) return files.certificates;
-  return *kNone;
+  std::vector<Start::File> out;
+  if (room != Room::kReceive && room != Room::kRelay) return out;
+  const std::set<std::string>& seen =
+      room == Room::kReceive ? files.for_receive : files.for_relay;
+  for (const Start::File& file : files.certificates) {
+    if (seen.count(file.path) != 0) out.push_back(file);
+  }
+  return out;
 }
 
 }  // namespace holdfast

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,9 +18,12 @@ namespace holdfast {
 struct TlsFiles {
   std::vector<Start::File> certificates;  // and authorities
   std::vector<Start::File> keys;
+  std::set<std::string> for_receive, for_relay;  // paths of certificates
 };
 
-// Reads all that `config` names.  Certificates and authorities must be
+// Reads all that `config` names, and the system's authorities where they are
+// wanted; if they are wanted perhaps (config/tls_use.h) it is no error that
+// there are none.  Certificates and authorities must be
 // `owner`'s or root's and at most rwxr-xr-x, keys at most rwxr----- (reference
 // part 1, section 8).  What is wrong goes to `messages`, as the reference says
 // it; the error is its last line, for "smtpd: ".
@@ -36,7 +40,7 @@ absl::Status CheckTlsFiles(const std::string& program, Start start,
                            TlsFiles* files, std::vector<std::string>* messages);
 
 // For Start::tls_files of this room.
-const std::vector<Start::File>& TlsFilesFor(Room room, const TlsFiles& files);
+std::vector<Start::File> TlsFilesFor(Room room, const TlsFiles& files);
 
 }  // namespace holdfast
 

@@ -51,21 +51,56 @@ class TlsFilesTest : public testing::Test {
   std::vector<std::string> messages_;
 };
 
+std::vector<std::string> ContentsFor(Room room, const TlsFiles& files) {
+  std::vector<std::string> out;
+  for (const Start::File& file : TlsFilesFor(room, files))
+    out.push_back(file.contents);
+  return out;
+}
+
 TEST_F(TlsFilesTest, EachRoomGetsItsOwn) {
   Ca ca;
   ca.cert = Write("ca.crt", 0755);
   config_.cas["ca"] = ca;
+  Pki client;
+  client.cert = Write("client.crt", 0644);
+  client.key = Write("client.key", 0640);
+  config_.pkis["client"] = client;
+  Listener listener;
+  listener.pki = {"host"};
+  config_.listeners.push_back(listener);
+  Action& action = config_.actions["out"];
+  action.method = ActionMethod::kRelay;
+  action.pki = "client";
+  action.ca = "ca";
   EXPECT_EQ(Read(), "");
-  const auto& receive = TlsFilesFor(Room::kReceive, files_);
-  ASSERT_EQ(receive.size(), 2u);
-  EXPECT_EQ(receive[0].contents, "host.crt");
-  EXPECT_EQ(receive[1].contents, "ca.crt");
-  EXPECT_EQ(TlsFilesFor(Room::kRelay, files_).size(), 2u);
-  const auto& keys = TlsFilesFor(Room::kKeys, files_);
-  ASSERT_EQ(keys.size(), 1u);
-  EXPECT_EQ(keys[0].contents, "host.key");
+  EXPECT_THAT(ContentsFor(Room::kReceive, files_), ElementsAre("host.crt"));
+  EXPECT_THAT(ContentsFor(Room::kRelay, files_),
+              ElementsAre("client.crt", "ca.crt"));
+  EXPECT_THAT(ContentsFor(Room::kKeys, files_),
+              ElementsAre("client.key", "host.key"));
   for (Room room : {Room::kLookup, Room::kQueue, Room::kDeliver})
     EXPECT_THAT(TlsFilesFor(room, files_), IsEmpty());
+}
+
+TEST_F(TlsFilesTest, WhatMakesRelaysWorthALook) {
+  config_.pkis.clear();
+  Action& action = config_.actions["out"];
+  action.method = ActionMethod::kRelay;
+  EXPECT_FALSE(NeedsTlsCheck(config_));
+  action.ciphers = "secure";
+  EXPECT_TRUE(NeedsTlsCheck(config_));
+  action.ciphers.clear();
+  action.protocols = "tlsv1.3";
+  EXPECT_TRUE(NeedsTlsCheck(config_));
+  action.protocols.clear();
+  config_.smtp_ciphers = "secure";
+  EXPECT_TRUE(NeedsTlsCheck(config_));
+  config_.smtp_ciphers.clear();
+  action.tls = Action::Tls::kRequired;
+  EXPECT_TRUE(NeedsTlsCheck(config_));
+  action.tls = Action::Tls::kNoVerify;
+  EXPECT_FALSE(NeedsTlsCheck(config_));
 }
 
 TEST_F(TlsFilesTest, APermissionTooMany) {

@@ -7,8 +7,15 @@ namespace holdfast {
 void KeysClient::SetDoor(std::unique_ptr<Door> door) {
   Lose();
   door_ = std::move(door);
-  door_->SetCallbacks([this](Frame& frame) { OnFrame(frame); },
-                      [this](absl::Status) { Lose(); });
+  // The one before may yet say that it has closed.
+  auto is_this = [this, raw = door_.get()] { return door_.get() == raw; };
+  door_->SetCallbacks(
+      [this, is_this](Frame& frame) {
+        if (is_this()) OnFrame(frame);
+      },
+      [this, is_this](absl::Status) {
+        if (is_this()) Lose();
+      });
 }
 
 void KeysClient::Serve(TlsServerContext* context) {
