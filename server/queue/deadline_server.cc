@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/log/log.h"
 #include "server/queue/deadline_times.h"
 #include "server/queue/delivery_log.h"
@@ -21,7 +23,22 @@ const char* ExpiryText(bool by_wish) {
   return by_wish ? kTooLateText : kExpiredText;
 }
 
+// What is reported says more than the log: why it could not be delivered.
+std::string WithReason(absl::string_view text, const std::string& reason) {
+  if (reason.empty()) return std::string(text);
+  return CutErrorLine(absl::StrCat(text, " (", reason, ")"));
+}
+
 }  // namespace
+
+absl::StatusOr<Envelope> DeadlineServer::Find(const QueueView& view,
+                                              EnvelopeId id) {
+  absl::StatusOr<Envelope> envelope = view.FindEnvelope(id);
+  if (!envelope.ok() || !envelope->error_line.empty()) return envelope;
+  const absl::StatusOr<DestinationRow> row = view.DestinationOf(*envelope);
+  if (row.ok()) envelope->error_line = row->error;
+  return envelope;
+}
 
 void DeadlineServer::Note(absl::Time when) {
   if (!running_ || when >= wake_at_) return;
@@ -41,7 +58,7 @@ void DeadlineServer::Serve() {
     Due due;
     for (const DeadlineRow& row : view.Deadlines(now, kPage)) {
       due.any = true;
-      absl::StatusOr<Envelope> e = view.FindEnvelope(row.envelope);
+      absl::StatusOr<Envelope> e = Find(view, row.envelope);
       if (e.ok()) due.envelopes.push_back(*std::move(e));
     }
     if (!due.any) due.next = view.FirstDeadline();
@@ -70,7 +87,7 @@ void DeadlineServer::OnDue(absl::StatusOr<Due> due) {
 void DeadlineServer::Look(EnvelopeId id) {
   auto read = [id](const QueueView& view) {
     std::vector<Envelope> found;
-    absl::StatusOr<Envelope> e = view.FindEnvelope(id);
+    absl::StatusOr<Envelope> e = Find(view, id);
     if (e.ok()) found.push_back(*std::move(e));
     return found;
   };
@@ -91,7 +108,8 @@ ActOnEnvelope DeadlineServer::Retimed(const Envelope& envelope,
   return act;
 }
 
-ActOnEnvelope DeadlineServer::ActFor(const Envelope& envelope) {
+ActOnEnvelope DeadlineServer::ActFor(const Envelope& envelope,
+                                     std::string* text) {
   const absl::Time now = p_.loop->Now();
   if (FlyingEnvelope* flying = p_.in_flight->Find(envelope.id)) {
     flying->deadline = true;
@@ -109,6 +127,8 @@ ActOnEnvelope DeadlineServer::ActFor(const Envelope& envelope) {
     case DeadlineStep::What::kWarn:
       act.report = true;
       act.due = step.warned;
+      act.status = envelope.status;
+      act.error_line = envelope.error_line;
       if (step.by_wish) {
         act.status = {4, kDeliveryTimeExpired.code};
         act.error_line = kContinuingText;
@@ -118,7 +138,8 @@ ActOnEnvelope DeadlineServer::ActFor(const Envelope& envelope) {
       act.act = ActOnEnvelope::Act::kExpire;
       act.report = NoticeOfFailure(envelope) == FailureNotice::kReport;
       act.status = kDeliveryTimeExpired;
-      act.error_line = ExpiryText(step.by_wish);
+      *text = ExpiryText(step.by_wish);
+      act.error_line = WithReason(*text, envelope.error_line);
       // Should a worker have it by then, its outcome comes first.
       act.next_deadline = now + kFlyingAgain;
       break;
@@ -134,8 +155,9 @@ void DeadlineServer::Handle(std::vector<Envelope> envelopes, bool then_serve) {
   };
   std::vector<Done> acts;
   for (const Envelope& e : envelopes) {
-    ActOnEnvelope act = ActFor(e);
-    acts.push_back({act.act, act.error_line});
+    std::string text;
+    ActOnEnvelope act = ActFor(e, &text);
+    acts.push_back({act.act, std::move(text)});
     batch.push_back(std::move(act));
   }
   p_.committer->Commit(

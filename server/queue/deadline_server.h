@@ -59,8 +59,12 @@ class DeadlineServer {
   };
   void Serve();
   void OnDue(absl::StatusOr<Due> due);
+  // The envelope with why it is still here: the last error, or its
+  // destination's where it was not tried itself.
+  static absl::StatusOr<Envelope> Find(const QueueView& view, EnvelopeId id);
   // What is to be done about it; the acts reach the store in one batch.
-  ActOnEnvelope ActFor(const Envelope& envelope);
+  // `text`: of an expiry, as the log has it.
+  ActOnEnvelope ActFor(const Envelope& envelope, std::string* text);
   ActOnEnvelope Retimed(const Envelope& envelope, absl::Time next) const;
   // Commits what is to be done about these.
   void Handle(std::vector<Envelope> envelopes, bool then_serve);

@@ -54,7 +54,7 @@ TEST_F(DeadlineServerTest, FourDays) {
   EXPECT_FALSE(bed_.InQueue(id));
   ASSERT_TRUE(Failed(id));
   const Envelope& e = bed_.disk.reports[{id, ReportKind::kFailed}].envelope;
-  EXPECT_EQ(e.error_line, "Envelope expired");
+  EXPECT_EQ(e.error_line, "Envelope expired (450 later)");
   EXPECT_EQ(e.status.klass, 5);
   EXPECT_EQ(e.status.code, 47);
   EXPECT_EQ(bed_.TakeLog(),
@@ -82,7 +82,7 @@ TEST_F(DeadlineServerTest, DeliverByReturnFailsInTime) {
   ASSERT_TRUE(Failed(id));
   const Envelope& failed =
       bed_.disk.reports[{id, ReportKind::kFailed}].envelope;
-  EXPECT_EQ(failed.error_line, "Delivery time expired");
+  EXPECT_EQ(failed.error_line, "Delivery time expired (450 later)");
   EXPECT_EQ(failed.status.code, 47);
   EXPECT_TRUE(
       absl::StrContains(bed_.TakeLog(), "stat=Delivery time expired\n"));
@@ -164,6 +164,23 @@ TEST_F(DeadlineServerTest, ADestinationThatIsPostponedDoesNotStopTheClock) {
   EXPECT_TRUE(bed_.InQueue(id));
   bed_.loop.Advance(absl::Seconds(2));
   EXPECT_FALSE(bed_.InQueue(id));
+  // Its sender hears why, though it was never tried itself.
+  ASSERT_TRUE(Failed(id));
+  EXPECT_EQ((bed_.disk.reports[{id, ReportKind::kFailed}].envelope.error_line),
+            "Envelope expired (down)");
+}
+
+TEST_F(DeadlineServerTest, AWarningOfAPostponedDestinationSaysWhy) {
+  bed_.Boot();
+  bed_.relay->on_batch = [this](const GotBatch& batch) {
+    bed_.relay->Fail(batch, "down");
+  };
+  const EnvelopeId id = bed_.Accept(Made());
+  bed_.loop.Advance(absl::Hours(4) + absl::Seconds(1));
+  ASSERT_TRUE(Warned(id));
+  EXPECT_EQ((bed_.disk.reports[{id, ReportKind::kDelayed}].envelope.error_line),
+            "down");
+  EXPECT_EQ(bed_.disk.envelopes[id].error_line, "") << "its own state stays";
 }
 
 TEST_F(DeadlineServerTest, InFlightExpiresAfterItsOutcome) {
