@@ -24,7 +24,7 @@ void DataEncoder::Append(absl::string_view text, std::string* out) {
 
 void DataEncoder::AppendLines(absl::string_view text, std::string* out) {
   while (!text.empty()) {
-    if (line_start_ && text.front() == '.') out->push_back('.');
+    if (dots_ && line_start_ && text.front() == '.') out->push_back('.');
     const void* lf = std::memchr(text.data(), '\n', text.size());
     if (lf == nullptr) {
       out->append(text.data(), text.size());
@@ -44,7 +44,7 @@ void DataEncoder::Finish(std::string* out) {
   if (pending_cr_) AppendLines(" ", out);
   pending_cr_ = false;
   if (!line_start_) out->append("\r\n", 2);
-  out->append(".\r\n", 3);
+  if (dots_) out->append(".\r\n", 3);
   line_start_ = true;
 }
 

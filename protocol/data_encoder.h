@@ -1,4 +1,5 @@
-// A message as it goes over the wire behind DATA (RFC 5321 section 4.5.2).
+// A message as it goes over the wire behind DATA (RFC 5321 section 4.5.2) or in
+// BDATs (RFC 3030).
 #ifndef HOLDFAST_PROTOCOL_DATA_ENCODER_H_
 #define HOLDFAST_PROTOCOL_DATA_ENCODER_H_
 
@@ -14,13 +15,17 @@ namespace holdfast {
 // CRLF.  A CR before LF belongs to the line end; any other becomes a space.
 class DataEncoder {
  public:
+  // With `dots` for DATA, without for BDAT, where lines are not changed.
+  explicit DataEncoder(bool dots = true) : dots_(dots) {}
+
   void Append(absl::string_view text, std::string* out);
-  // Completes a last line that has no LF and writes the final dot.
+  // Completes a last line that has no LF and writes the final dot, for DATA.
   void Finish(std::string* out);
 
  private:
   void AppendLines(absl::string_view text, std::string* out);
 
+  bool dots_;
   bool line_start_ = true;
   bool pending_cr_ = false;  // the last byte was a CR; what follows decides
 };

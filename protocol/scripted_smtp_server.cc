@@ -45,7 +45,9 @@ void ScriptedSmtpServer::Say(const std::string& kind, const std::string& yes) {
 
 void ScriptedSmtpServer::Command(const std::string& line) {
   commands_.push_back(line);
-  const std::string verb = line.substr(0, 4);
+  std::string verb = line.substr(0, 4);
+  if (absl::StartsWith(last_said_, "334")) verb = "SASL";
+  if (verb == "STAR") verb = "STARTTLS";
   std::string yes = "250 2.0.0 ok";
   if (verb == "EHLO" || verb == "LHLO") {
     yes = extensions.empty() ? "250 me" : "250-me";
@@ -63,6 +65,9 @@ void ScriptedSmtpServer::Command(const std::string& line) {
   if (verb == "RCPT" && message_.sender.empty()) yes = "503 no";
   if (verb == "DATA") yes = message_.recipients.empty() ? "503 no" : "354 go";
   if (verb == "QUIT") yes = "221 bye";
+  if (verb == "STARTTLS") yes = "220 go";
+  if (verb == "AUTH" || verb == "SASL") yes = "235 2.7.0 welcome";
+  if (verb == "EHLO" && tls_) verb = "EHLO/TLS";
   const std::string path = line.substr(0, line.find('>') + 1);
   Say(answers.count(path) > 0 ? path : verb, yes);
   const bool accepted = absl::StartsWith(last_said_, "2");

@@ -28,9 +28,12 @@ class ScriptedSmtpServer {
 
   // Behind the greeting line of EHLO.
   std::vector<std::string> extensions = {"PIPELINING", "8BITMIME", "DSN"};
+  // If set: what is offered after STARTTLS.
+  std::vector<std::string> extensions_in_tls;
   // What to answer to the first, second, ... of a kind; after those: yes.
   // Kinds: "banner", "EHLO", "LHLO", "HELO", "MAIL", "RCPT", "DATA", "dot",
-  // "RSET", "QUIT", "BDAT" (the last, too), and "RCPT TO:<a@b>" for one
+  // "RSET", "QUIT", "BDAT" (the last, too), "STARTTLS", "EHLO/TLS" (after it),
+  // "AUTH", "SASL" (a line behind a 334), and "RCPT TO:<a@b>" for one
   // recipient.  Replies may have several lines, and need no line end.
   std::map<std::string, std::deque<std::string>> answers;
   // If set: answered as soon as the first line of a message is in.
@@ -38,6 +41,11 @@ class ScriptedSmtpServer {
 
   // The greeting.
   std::string Open();
+  // The connection is inside TLS now.
+  void StartTls() {
+    tls_ = true;
+    if (!extensions_in_tls.empty()) extensions = extensions_in_tls;
+  }
   // Takes what the client sent; gives what the server says to it.
   std::string Receive(absl::string_view bytes);
 
@@ -53,7 +61,7 @@ class ScriptedSmtpServer {
   bool Chunk();
 
   std::string in_, out_;
-  bool closed_ = false, silent_ = false, data_ = false;
+  bool closed_ = false, silent_ = false, data_ = false, tls_ = false;
   size_t chunk_left_ = 0;  // of a BDAT
   bool in_chunk_ = false, last_chunk_ = false;
   std::string last_said_;

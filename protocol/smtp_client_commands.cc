@@ -135,8 +135,6 @@ std::optional<SendObstacle> ObstacleOf(const SmtpTransaction& t,
                         "REQUIRETLS support required"};
   if (t.binary() && !(offered.chunking && offered.binarymime))
     return SendObstacle{{5, 63}, "Next hop does not support BINARYMIME"};
-  if ((t.flags & kFlag8BitMime) && t.eight_bit && !offered.eight_bit_mime)
-    return SendObstacle{{5, 63}, "Next hop does not support 8BITMIME"};
   if ((t.flags & kFlagSmtpUtf8) && t.header_eight_bit && !offered.smtputf8)
     return SendObstacle{{5, 67}, kNoSmtpUtf8};
   if (t.deliver_by && t.deliver_by->returned) {
@@ -156,6 +154,10 @@ std::optional<SendObstacle> ObstacleOf(absl::string_view path,
   return SendObstacle{{5, 67}, kNoSmtpUtf8};
 }
 
+bool NeedsDowngrade(const SmtpTransaction& t, const PeerExtensions& offered) {
+  return t.eight_bit && !t.binary() && !offered.eight_bit_mime;
+}
+
 bool SendsSmtpUtf8(const SmtpTransaction& t, const PeerExtensions& offered) {
   if (!offered.smtputf8) return false;
   if ((t.flags & kFlagSmtpUtf8) && t.eight_bit) return true;
@@ -168,7 +170,8 @@ void AppendMailCommand(const SmtpTransaction& transaction,
                        const PeerExtensions& offered, std::string* out) {
   absl::StrAppend(out, "MAIL FROM:<", PathFor(transaction.sender, offered),
                   ">");
-  if (offered.size) absl::StrAppend(out, " SIZE=", transaction.wire_bytes);
+  if (offered.size && !NeedsDowngrade(transaction, offered))
+    absl::StrAppend(out, " SIZE=", transaction.wire_bytes);
   if (transaction.binary())
     absl::StrAppend(out, " BODY=BINARYMIME");
   else if (offered.eight_bit_mime && transaction.eight_bit)

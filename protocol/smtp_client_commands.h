@@ -83,6 +83,10 @@ std::optional<SendObstacle> ObstacleOf(const SmtpTransaction& transaction,
 std::optional<SendObstacle> ObstacleOf(absl::string_view path,
                                        const PeerExtensions& offered);
 
+// The message must be brought to 7 bits (MimeDowngrade) for this server.
+bool NeedsDowngrade(const SmtpTransaction& transaction,
+                    const PeerExtensions& offered);
+
 // Whether MAIL says SMTPUTF8 (RFC 6531 section 3.4): an address, or anything
 // in a message that was so declared, is not ASCII, and the server takes it.
 bool SendsSmtpUtf8(const SmtpTransaction& transaction,
@@ -93,7 +97,8 @@ bool SendsSmtpUtf8(const SmtpTransaction& transaction,
 bool IsSafePath(absl::string_view path);
 
 // With the parameters that the server offers and the message needs; CRLF
-// included.
+// included.  The size of a message that is converted is not known: SIZE= is
+// left out.
 void AppendMailCommand(const SmtpTransaction& transaction,
                        const PeerExtensions& offered, std::string* out);
 void AppendRcptCommand(const SmtpTransaction::Recipient& recipient,

@@ -12,7 +12,7 @@ constexpr char kTooMuchData[] = "Remote host sent too much data";
 constexpr char kTooManyErrors[] =
     "Too many consecutive errors, closing connection";
 constexpr int kClosing = 421;  // RFC 5321 section 3.8: may answer anything
-// So much of a binary message makes a BDAT.
+// So much of a message makes a BDAT.
 constexpr size_t kChunkBytes = 64 << 10;
 
 // First digit 2: done; 5: never; everything else: not now.
@@ -110,13 +110,13 @@ void SmtpClientSession::SendNext(Command done, size_t recipient) {
   if (done == Command::kRset) return Send(Command::kMail);
   const size_t next = NextUndecided(done == Command::kMail ? 0 : recipient + 1);
   if (next < standings_.size()) return Send(Command::kRcpt, next);
-  if (transaction_.binary()) return OnEnvelopeSent();
+  if (chunked_) return OnEnvelopeSent();
   if (accepted_ > 0) return Send(Command::kData);
   needs_rset_ = true;
   TransactionDone();
 }
 
-// All RCPTs of a binary message are answered: there is no DATA.
+// All RCPTs are answered, and there is no DATA.
 void SmtpClientSession::OnEnvelopeSent() {
   if (accepted_ > 0) return BeginBody();
   needs_rset_ = true;
@@ -134,8 +134,19 @@ bool SmtpClientSession::Begin(SmtpTransaction transaction) {
   standings_.assign(transaction_.recipients.size(), Standing::kUndecided);
   accepted_ = 0;
   mail_answered_ = false;
-  encoder_ = DataEncoder();
+  chunked_ = transaction_.binary() ||
+             (extensions_.chunking && extensions_.pipelining &&
+              transaction_.wire_bytes > kMinChunkedBytes);
+  encoder_ = DataEncoder(!chunked_);
   binary_encoder_ = BinaryEncoder();
+  downgrade_.reset();
+  if (NeedsDowngrade(transaction_, extensions_)) {
+    // What was never declared to be of 8 bits is not to fail for it.
+    const bool utf8 = (transaction_.flags & kFlagSmtpUtf8) != 0;
+    downgrade_ = std::make_unique<MimeDowngrade>(MimeDowngrade::Options{
+        utf8 || (transaction_.flags & kFlag8BitMime) != 0,
+        utf8 && !extensions_.smtputf8});
+  }
   chunk_.clear();
   last_given_ = false;
   open_chunks_ = 0;
@@ -149,7 +160,7 @@ bool SmtpClientSession::Begin(SmtpTransaction transaction) {
   for (size_t i = NextUndecided(0); i < standings_.size();
        i = NextUndecided(i + 1))
     Send(Command::kRcpt, i);
-  if (!transaction_.binary()) Send(Command::kData);
+  if (!chunked_) Send(Command::kData);
   return true;
 }
 
@@ -177,22 +188,46 @@ bool SmtpClientSession::RefusedLocally() {
 
 void SmtpClientSession::AppendBody(absl::string_view text) {
   if (state_ != State::kBody) return;
-  if (!transaction_.binary()) return encoder_.Append(text, &out_);
-  binary_encoder_.Append(text, &chunk_);
-  SendChunks();
+  if (downgrade_ == nullptr) return Encode(text);
+  std::string converted;
+  if (!downgrade_->Append(text, &converted)) return Unconvertible();
+  Encode(converted);
+}
+
+void SmtpClientSession::Encode(absl::string_view text) {
+  std::string* const to = chunked_ ? &chunk_ : &out_;
+  if (transaction_.binary())
+    binary_encoder_.Append(text, to);
+  else
+    encoder_.Append(text, to);
+  if (chunked_) SendChunks();
 }
 
 void SmtpClientSession::FinishBody() {
-  if (state_ != State::kBody) return;
-  if (transaction_.binary()) {
-    last_given_ = true;
-    return SendChunks();
+  if (state_ != State::kBody || last_given_) return;
+  if (downgrade_ != nullptr) {
+    std::string converted;
+    if (!downgrade_->Finish(&converted)) return Unconvertible();
+    Encode(converted);
   }
-  encoder_.Finish(&out_);
-  state_ = State::kFinal;
+  if (!transaction_.binary()) encoder_.Finish(chunked_ ? &chunk_ : &out_);
+  if (!chunked_) {
+    state_ = State::kFinal;
+    return;
+  }
+  last_given_ = true;
+  SendChunks();
 }
 
-// What can go of a binary message.
+// The part that was sent can't be taken back.
+void SmtpClientSession::Unconvertible() {
+  constexpr char kText[] =
+      "Next hop does not support 8BITMIME, message cannot be converted";
+  DecideRest({SmtpResult::Kind::kPermFail, {5, 63}, kText});
+  End(kText);
+}
+
+// What can go of a message in chunks.
 void SmtpClientSession::SendChunks() {
   if (!last_given_ && chunk_.size() < kChunkBytes) return;
   if (!extensions_.pipelining && open_chunks_ > 0) return;
@@ -279,8 +314,8 @@ void SmtpClientSession::OnMail(const SmtpReply& reply) {
 }
 
 void SmtpClientSession::OnRcpt(size_t recipient, const SmtpReply& reply) {
-  const bool last = expected_.empty() && transaction_.binary() &&
-                    extensions_.pipelining && reply.code != kClosing;
+  const bool last = expected_.empty() && chunked_ && extensions_.pipelining &&
+                    reply.code != kClosing;
   if (standings_[recipient] == Standing::kDone) {  // MAIL was refused
     if (last) OnEnvelopeSent();
     return;

@@ -12,7 +12,10 @@
 // Where the server offers PIPELINING, RSET, MAIL, all RCPT and DATA go
 // together; else one at a time.  Replies are matched with commands by order
 // only, and one that comes before its command was sent ends the session.
-// Binary messages go by BDAT instead of DATA (RFC 3030), all others by DATA.
+// Binary messages go by BDAT instead of DATA (RFC 3030), and so do large ones
+// to a server with PIPELINING: it can refuse what it does not like after the
+// first chunk, and costs no round trip more.  Small ones are on their way at
+// once either way.
 //
 // The owner keeps the time: when the server is silent for too long it calls
 // ConnectionLost("Connection timeout").
@@ -29,12 +32,16 @@
 #include "absl/strings/string_view.h"
 #include "protocol/data_encoder.h"
 #include "protocol/envelope.h"
+#include "protocol/mime_downgrade.h"
 #include "protocol/sasl_client.h"
 #include "protocol/secret.h"
 #include "protocol/smtp_client_commands.h"
 #include "protocol/smtp_client_reply.h"
 
 namespace holdfast {
+
+// A message that is larger goes by BDAT where it can.
+inline constexpr uint64_t kMinChunkedBytes = 1 << 20;
 
 // What became of one recipient.
 struct SmtpResult {
@@ -122,7 +129,9 @@ class SmtpClientSession {
   // result at once (the message is too large for the server, ...), nothing is
   // sent and the session is still ready.
   [[nodiscard]] bool Begin(SmtpTransaction transaction);
-  // The message, with LF line ends, in pieces; after OnBodyWanted().
+  // The message, with LF line ends, in pieces; after OnBodyWanted().  This and
+  // FinishBody() may end the session: the message must be converted for a
+  // server without 8BITMIME and can't be.
   void AppendBody(absl::string_view text);
   // The final dot, or the last BDAT.  From here on the server may have the
   // message; for BDAT without PIPELINING from in_final() on.  May be called
@@ -201,6 +210,8 @@ class SmtpClientSession {
   void OnChunk(const SmtpReply& reply);
   void OnEnvelopeSent();
   void BeginBody();
+  void Encode(absl::string_view text);
+  void Unconvertible();
   void SendChunks();
   void OnFinal(const Expected& to, const SmtpReply& reply);
   void OnUnasked(const SmtpReply& reply);
@@ -227,9 +238,11 @@ class SmtpClientSession {
   std::vector<Standing> standings_;
   size_t accepted_ = 0;  // recipients that are kAccepted
   bool mail_answered_ = false;
+  std::unique_ptr<MimeDowngrade> downgrade_;  // null: nothing is converted
   DataEncoder encoder_;
-  // BDAT.
   BinaryEncoder binary_encoder_;
+  // BDAT.
+  bool chunked_ = false;     // instead of DATA
   std::string chunk_;        // not sent
   bool last_given_ = false;  // chunk_ holds the end
   size_t open_chunks_ = 0;   // sent, not answered

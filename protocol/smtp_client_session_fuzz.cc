@@ -1,8 +1,10 @@
 // A hostile server: whatever it says, each recipient of each message has one
 // result, and none is delivered before the final dot.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <string>
 
 #include "protocol/smtp_client_session.h"
 
@@ -13,7 +15,8 @@ using holdfast::SmtpClientSession;
 class Owner : public SmtpClientSession::Events {
  public:
   SmtpClientSession* session = nullptr;
-  bool dot = false, ended = false, binary = false;
+  bool dot = false, ended = false, binary = false, eight_bit = false;
+  bool tls = false, handshake = false;
   int pending = 0;
 
   void OnReady() override {
@@ -23,6 +26,11 @@ class Owner : public SmtpClientSession::Events {
     t.sender = "s@x";
     t.recipients = {{"a@x", 1, ""}, {"b@x", 0, "rfc822;b@x"}};
     if (binary) t.flags = holdfast::kFlagBinaryMime;
+    if (eight_bit) {
+      t.flags |= holdfast::kFlag8BitMime;
+      t.eight_bit = true;
+      t.wire_bytes = holdfast::kMinChunkedBytes + 1;
+    }
     pending = 2;
     if (!session->Begin(t)) session->Quit();
   }
@@ -31,9 +39,17 @@ class Owner : public SmtpClientSession::Events {
     if (r.kind == holdfast::SmtpResult::Kind::kOk && !dot) abort();
   }
   void OnBodyWanted() override {
-    session->AppendBody("text\n");
+    session->AppendBody(eight_bit ? "\n\xc3\xbc\n" : "text\n");
     session->FinishBody();
     dot = true;
+  }
+  void OnStartTls() override {
+    if (tls || handshake) abort();
+    handshake = true;
+  }
+  void OnAuthWanted() override {
+    if (!tls) abort();
+    session->Authenticate({"user", "pencil"});
   }
   void OnEnd(const std::string&) override {
     if (ended) abort();
@@ -41,23 +57,65 @@ class Owner : public SmtpClientSession::Events {
   }
 };
 
-}  // namespace
+// Nothing that would cost time.
+std::string FakeHash(absl::string_view text) {
+  return std::string(32, text.empty() ? 'x' : text.front());
+}
+std::string FakeMac(absl::string_view, absl::string_view text) {
+  return FakeHash(text);
+}
+std::string FakeKey(absl::string_view, absl::string_view salt, uint32_t) {
+  return FakeHash(salt);
+}
+std::string FakeNonce(size_t bytes) { return std::string(bytes, 'n'); }
+constexpr holdfast::SaslCrypto kFakeCrypto = {
+    {FakeHash, FakeMac, FakeKey}, FakeMac, FakeNonce};
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+struct Variant {
+  SmtpClientSession::Tls tls;
+  bool auth, lmtp, binary, eight_bit;
+};
+using Tls = SmtpClientSession::Tls;
+constexpr Variant kVariants[] = {
+    {Tls::kNever, false, false, false, false},
+    {Tls::kNever, false, true, false, false},
+    {Tls::kNever, false, false, true, false},
+    {Tls::kNever, false, false, false, true},
+    {Tls::kOpportunistic, false, false, false, false},
+    {Tls::kOpportunistic, true, false, false, true},
+    {Tls::kRequired, true, true, false, false},
+};
+
+void Try(const Variant& variant, absl::string_view bytes) {
   Owner owner;
-  SmtpClientSession session({"me.test", size > 0 && (data[0] & 1) != 0, 3},
-                            &owner);
+  SmtpClientSession::Options options = {"me.test", variant.lmtp, 3};
+  options.tls = variant.tls;
+  options.auth = variant.auth;
+  options.crypto = &kFakeCrypto;
+  SmtpClientSession session(options, &owner);
   owner.session = &session;
-  owner.binary = size > 0 && (data[0] & 2) != 0;
-  absl::string_view bytes(reinterpret_cast<const char*>(data), size);
+  owner.binary = variant.binary;
+  owner.eight_bit = variant.eight_bit;
   while (!bytes.empty() && !session.over()) {
     // What the server says comes line by line.
     const size_t n = std::min(bytes.find('\n'), bytes.size() - 1) + 1;
     session.OutputTaken();
     session.Receive(bytes.substr(0, n));
     bytes.remove_prefix(n);
+    if (owner.handshake && !session.over()) {
+      owner.handshake = false;
+      owner.tls = true;
+      session.TlsEstablished(true);
+    }
   }
   session.ConnectionLost("closed");
   if (!owner.ended || owner.pending != 0) abort();
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const absl::string_view bytes(reinterpret_cast<const char*>(data), size);
+  for (const Variant& variant : kVariants) Try(variant, bytes);
   return 0;
 }
