@@ -238,7 +238,9 @@ bool DirectiveParser::ParseRelayHost(ActionOptions* options) {
   if (action.backup) return Fail("backup and host are mutually exclusive");
   if (!CheckUse(table, kLists, TableService::kRelayhost, "host")) return false;
   action.host = table;
-  return true;
+  const std::string bad =
+      table->is_static() ? BadSmarthostText(*table->contents()) : "";
+  return bad.empty() || Fail(bad);
 }
 
 bool DirectiveParser::ParseRelayBackup(ActionOptions* options) {

@@ -111,10 +111,12 @@ absl::StatusOr<WeightedRelayUrl> ParseWeightedRelayUrl(absl::string_view text) {
   text = absl::StripAsciiWhitespace(text);
   const size_t blank = text.find_first_of(" \t");
   WeightedRelayUrl found;
-  found.url = std::string(text.substr(0, blank));
+  found.url = std::string(text);
   if (blank == absl::string_view::npos) return found;
   absl::string_view word =
       absl::StripLeadingAsciiWhitespace(text.substr(blank));
+  if (!absl::StartsWith(word, "weight")) return found;
+  found.url = std::string(text.substr(0, blank));
   if (!absl::ConsumePrefix(&word, "weight=") || word.empty() ||
       !absl::c_all_of(word, absl::ascii_isdigit) ||
       !absl::SimpleAtoi(word, &found.weight) ||

@@ -33,7 +33,9 @@ absl::StatusOr<RelayUrl> ParseRelayUrl(absl::string_view text);
 // beside the others: "smtps://mx1.example.net weight=3".  Without a weight 1; 0
 // is for when no other answers.  Ours: OpenSMTPD knows plain URLs only.
 struct WeightedRelayUrl {
-  std::string url;  // not looked at: ParseRelayUrl()
+  // Not looked at: ParseRelayUrl().  With all that stands there, if it is not
+  // about a weight.
+  std::string url;
   uint32_t weight = 1;
 };
 inline constexpr uint32_t kMaxRelayWeight = 1000;

@@ -88,13 +88,15 @@ TEST(WeightedRelayUrl, Weights) {
   EXPECT_EQ(heavy->weight, 30u);
   EXPECT_EQ(ParseWeightedRelayUrl("mx weight=0")->weight, 0u);
   EXPECT_EQ(ParseWeightedRelayUrl("mx weight=1000")->weight, 1000u);
+  // No URL; that is found when mail is to go there.
+  EXPECT_EQ(ParseWeightedRelayUrl("mx 3")->url, "mx 3");
 }
 
 TEST(WeightedRelayUrl, WhatIsNoWeight) {
   for (const char* bad :
        {"mx weight=", "mx weight=-1", "mx weight=+1", "mx weight=1001",
-        "mx weight=99999999999", "mx weight=3x", "mx weight=3 weight=4", "mx 3",
-        "mx weight =3", "mx mx2"}) {
+        "mx weight=99999999999", "mx weight=3x", "mx weight=3 weight=4",
+        "mx weight =3", "mx weight"}) {
     const auto parsed = ParseWeightedRelayUrl(bad);
     ASSERT_FALSE(parsed.ok()) << bad;
     EXPECT_EQ(parsed.status().message(), "weight=N wanted, N from 0 to 1000");

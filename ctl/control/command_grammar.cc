@@ -14,14 +14,22 @@ namespace holdfast {
 namespace {
 
 constexpr absl::string_view kCommands[] = {
+    "disable route <routeid>",
     "discover <evpid>",
     "discover <msgid>",
+    "enable route <routeid>",
     "encrypt",
     "encrypt -s",
     "encrypt -s <string>",
     "encrypt <string>",
     "explain <recipient>",
     "explain <recipient> <from|via|src|rdns|helo|auth|tls>...",
+    "history <evpid>",
+    "history <msgid>",
+    "history <evpid> --json",
+    "history <msgid> --json",
+    "history --json <evpid>",
+    "history --json <msgid>",
     "log brief",
     "log verbose",
     "monitor",

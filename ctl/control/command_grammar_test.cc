@@ -34,6 +34,35 @@ TEST(CommandGrammar, Arguments) {
   EXPECT_THAT(ParseCommand({"show", "queue", "00000000"}).words, IsEmpty());
 }
 
+TEST(CommandGrammar, RoutesAndBlocks) {
+  EXPECT_THAT(ParseCommand({"res", "ro", "12"}).words,
+              ElementsAre("resume", "route", "12"));
+  EXPECT_THAT(ParseCommand({"en", "route", "1"}).words, IsEmpty())
+      << "encrypt begins so, too";
+  EXPECT_THAT(ParseCommand({"enab", "route", "1"}).words,
+              ElementsAre("enable", "route", "1"));
+  EXPECT_THAT(ParseCommand({"disable", "route", "0"}).errors,
+              ElementsAre("possibilities are:", "disable route <routeid>"));
+  EXPECT_THAT(
+      ParseCommand({"pau", "mta", "from", "[]", "for", "example.net"}).words,
+      ElementsAre("pause", "mta", "from", "[]", "for", "example.net"));
+  EXPECT_THAT(ParseCommand({"sh", "mta", "pa"}).words,
+              ElementsAre("show", "mta", "paused"));
+}
+
+TEST(CommandGrammar, History) {
+  EXPECT_THAT(ParseCommand({"hist", "8d1fc6650ae2cde2"}).words,
+              ElementsAre("history", "8d1fc6650ae2cde2"));
+  EXPECT_THAT(ParseCommand({"history", "8d1fc665", "--json"}).words,
+              ElementsAre("history", "8d1fc665", "--json"));
+  EXPECT_THAT(ParseCommand({"history", "--json", "8d1fc665"}).words,
+              ElementsAre("history", "--json", "8d1fc665"));
+  EXPECT_THAT(ParseCommand({"history", "--json"}).errors,
+              ElementsAre("possibilities are:", "history --json <evpid>",
+                          "history --json <msgid>"));
+  EXPECT_THAT(ParseCommand({"history", "nobody"}).words, IsEmpty());
+}
+
 TEST(CommandGrammar, ExplainTakesWhateverFollows) {
   EXPECT_THAT(ParseCommand({"expl", "joe"}).words,
               ElementsAre("explain", "joe"));
@@ -56,7 +85,7 @@ TEST(CommandGrammar, Errors) {
               ElementsAre("invalid command"));
   EXPECT_THAT(ParseCommand({"log", ""}).errors,
               ElementsAre("possibilities are:", "log brief", "log verbose"));
-  EXPECT_EQ(ParseCommand({}).errors.size(), 18u);
+  EXPECT_EQ(ParseCommand({}).errors.size(), 20u);
 }
 
 }  // namespace

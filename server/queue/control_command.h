@@ -59,6 +59,9 @@ std::shared_ptr<ControlCommand> MakeMonitorCommand(
 std::shared_ptr<ControlCommand> MakeExplainCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);
+std::shared_ptr<ControlCommand> MakeMtaCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
 std::shared_ptr<ControlCommand> MakeTableCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);

@@ -10,6 +10,7 @@
 #include "server/log/log.h"
 #include "server/queue/control_command.h"
 #include "server/queue/control_read.h"
+#include "server/queue/router.h"
 #include "storage/ledger_text.h"
 
 namespace holdfast {
@@ -31,9 +32,19 @@ std::string StatusText(QueueServices* services) {
 
 // The reference's keys (part 2, section 5.5), then ours of the store.  A key
 // that is missing means 0.
-std::string StatsText(const QueueCounters& c, const StoreStats& s,
-                      absl::Time now) {
+std::string StatsText(const QueueCounters& c, const RouterCounts& mta,
+                      const StoreStats& s, absl::Time now) {
   const std::map<std::string, uint64_t> values = {
+      {"mta.connector", mta.connectors},
+      {"mta.domain", mta.domains},
+      {"mta.envelope", mta.envelopes},
+      {"mta.host", mta.hosts},
+      {"mta.relay", mta.relays},
+      {"mta.route", mta.routes},
+      {"mta.session", mta.sessions},
+      {"mta.source", mta.sources},
+      {"mta.task", mta.tasks},
+      {"mta.task.running", mta.running},
       {"queue.bounce", c.bounces},
       {"scheduler.delivery.loop", c.loop},
       {"scheduler.delivery.ok", c.ok},
@@ -71,6 +82,8 @@ std::string StatsText(const QueueCounters& c, const StoreStats& s,
       {"store.destinations", s.destinations},
       {"store.free_bytes", s.free_bytes},
       {"store.garbage", s.garbage},
+      {"store.history", s.history},
+      {"store.history_bytes", s.history_bytes},
       {"store.last_group", s.last_group},
       {"store.messages", s.messages},
       {"store.reports", s.reports},
@@ -108,10 +121,12 @@ class ShowCounters : public ControlCommand,
             self.done_.error = std::string(read.status().message());
             return self.output_->Done(self.done_);
           }
-          self.output_->Text(
-              self.ledger_ ? LedgerText(read->first)
-                           : StatsText(self.services_->Counters(), read->second,
-                                       self.services_->loop()->Now()));
+          self.output_->Text(self.ledger_
+                                 ? LedgerText(read->first)
+                                 : StatsText(self.services_->Counters(),
+                                             self.services_->router()->Counts(),
+                                             read->second,
+                                             self.services_->loop()->Now()));
         });
   }
 

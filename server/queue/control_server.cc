@@ -18,8 +18,8 @@ namespace {
 constexpr size_t kMaxUnreadAnswers = 64 << 10;
 
 constexpr ControlCommandMaker kMakers[] = {
-    MakeListCommand,    MakeActCommand,     MakeStateCommand,
-    MakeMonitorCommand, MakeExplainCommand, MakeTableCommand};
+    MakeListCommand,    MakeActCommand,   MakeStateCommand, MakeMonitorCommand,
+    MakeExplainCommand, MakeTableCommand, MakeMtaCommand};
 
 std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
                                             bool allowed,

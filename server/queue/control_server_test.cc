@@ -370,7 +370,7 @@ TEST_F(ControlServerTest, TheUserItRunsAsMayAll) {
 }
 
 TEST_F(ControlServerTest, WhatIsNotThereIsSaid) {
-  EXPECT_EQ(Run({"show", "routes"}, false, "not available in this version"),
+  EXPECT_EQ(Run({"spf", "walk"}, false, "not available in this version"),
             "");
   EXPECT_EQ(Run({}, false, "not available in this version"), "");
   EXPECT_EQ(Run({"remove", "xyz"}, false, "not available in this version"), "");

@@ -1,66 +1,90 @@
 #include "server/queue/dispatcher.h"
 
-#include <optional>
+#include <algorithm>
+#include <cstdint>
+#include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "config/relay_key.h"
 #include "protocol/vis.h"
 #include "server/door/worker_messages.h"
 #include "server/log/log.h"
+#include "server/queue/lmtp_batch.h"
 
 namespace holdfast {
 
 // Workers outlive us: their batches of an earlier start must not be met again.
 Dispatcher::Dispatcher(Parts parts)
-    : p_(std::move(parts)), last_batch_(p_.store->start_number() << 32) {}
+    : p_(std::move(parts)),
+      next_hops_(p_.config),
+      last_batch_(p_.store->start_number() << 32) {}
 
-// Hosts are looked up now, not when the mail came: a reload and a table that
-// goes round work on queued mail.
 absl::StatusOr<RelayTarget> Dispatcher::TargetOf(
     const DestinationRow& destination, const Action& action,
-    const PreparedBatch& batch) const {
-  RelayTarget target;
-  target.action = action.name;
-  target.backup_name = batch.backup_name;
-  target.domain = destination.routing_key;
-  if (action.host == nullptr) return target;
-  const std::optional<std::string> url = action.host->Fetch();
-  if (!url.has_value()) {
-    LogWarn("warn: Failed to retrieve smarthost for envelope %s",
-            ToString(batch.envelopes.front().id));
-    return absl::NotFoundError("Cannot retrieve smarthost");
-  }
-  target.domain = *url;
-  target.smarthost = true;
-  return target;
+    const PreparedBatch& batch) {
+  NextHops::Batch about;
+  about.first = batch.envelopes.front().id;
+  about.domain = destination.routing_key;
+  about.backup_name = batch.backup_name;
+  about.messages = batch.messages.size();
+  return next_hops_.TargetOf(action, about, p_.loop->Elapsed());
+}
+
+bool Dispatcher::FailOver(const DestinationRow& destination,
+                          const std::string& host) {
+  return next_hops_.OnFailed(destination.action, host, p_.loop->Elapsed());
+}
+
+void Dispatcher::HostWorks(const DestinationRow& destination,
+                           const std::string& host) {
+  next_hops_.OnWorks(destination.action, host);
+}
+
+void Dispatcher::HostUntried(const DestinationRow& destination,
+                             const std::string& host) {
+  next_hops_.OnUntried(destination.action, host);
 }
 
 absl::Status Dispatcher::Send(const DestinationRow& destination,
                               const Action& action, PreparedBatch batch) {
   const DeliveryKind kind = destination.kind;
   RelayTarget target;
-  if (kind == DeliveryKind::kMta) {
+  if (batch.lmtp) {
+    target = LmtpTarget(action);
+    EndOfTheWay(action, &batch.messages);
+  } else if (kind == DeliveryKind::kMta) {
     absl::StatusOr<RelayTarget> found = TargetOf(destination, action, batch);
     if (!found.ok()) return found.status();
     target = *std::move(found);
   }
-  const WorkerId worker = p_.doors->Choose(
-      kind, kind == DeliveryKind::kMta
-                ? absl::StrCat(target.action, " ", target.domain)
-                : destination.routing_key);
-  if (worker == WorkerId(0)) return absl::UnavailableError("no worker");
+  const bool to_relay = batch.lmtp || kind == DeliveryKind::kMta;
+  const WorkerId worker =
+      to_relay
+          ? p_.doors->Choose(DeliveryKind::kMta,
+                             RelayKey(&action, target.domain, target.smarthost,
+                                      target.backup_name))
+          : p_.doors->Choose(kind, batch.mailbox_user);
+  const std::string host =
+      target.smarthost && action.host != nullptr ? target.domain : "";
+  if (worker == WorkerId(0)) {
+    if (!host.empty()) HostUntried(destination, host);
+    return absl::UnavailableError("no worker");
+  }
 
   FlyingBatch flying;
   flying.key = {worker, BatchId(++last_batch_)};
   flying.destination = destination.id;
   flying.kind = kind;
   flying.round = destination.failures;
+  flying.host = host;
   const BatchKey key = flying.key;
-  if (kind == DeliveryKind::kMta) {
-    SendToRelay(key, destination.id, std::move(target),
-                std::move(batch.messages));
+  if (to_relay) {
+    p_.router->AddTasks(key, target, batch.messages.size(),
+                        batch.envelopes.size());
+    SendToRelay(key, destination.id, std::move(target), &batch);
   } else {
-    SendToDeliver(key, destination, action, std::move(batch.messages));
+    SendToDeliver(key, destination.id, action, batch.mailbox_user,
+                  std::move(batch.messages));
   }
   p_.doors->CountBatch(worker, 1);
   Claim(key, batch.envelopes);
@@ -70,25 +94,25 @@ absl::Status Dispatcher::Send(const DestinationRow& destination,
 }
 
 void Dispatcher::SendToRelay(const BatchKey& key, DestinationId destination,
-                             RelayTarget target,
-                             std::vector<BatchMessage> messages) {
+                             RelayTarget target, PreparedBatch* batch) {
   RelayBatch out;
   out.batch = key.second;
   out.destination = destination;
   out.target = std::move(target);
-  out.messages = std::move(messages);
+  out.messages = std::move(batch->messages);
+  out.waiting =
+      static_cast<uint32_t>(std::min<uint64_t>(batch->waiting, UINT32_MAX));
   p_.doors->Send(key.first, out);
 }
 
-void Dispatcher::SendToDeliver(const BatchKey& key,
-                               const DestinationRow& destination,
-                               const Action& action,
+void Dispatcher::SendToDeliver(const BatchKey& key, DestinationId destination,
+                               const Action& action, const std::string& user,
                                std::vector<BatchMessage> messages) {
   DeliverBatch out;
   out.batch = key.second;
-  out.destination = destination.id;
+  out.destination = destination;
   out.action = action.name;
-  out.user = destination.routing_key;
+  out.user = user;
   out.run_as = action.user.empty() ? out.user : action.user;
   out.store_uuid = p_.store->uuid();
   out.host = p_.config->server_name;
@@ -127,6 +151,7 @@ void Dispatcher::OnClaimed(const BatchKey& key, const absl::Status& status) {
   LogDebug("debug: queue: batch not claimed: %s",
            VisEncode(std::string(status.message())));
   const FlyingBatch gone = *batch;
+  p_.router->EndTasks(key);
   for (EnvelopeId id : gone.envelopes) p_.in_flight->Remove(id);
   if (!gone.over) p_.doors->CountBatch(key.first, -1);
   p_.on_claim_failed(gone, absl::IsResourceExhausted(status));

@@ -15,6 +15,8 @@
 #include "server/loop/event_loop.h"
 #include "server/queue/committer.h"
 #include "server/queue/in_flight.h"
+#include "server/queue/next_hops.h"
+#include "server/queue/router.h"
 #include "server/queue/scheduler.h"
 #include "server/queue/store_calls.h"
 #include "server/queue/worker_doors.h"
@@ -33,6 +35,7 @@ class Dispatcher : public Scheduler::Outlet {
     Committer* committer = nullptr;
     InFlight* in_flight = nullptr;
     WorkerDoors* doors = nullptr;
+    Router* router = nullptr;
     std::function<void(const FlyingBatch&, bool)> on_claim_failed;
   };
   explicit Dispatcher(Parts parts);
@@ -40,19 +43,29 @@ class Dispatcher : public Scheduler::Outlet {
   bool CanTake(DeliveryKind kind) override { return p_.doors->CanTake(kind); }
   absl::Status Send(const DestinationRow& destination, const Action& action,
                     PreparedBatch batch) override;
+  bool FailOver(const DestinationRow& destination,
+                const std::string& host) override;
+  void HostWorks(const DestinationRow& destination,
+                 const std::string& host) override;
+  void HostUntried(const DestinationRow& destination,
+                   const std::string& host) override;
+  // Smarthosts that rest may be tried: an operator wants an attempt now.
+  void ForgetRests() { next_hops_.ForgetRests(); }
 
  private:
   absl::StatusOr<RelayTarget> TargetOf(const DestinationRow& destination,
                                        const Action& action,
-                                       const PreparedBatch& batch) const;
+                                       const PreparedBatch& batch);
   void SendToRelay(const BatchKey& key, DestinationId destination,
-                   RelayTarget target, std::vector<BatchMessage> messages);
-  void SendToDeliver(const BatchKey& key, const DestinationRow& destination,
-                     const Action& action, std::vector<BatchMessage> messages);
+                   RelayTarget target, PreparedBatch* batch);
+  void SendToDeliver(const BatchKey& key, DestinationId destination,
+                     const Action& action, const std::string& user,
+                     std::vector<BatchMessage> messages);
   void Claim(const BatchKey& key, const std::vector<Envelope>& envelopes);
   void OnClaimed(const BatchKey& key, const absl::Status& status);
 
   Parts p_;
+  NextHops next_hops_;
   uint64_t last_batch_;
   CallGuard guard_;
 };

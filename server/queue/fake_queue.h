@@ -16,7 +16,9 @@
 #include <vector>
 
 #include "server/loop/fake_event_loop.h"
+#include "server/queue/host_stats.h"
 #include "server/queue/queue_services.h"
+#include "server/queue/router.h"
 
 namespace holdfast {
 
@@ -95,6 +97,8 @@ class FakeQueueServices : public QueueServices {
   bool IsSmtpPaused() override { return smtp_paused_; }
   void SetVerboseEverywhere(bool verbose) override { verbose_ = verbose; }
   QueueCounters Counters() override { return counters; }
+  Router* router() override { return &router_; }
+  HostStats* host_stats() override { return &host_stats_; }
 
   Config config_;
   QueueCounters counters;
@@ -116,6 +120,8 @@ class FakeQueueServices : public QueueServices {
   uint32_t next_message_ = 0x10000000;
   std::set<DeliveryKind> paused_;
   bool smtp_paused_ = false;
+  Router router_{&config_, [](const std::string&) {}};
+  HostStats host_stats_;
 };
 
 }  // namespace holdfast

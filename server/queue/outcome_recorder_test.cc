@@ -305,7 +305,7 @@ TEST_F(OutcomeRecorderTest, SlotsAreAnsweredAndFreedWithTheWorker) {
   EXPECT_EQ(next.slots[0].result, SlotAnswer::Result::kGranted);
   // Routes come back by themselves.
   bed_.TakeLog();
-  next.Say(SlotReport{next.slots[0].slot, SlotReport::Event::kFailed});
+  next.Say(SlotReport{next.slots[0].slot, SlotReport::Event::kFailed, ""});
   bed_.Run();
   bed_.loop.Advance(absl::Seconds(15));
   EXPECT_EQ(bed_.TakeLog(),

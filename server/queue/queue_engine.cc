@@ -43,6 +43,7 @@ Committer::Hooks QueueEngine::CommitHooks() {
 WorkerDoors::Handlers QueueEngine::DoorHandlers() {
   WorkerDoors::Handlers h;
   h.on_outcomes = [this](WorkerId worker, BatchOutcomes outcomes) {
+    NoteHosts(worker, outcomes);
     recorder_.OnOutcomes(worker, std::move(outcomes));
   };
   h.on_state = [this](WorkerId worker, WorkerState state) {
@@ -76,6 +77,7 @@ Dispatcher::Parts QueueEngine::DispatcherParts() {
   parts.committer = &committer_;
   parts.in_flight = &in_flight_;
   parts.doors = &doors_;
+  parts.router = &router_;
   parts.on_claim_failed = [this](const FlyingBatch& batch, bool no_room) {
     recorder_.OnClaimFailed(batch, no_room);
   };
@@ -96,6 +98,7 @@ Scheduler::Parts QueueEngine::SchedulerParts() {
 OutcomeRecorder::Parts QueueEngine::RecorderParts() {
   OutcomeRecorder::Parts parts;
   parts.loop = p_.loop;
+  parts.config = p_.config;
   parts.store = p_.store;
   parts.committer = &committer_;
   parts.in_flight = &in_flight_;
@@ -135,7 +138,10 @@ OperatorActs::Parts QueueEngine::ActsParts() {
   parts.in_flight = &in_flight_;
   parts.scheduler = &scheduler_;
   parts.look_at_deadline = [this](EnvelopeId id) { deadlines_.Look(id); };
-  parts.enable_routes = [this] { router_.EnableAll(); };
+  parts.enable_routes = [this] {
+    router_.EnableAll();
+    dispatcher_.ForgetRests();
+  };
   return parts;
 }
 
@@ -151,6 +157,24 @@ void QueueEngine::OnClaimsKnown() {
 void QueueEngine::Stop() {
   scheduler_.Stop();
   deadlines_.Stop();
+}
+
+// Before the outcomes are recorded, while the envelopes are at hand.
+void QueueEngine::NoteHosts(WorkerId worker, const BatchOutcomes& outcomes) {
+  const BatchKey key(worker, outcomes.batch);
+  const absl::Time now = p_.loop->Now();
+  for (const WorkerOutcome& outcome : outcomes.outcomes) {
+    const FlyingEnvelope* e = in_flight_.Find(outcome.envelope);
+    if (e == nullptr || e->batch != key || !e->envelope ||
+        e->envelope->kind != DeliveryKind::kMta) {
+      continue;
+    }
+    const bool tried = outcome.result != WorkerOutcome::Result::kReturned;
+    const std::string& said =
+        tried ? outcome.text : outcomes.destination_failure;
+    if (!said.empty()) host_stats_.Note(e->envelope->dest.domain, said, now);
+  }
+  if (outcomes.finished) router_.EndTasks(key);
 }
 
 void QueueEngine::OnStillQueued(const FlyingEnvelope& envelope) {

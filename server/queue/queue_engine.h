@@ -15,6 +15,7 @@
 #include "server/queue/committer.h"
 #include "server/queue/deadline_server.h"
 #include "server/queue/dispatcher.h"
+#include "server/queue/host_stats.h"
 #include "server/queue/in_flight.h"
 #include "server/queue/operator_acts.h"
 #include "server/queue/outcome_recorder.h"
@@ -60,6 +61,8 @@ class QueueEngine {
   Scheduler& scheduler() { return scheduler_; }
   OperatorActs& acts() { return acts_; }
   InFlight& in_flight() { return in_flight_; }
+  Router& router() { return router_; }
+  HostStats& host_stats() { return host_stats_; }
   // Fills in what is counted here.
   void Count(QueueCounters* counters) const;
 
@@ -73,6 +76,7 @@ class QueueEngine {
   DeadlineServer::Parts DeadlineParts();
   OperatorActs::Parts ActsParts();
 
+  void NoteHosts(WorkerId worker, const BatchOutcomes& outcomes);
   void OnStillQueued(const FlyingEnvelope& envelope);
   void OnClaimsKnown();
   void OnBody(WorkerId worker, const BodyRequest& request);
@@ -90,6 +94,7 @@ class QueueEngine {
   DeadlineServer deadlines_;
   OperatorActs acts_;
   Router router_;
+  HostStats host_stats_;
   EventLoop::Timer router_wake_;
   absl::Duration router_wake_at_ = absl::InfiniteDuration();
   uint64_t envelopes_at_start_ = 0;

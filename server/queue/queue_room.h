@@ -72,6 +72,8 @@ class QueueRoom : public RoomHandler, public QueueServices {
   bool IsSmtpPaused() override { return acceptance_.paused(); }
   void SetVerboseEverywhere(bool verbose) override;
   QueueCounters Counters() override;
+  Router* router() override { return &engine_->router(); }
+  HostStats* host_stats() override { return &engine_->host_stats(); }
 
  private:
   StoreOptions OptionsForStore() const;

@@ -26,6 +26,9 @@
 
 namespace holdfast {
 
+class HostStats;
+class Router;
+
 // Counted since start unless said otherwise; `monitor` and `show stats`.
 struct QueueCounters {
   SessionCounts sessions;
@@ -83,6 +86,10 @@ class QueueServices {
   virtual void SetVerboseEverywhere(bool verbose) = 0;
 
   virtual QueueCounters Counters() = 0;
+
+  // What relaying is at: routes and limits, what hosts have said last.
+  virtual Router* router() = 0;
+  virtual HostStats* host_stats() = 0;
 };
 
 }  // namespace holdfast

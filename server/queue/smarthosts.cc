@@ -90,6 +90,7 @@ std::optional<std::string> Smarthosts::Choose(const Action& action,
 
 bool Smarthosts::OnFailed(const Action& action, const std::string& url,
                           absl::Duration now) {
+  const Group& group = GroupOf(action);
   Element* failed = Find(action, url);
   // Batches of one round find out the same thing; it counts once.
   if (failed != nullptr && now >= failed->rests_until) {
@@ -101,7 +102,6 @@ bool Smarthosts::OnFailed(const Action& action, const std::string& url,
                       VisEncode(action.name), "\") does not answer, rests for ",
                       absl::ToInt64Seconds(rest), "s"));
   }
-  const Group& group = GroupOf(action);
   return std::any_of(
       group.elements.begin(), group.elements.end(), [&](const Element& e) {
         return e.url != url && (e.Healthy() || e.MayBeProbed(now));

@@ -1,0 +1,65 @@
+// Where a relay action sends a batch: to the MX of the recipients' domain, to a
+// smarthost of its `host` table (smarthosts.h), or to the one that its `domain`
+// table names (reference part 2, section 3.2).  Looked up when the batch goes,
+// not when the mail came: a reload and `update table` work on queued mail.
+//
+// Warnings go to the log.  One thread.
+#ifndef HOLDFAST_SERVER_QUEUE_NEXT_HOPS_H_
+#define HOLDFAST_SERVER_QUEUE_NEXT_HOPS_H_
+
+#include <cstddef>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "config/config.h"
+#include "protocol/ids.h"
+#include "server/door/worker_messages.h"
+#include "server/queue/smarthosts.h"
+
+namespace holdfast {
+
+class NextHops {
+ public:
+  // `config` outlives it.
+  explicit NextHops(const Config* config);
+
+  struct Batch {
+    EnvelopeId first{};       // names the batch in the log
+    std::string domain;       // of the recipients
+    std::string backup_name;  // `backup`: our name among the MX; empty: not
+    size_t messages = 1;
+  };
+  // Not ok: there is none; the message is the error line ("Cannot retrieve
+  // smarthost").
+  absl::StatusOr<RelayTarget> TargetOf(const Action& action, const Batch& batch,
+                                       absl::Duration now);
+
+  // What became of a batch that TargetOf() gave a URL of a `host` table; as
+  // Smarthosts.  `action` by name; nothing happens when it is gone.
+  bool OnFailed(const std::string& action, const std::string& url,
+                absl::Duration now);
+  void OnWorks(const std::string& action, const std::string& url);
+  void OnUntried(const std::string& action, const std::string& url);
+  // An operator wants an attempt now.
+  void ForgetRests() { smarthosts_.ForgetRests(); }
+
+ private:
+  absl::StatusOr<std::string> FromHost(const Action& action, const Batch& batch,
+                                       absl::Duration now);
+  absl::StatusOr<std::string> FromDomain(const Action& action,
+                                         const Batch& batch) const;
+  // The action, if it has a `host` table.
+  const Action* WithHost(const std::string& action) const;
+
+  const Config& config_;
+  Smarthosts smarthosts_;
+};
+
+// Whether the action can send to this URL at all; the message is the error
+// line.  Warns.
+absl::Status CheckRelayUrl(const Action& action, const std::string& url);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_QUEUE_NEXT_HOPS_H_
