@@ -4,11 +4,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "server/door/worker_messages.h"
 
 namespace holdfast {
+
+class RelaySession;
 
 struct BatchWork {
   explicit BatchWork(RelayBatch b) : batch(std::move(b)) {
@@ -31,6 +34,8 @@ struct BatchWork {
   // Of each message, the recipients whose outcome is told.
   std::vector<std::vector<bool>> decided;
   size_t undecided = 0;
+  // Which has it now; null: none.
+  RelaySession* session = nullptr;
 };
 
 // How an attempt went there; the columns of a delivery's log line.
@@ -38,6 +43,7 @@ struct RelayVia {
   SessionId session{};
   std::string source = "-";
   std::string relay;
+  std::string tls;  // empty: in clear
 
   friend bool operator==(const RelayVia&, const RelayVia&) = default;
 };

@@ -67,7 +67,7 @@ BatchOutcomes& OutcomeBook::OpenEntry(BatchId batch, Page* page,
   if (page->made.size() > page->sent) {
     BatchOutcomes& last = page->made.back();
     if (last.session == via.session && last.source == via.source &&
-        last.relay == via.relay)
+        last.relay == via.relay && last.tls == via.tls)
       return last;
   }
   BatchOutcomes& fresh = page->made.emplace_back();
@@ -76,6 +76,7 @@ BatchOutcomes& OutcomeBook::OpenEntry(BatchId batch, Page* page,
   fresh.session = via.session;
   fresh.source = via.source;
   fresh.relay = via.relay;
+  fresh.tls = via.tls;
   return fresh;
 }
 

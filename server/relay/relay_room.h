@@ -1,25 +1,27 @@
 // The room `relay`: sends batches of the queue to other hosts, and tells
 // `receive` what its clients are called.
 //
-// A batch goes to an idle session of an equal target, else to a RouteSearch,
-// which ends with a connection; each outcome goes to the OutcomeBook.
+// A batch goes to an idle session that it may share (RelayKey()), else to a
+// RouteSearch, which ends with a connection; each outcome goes to the
+// OutcomeBook.  While more waits at a destination that works, a connection is
+// kept ready in advance.
 #ifndef HOLDFAST_SERVER_RELAY_RELAY_ROOM_H_
 #define HOLDFAST_SERVER_RELAY_RELAY_ROOM_H_
 
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "server/door/receive_messages.h"
 #include "server/door/worker_messages.h"
-#include "server/relay/batch_work.h"
-#include "server/relay/outcome_book.h"
+#include "server/relay/batch_list.h"
+#include "server/relay/queue_questions.h"
 #include "server/relay/relay_services.h"
 #include "server/relay/relay_session.h"
 #include "server/relay/resolver.h"
+#include "server/relay/reverse_server.h"
 #include "server/relay/route_search.h"
+#include "server/relay/search_list.h"
+#include "server/relay/session_list.h"
 #include "server/room/room.h"
 
 namespace holdfast {
@@ -29,8 +31,14 @@ class RelayRoom : public RoomHandler,
                   private RouteSearch::Owner,
                   private RelaySession::Owner {
  public:
-  RelayRoom(RoomContext context, std::unique_ptr<Resolver> resolver,
-            std::unique_ptr<Dialer> dialer);
+  // What it reaches the world with.
+  struct Parts {
+    std::unique_ptr<Resolver> resolver;
+    std::unique_ptr<Dialer> dialer;
+    std::unique_ptr<TlsConnector> tls;
+    const SaslCrypto* crypto = nullptr;
+  };
+  RelayRoom(RoomContext context, Parts parts);
   ~RelayRoom() override;
 
   void OnDoor(const NewDoor& to, std::unique_ptr<Door> door) override;
@@ -41,18 +49,33 @@ class RelayRoom : public RoomHandler,
   // RelayServices
   EventLoop* loop() override { return context_.loop; }
   const Config& config() override { return *context_.config; }
-  Resolver* resolver() override { return resolver_.get(); }
-  Dialer* dialer() override { return dialer_.get(); }
+  Resolver* resolver() override { return parts_.resolver.get(); }
+  Dialer* dialer() override { return parts_.dialer.get(); }
+  TlsConnector* tls() override { return parts_.tls.get(); }
+  SecretQuestions* secrets() override { return &secrets_; }
+  const SaslCrypto* crypto() override { return parts_.crypto; }
   SessionId NewSessionId() override;
   uint64_t AskSlot(SlotRequest request,
-                   absl::AnyInvocable<void(const SlotAnswer&)> done) override;
-  void CancelSlot(uint64_t question) override;
+                   absl::AnyInvocable<void(const SlotAnswer&)> done) override {
+    return questions_.AskSlot(std::move(request), std::move(done));
+  }
+  void CancelSlot(uint64_t question) override {
+    questions_.CancelSlot(question);
+  }
   uint64_t AskBody(BodyRequest request,
-                   absl::AnyInvocable<void(BodyPart)> done) override;
-  void CancelBody(uint64_t question) override;
-  void ReportSlot(uint64_t slot, SlotReport::Event event) override;
+                   absl::AnyInvocable<void(BodyPart)> done) override {
+    return questions_.AskBody(std::move(request), std::move(done));
+  }
+  void CancelBody(uint64_t question) override {
+    questions_.CancelBody(question);
+  }
+  void ReportSlot(const Route& route, SlotReport::Event event) override {
+    questions_.Report({route.slot, event, *route.host_name});
+  }
   void Decide(BatchWork* work, size_t message, size_t recipient,
-              const RelayVia& via, WorkerOutcome outcome) override;
+              const RelayVia& via, WorkerOutcome outcome) override {
+    batches_.Decide(work, message, recipient, via, std::move(outcome));
+  }
 
   // RouteSearch::Owner
   void OnConnected(RouteSearch* search, Route route,
@@ -64,54 +87,40 @@ class RelayRoom : public RoomHandler,
   void OnGreeted(RelaySession* session) override;
   void OnIdle(RelaySession* session) override;
   void OnRest(std::shared_ptr<BatchWork> work) override;
-  void OnOver(RelaySession* session, const std::string& error) override;
+  void OnOver(RelaySession* session, RelaySession::End end,
+              const std::string& error) override;
 
   // From queue.
   void OnQueueFrame(Frame& frame);
   void On(RelayBatch& batch);
   void On(const BatchClaimed& claimed);
   void On(const OutcomesRecorded& recorded);
-  void On(BodyPart& part);
-  void On(const SlotAnswer& answer);
+  void On(BodyPart& part) { questions_.On(part); }
+  void On(const SlotAnswer& answer) { questions_.On(answer); }
   void OnQueueClosed();
 
-  void OnReceiveFrame(uint32_t number, Frame& frame);
-
   void Assign(std::shared_ptr<BatchWork> work);
-  RelaySession* TakeIdle(const RelayTarget& target);
+  void ConnectInAdvance(const BatchWork& work, const std::string& key);
+  void Begin(std::shared_ptr<RouteSearch> search);
   std::shared_ptr<RouteSearch> EndSearch(RouteSearch* search);
   void CancelSearches();
-  RelaySession* SessionOf(const BatchWork* work);
-  // Every message but `keep` goes back untried.
-  static constexpr size_t kKeepNone = SIZE_MAX;
-  void StopWork(BatchWork* work, size_t keep, const std::string& failure = "");
-  void ForgetWork(BatchWork* work);
-  void DecideAll(BatchWork* work, size_t keep, const WorkerOutcome& outcome,
-                 const std::string& failure);
+  void DrainSessions();
   void Bury(std::shared_ptr<void> body);
   void EndGrace();
   void ExitIfDone();
-  void ExitSoon();
 
   RoomContext context_;
-  std::unique_ptr<Resolver> resolver_;
-  std::unique_ptr<Dialer> dialer_;
-  OutcomeBook book_;
+  const Parts parts_;
+  SecretQuestions secrets_;
+  QueueQuestions questions_;
+  ReverseServer reverse_;
+  BatchList batches_;
 
   std::unique_ptr<Door> queue_;  // null: there is none now
-  std::map<uint32_t, std::shared_ptr<Door>> receive_;
 
-  // What is not decided yet.
-  std::map<BatchId, std::shared_ptr<BatchWork>> batches_;
-  std::map<RouteSearch*, std::shared_ptr<RouteSearch>> searches_;
-  std::map<RelaySession*, std::unique_ptr<RelaySession>> sessions_;
+  SearchList searches_;
+  SessionList sessions_;
   std::map<RelaySession*, RouteSearch*> greeting_;
-  // Sessions that may be idle, the latest last, by target.
-  std::map<std::string, std::vector<RelaySession*>> idle_;
-
-  uint64_t next_question_ = 1;
-  std::map<uint64_t, absl::AnyInvocable<void(const SlotAnswer&)>> slots_asked_;
-  std::map<uint64_t, absl::AnyInvocable<void(BodyPart)>> bodies_asked_;
 
   bool stopping_ = false;
   EventLoop::Timer grace_;

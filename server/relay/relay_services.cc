@@ -40,6 +40,13 @@ class SocketDialer : public Dialer {
                    source ? reinterpret_cast<sockaddr*>(&from) : nullptr,
                    from_length, timeout, std::move(done));
   }
+  PendingConnect DialUnix(const std::string&, absl::Duration,
+                          Done done) override {
+    return loop_->RunAfter(
+        absl::ZeroDuration(), [done = std::move(done)]() mutable {
+          done(absl::UnavailableError("Protocol not supported"));
+        });
+  }
 
  private:
   EventLoop* loop_;
@@ -52,32 +59,22 @@ std::unique_ptr<Dialer> MakeDialer(EventLoop* loop) {
 }
 
 std::string Route::RelayText() const {
+  if (is_unix()) return absl::StrCat(host.name, " (", host.name, ")");
   return absl::StrCat(host.address.ToBracketed(), " (",
                       host_name->empty() ? host.address.ToString() : *host_name,
                       ")");
 }
 
-std::string TargetDomain(const RelayTarget& target) {
-  if (!target.smarthost) return target.domain;
-  const absl::StatusOr<RelayUrl> url = ParseRelayUrl(target.domain);
-  return url.ok() ? url->host : target.domain;
-}
-
-std::string TargetText(const RelayTarget& target, const Action* action) {
-  std::string text = absl::StrCat("[relay:", TargetDomain(target));
-  const absl::StatusOr<RelayUrl> url = ParseRelayUrl(target.domain);
-  if (target.smarthost && url.ok())
-    absl::StrAppend(&text, ",port=", url->port, ",",
-                    RelayProtocolName(url->protocol), ",mx");
-  else
-    absl::StrAppend(&text, ",smtp");
-  if (!target.backup_name.empty())
-    absl::StrAppend(&text, ",backup=", target.backup_name);
-  if (action != nullptr && action->src != nullptr)
-    absl::StrAppend(&text, ",sourcetable=", action->src->name());
-  if (action != nullptr && !action->helo.empty())
-    absl::StrAppend(&text, ",heloname=", action->helo);
-  return text + "]";
+RelayVia Route::Via() const {
+  RelayVia via;
+  via.session = session;
+  if (!source.empty()) {
+    const std::optional<IpAddress> address = IpAddress::Parse(source);
+    via.source = address ? address->ToBracketed() : source;
+  }
+  via.relay = RelayText();
+  via.tls = tls;
+  return via;
 }
 
 }  // namespace holdfast

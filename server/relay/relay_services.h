@@ -12,12 +12,15 @@
 #include "absl/time/time.h"
 #include "config/config.h"
 #include "protocol/ip_address.h"
-#include "protocol/relay_url.h"
+#include "protocol/sasl_client.h"
 #include "server/door/worker_messages.h"
 #include "server/loop/event_loop.h"
 #include "server/loop/stream.h"
 #include "server/relay/batch_work.h"
 #include "server/relay/resolver.h"
+#include "server/relay/route_policy.h"
+#include "server/relay/secret_questions.h"
+#include "server/relay/tls_connector.h"
 
 namespace holdfast {
 
@@ -32,30 +35,42 @@ class Dialer {
       const IpAddress& address, uint16_t port,
       const std::optional<IpAddress>& source, absl::Duration timeout,
       Done done) = 0;
+  // To the Unix socket of an `lmtp` action.
+  [[nodiscard]] virtual PendingConnect DialUnix(const std::string& action,
+                                                absl::Duration timeout,
+                                                Done done) = 0;
 };
 
 std::unique_ptr<Dialer> MakeDialer(EventLoop* loop);
 
+// Of a connection, a handshake, and every answer that we wait for.
+inline constexpr absl::Duration kReplyTimeout = absl::Seconds(300);
+
 // A way that is being tried: where to, through which slot, as which session.
 struct Route {
   RelayTarget target;
-  RelayProtocol protocol = RelayProtocol::kSmtp;
-  MailHost host;
-  uint16_t port = 25;
+  const Action* action = nullptr;  // null: gone from the configuration
+  std::string key;                 // RelayKey(): who may share the session
+  RoutePolicy policy;
+  MailHost host;  // through a Unix socket: its path is the name
   uint64_t slot = 0;
   SessionId session{};
+  std::string helo;
+  std::string source;  // our own address; empty: a Unix socket
+  // The connection is inside TLS; BatchOutcomes::tls.
+  bool secure = false;
+  bool tls_verified = false;
+  std::string tls;
   // What the address is called; empty until DNS has said it.
   std::shared_ptr<std::string> host_name = std::make_shared<std::string>();
 
-  // "192.0.2.9 (mx.example.net)", "[2001:db8::1] (2001:db8::1)".
+  bool is_unix() const { return !policy.unix_path.empty(); }
+  // "192.0.2.9 (mx.example.net)", "[2001:db8::1] (2001:db8::1)"; of a Unix
+  // socket "/path (/path)".
   std::string RelayText() const;
+  // What the columns of an outcome say.
+  RelayVia Via() const;
 };
-
-// The domain or smarthost name of a target: what limits and log lines are
-// about.
-std::string TargetDomain(const RelayTarget& target);
-// "[relay:example.org,smtp]" (reference part 2, section 5.4).
-std::string TargetText(const RelayTarget& target, const Action* action);
 
 class RelayServices {
  public:
@@ -65,6 +80,10 @@ class RelayServices {
   virtual const Config& config() = 0;
   virtual Resolver* resolver() = 0;
   virtual Dialer* dialer() = 0;
+  virtual TlsConnector* tls() = 0;
+  virtual SecretQuestions* secrets() = 0;
+  // What passwords are proven with.
+  virtual const SaslCrypto* crypto() = 0;
   virtual SessionId NewSessionId() = 0;
 
   // Questions to `queue`.  The answer comes in a later turn; never, once
@@ -77,8 +96,8 @@ class RelayServices {
   virtual uint64_t AskBody(BodyRequest request,
                            absl::AnyInvocable<void(BodyPart)> done) = 0;
   virtual void CancelBody(uint64_t question) = 0;
-  // A slot of 0 belonged to a queue that is gone: nobody is told.
-  virtual void ReportSlot(uint64_t slot, SlotReport::Event event) = 0;
+  // A route's slot of 0 belonged to a queue that is gone: nobody is told.
+  virtual void ReportSlot(const Route& route, SlotReport::Event event) = 0;
 
   // The outcome of one recipient of one message; the first one counts.
   virtual void Decide(BatchWork* work, size_t message, size_t recipient,

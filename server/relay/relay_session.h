@@ -1,10 +1,10 @@
 // One connection to a host: transactions of one batch after the other, then a
 // while of waiting for the next, then QUIT (reference part 2, section 3.9).
 //
-//   greeting -> busy <-> idle -> quitting -> over
+//   greeting [-> securing -> greeting] -> busy <-> idle -> quitting -> over
 //
-// TLS will stand between stream and session: both only exchange bytes here, in
-// OnBytes() and Flush().
+// relay_session.cc has the connection with STARTTLS and AUTH, time and ends;
+// relay_session_work.cc the transactions and the texts of messages.
 #ifndef HOLDFAST_SERVER_RELAY_RELAY_SESSION_H_
 #define HOLDFAST_SERVER_RELAY_RELAY_SESSION_H_
 
@@ -19,11 +19,10 @@
 #include "server/relay/batch_work.h"
 #include "server/relay/body_source.h"
 #include "server/relay/relay_services.h"
+#include "server/relay/route_tls.h"
 
 namespace holdfast {
 
-// Of the connection, and of every answer that we wait for.
-inline constexpr absl::Duration kReplyTimeout = absl::Seconds(300);
 inline constexpr absl::Duration kQuitTimeout = absl::Seconds(10);
 // No more of a message is produced while so much of it is not sent.
 inline constexpr size_t kMaxBacklogBytes = 256 << 10;
@@ -32,6 +31,15 @@ inline constexpr uint32_t kMaxVainTransactions = 10;
 
 class RelaySession : private SmtpClientSession::Events {
  public:
+  // How it ended.
+  enum class End : uint8_t {
+    kOver,       // nothing is wrong with the route, or it was proven
+    kNotProven,  // the host did not take us
+    // It did not come to TLS, which is opportunistic: the slot is still ours,
+    // and the owner's now.
+    kTryInClear,
+    kNoCredentials,  // we did not know what to say
+  };
   // Told in the middle of the session's work: it may be given work by Run(),
   // but must not be destroyed.
   class Owner {
@@ -44,12 +52,13 @@ class RelaySession : private SmtpClientSession::Events {
     // It will do no more of this: messages of it are still to be begun.
     virtual void OnRest(std::shared_ptr<BatchWork> work) = 0;
     // It is over.  `error`: why, empty after QUIT.
-    virtual void OnOver(RelaySession* session, const std::string& error) = 0;
+    virtual void OnOver(RelaySession* session, End end,
+                        const std::string& error) = 0;
   };
 
+  // `limits` outlives it.
   RelaySession(RelayServices* services, Owner* owner, Route route,
-               const MtaLimits& limits, std::string helo,
-               std::unique_ptr<Stream> stream);
+               const MtaLimits& limits, std::unique_ptr<Stream> stream);
   ~RelaySession() override;
 
   // Only when idle; also within OnIdle().
@@ -64,23 +73,41 @@ class RelaySession : private SmtpClientSession::Events {
   void ForgetSlot() { route_.slot = 0; }
 
   const Route& route() const { return route_; }
+  // Not even proven yet.
+  bool greeting() const {
+    return state_ == State::kGreeting || state_ == State::kSecuring;
+  }
   bool idle() const { return state_ == State::kIdle; }
   bool over() const { return state_ == State::kOver; }
   // The batch it works on; null: none.
   BatchWork* work() const { return work_.get(); }
   // Of work(): the message that is under way.
   size_t message() const { return message_; }
+  // Says of an outcome of that message when it was tried.
+  void StampAttempt(WorkerOutcome* outcome) const;
   // That message is with the server, who has not answered.
   bool passed_dot() const { return session_.in_final(); }
 
  private:
-  enum class State : uint8_t { kGreeting, kIdle, kBusy, kQuitting, kOver };
+  enum class State : uint8_t {
+    kGreeting,
+    kSecuring,  // the TLS handshake of STARTTLS
+    kIdle,
+    kBusy,
+    kQuitting,
+    kOver,
+  };
 
   void OnReady() override;
   void OnResult(size_t recipient, const SmtpResult& result) override;
   void OnBodyWanted() override;
   void OnEnd(const std::string& error) override;
+  void OnStartTls() override;
+  void OnAuthWanted() override;
 
+  void UseStream(std::unique_ptr<Stream> stream);
+  void OnSecured(absl::StatusOr<std::unique_ptr<Stream>> stream);
+  void OnSecret(absl::StatusOr<ClientCredentials> credentials);
   void OnBytes(absl::string_view bytes);
   void OnClosed(const absl::Status& status);
   void Flush();
@@ -98,17 +125,20 @@ class RelaySession : private SmtpClientSession::Events {
   void DropBody();
   void WatchTime(absl::Duration wait);
   void OnTime();
-  void Close(const std::string& error);
+  void Close(End end, const std::string& error);
   void LogError(const std::string& error) const;
-  RelayVia Via() const;
+  // The work is with another session, or with none.
+  std::shared_ptr<BatchWork> Release();
 
   RelayServices* const services_;
   Owner* const owner_;
   Route route_;
   const MtaLimits& limits_;
   std::unique_ptr<Stream> stream_;
-  const std::string source_;
   SmtpClientSession session_;
+  std::unique_ptr<RouteTls> securing_;
+  uint64_t secret_question_ = 0;  // 0: none is open
+  bool no_credentials_ = false;
   State state_ = State::kGreeting;
   bool draining_ = false;
   bool advancing_ = false;
@@ -122,9 +152,11 @@ class RelaySession : private SmtpClientSession::Events {
   bool body_complete_ = false;  // all of it is given to session_
   uint64_t question_ = 0;       // for chunks; 0: none is open
 
-  uint32_t messages_ = 0;      // sent
-  uint32_t transactions_ = 0;  // begun since the last that was a success
-  uint32_t mails_ = 0;         // begun, as LIMITS counts them
+  uint32_t messages_ = 0;        // sent
+  uint32_t transactions_ = 0;    // begun since the last that was a success
+  uint32_t mails_ = 0;           // begun, as LIMITS counts them
+  absl::Time mail_at_;           // when the present one began
+  absl::Duration mail_elapsed_;  // likewise
   absl::Duration last_end_ = -absl::InfiniteDuration();
   absl::Duration last_activity_;
   EventLoop::Timer timer_;  // reply, keep-alive, quit

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "protocol/idna.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
@@ -19,6 +19,7 @@ constexpr char kNetworkError[] = "Network error on destination MXs";
 constexpr char kFamilyMismatch[] = "Address family mismatch on destination MXs";
 constexpr char kNoRoute[] = "No valid route to destination";
 constexpr char kNoSource[] = "Could not retrieve source address";
+constexpr char kNoCredentials[] = "Could not retrieve credentials";
 
 bool FamilyAllowed(const IpAddress& address, MtaLimits::Family family) {
   return family == MtaLimits::Family::kAny ||
@@ -29,55 +30,69 @@ bool FamilyAllowed(const IpAddress& address, MtaLimits::Family family) {
 
 RouteSearch::RouteSearch(RelayServices* services, Owner* owner,
                          std::shared_ptr<BatchWork> work, const Action* action)
+    : RouteSearch(services, owner, std::move(work), RelayTarget(),
+                  DestinationId(), action) {}
+
+RouteSearch::RouteSearch(RelayServices* services, Owner* owner,
+                         RelayTarget target, DestinationId destination,
+                         const Action* action)
+    : RouteSearch(services, owner, nullptr, std::move(target), destination,
+                  action) {}
+
+RouteSearch::RouteSearch(RelayServices* services, Owner* owner,
+                         std::shared_ptr<BatchWork> work, RelayTarget target,
+                         DestinationId destination, const Action* action)
     : services_(services),
       owner_(owner),
       work_(std::move(work)),
+      target_(work_ == nullptr ? std::move(target) : work_->batch.target),
+      destination_(work_ == nullptr ? destination : work_->batch.destination),
       action_(action),
-      limits_(services->config().LimitsFor(TargetDomain(work_->batch.target))) {
-}
+      key_(TargetKey(target_, action)),
+      limits_(services->config().LimitsFor(TargetDomain(target_))),
+      began_(services->loop()->Now()),
+      began_elapsed_(services->loop()->Elapsed()) {}
 
 void RouteSearch::Cancel() {
   if (question_ != 0) services_->CancelSlot(std::exchange(question_, 0));
   // Given up while connecting: no fault of the route.
-  if (state_ == State::kConnecting)
-    services_->ReportSlot(route_.slot, SlotReport::Event::kClosed);
+  if (state_ == State::kConnecting || state_ == State::kSecuring)
+    services_->ReportSlot(route_, SlotReport::Event::kClosed);
   state_ = State::kOver;
   timer_.reset();
   connecting_.reset();
+  securing_.reset();
 }
 
 void RouteSearch::Start() {
-  const RelayTarget& target = work_->batch.target;
+  auto policy = MakeRoutePolicy(target_, action_);
+  if (const auto* refusal = std::get_if<RouteRefusal>(&policy)) {
+    if (work_ != nullptr) LogWarn("%s", refusal->log);
+    return Hopeless(WorkerOutcome::Result::kTempFail, {4, 0}, refusal->text);
+  }
+  policy_ = std::get<RoutePolicy>(std::move(policy));
+  if (!policy_.unix_path.empty()) {
+    MailHost socket;
+    socket.name = policy_.unix_path;
+    hosts_.push_back(std::move(socket));
+    return AskSlot();
+  }
   auto on_hosts = [self = weak_from_this()](MailHosts hosts) {
     if (auto search = self.lock()) search->OnHosts(std::move(hosts));
   };
-  if (!target.smarthost) {
-    const absl::StatusOr<std::string> domain = DomainToAscii(target.domain);
-    if (!domain.ok())
-      return Hopeless(WorkerOutcome::Result::kPermFail, {5, 12},
-                      "Malformed domain");
-    return services_->resolver()->FindMx(*domain, target.backup_name,
-                                         std::move(on_hosts));
-  }
-  const absl::StatusOr<RelayUrl> url = ParseRelayUrl(target.domain);
-  if (!url.ok()) {
-    LogWarn("warn: Failed to parse smarthost %s", VisEncode(target.domain));
-    return Hopeless(WorkerOutcome::Result::kTempFail, {4, 0},
-                    "Cannot parse smarthost");
-  }
-  protocol_ = url->protocol;
-  port_ = url->port;
-  if (protocol_ != RelayProtocol::kSmtp &&
-      protocol_ != RelayProtocol::kSmtpNotls)
-    return Hopeless(WorkerOutcome::Result::kTempFail, {4, 0},
-                    absl::StrCat("Relaying by ", RelayProtocolName(protocol_),
-                                 ":// is not supported"));
-  services_->resolver()->FindHost(url->host, std::move(on_hosts));
+  if (!policy_.host.empty())
+    return services_->resolver()->FindHost(policy_.host, std::move(on_hosts));
+  const absl::StatusOr<std::string> domain = DomainToAscii(target_.domain);
+  if (!domain.ok())
+    return Hopeless(WorkerOutcome::Result::kPermFail, {5, 12},
+                    "Malformed domain");
+  services_->resolver()->FindMx(*domain, target_.backup_name,
+                                std::move(on_hosts));
 }
 
 void RouteSearch::OnHosts(MailHosts hosts) {
   if (state_ == State::kOver) return;
-  const std::string domain = VisEncode(TargetDomain(work_->batch.target));
+  const std::string domain = VisEncode(TargetDomain(target_));
   if (hosts.backup_not_found)
     LogWarn("warn: Couldn't find backup preference for %s: error 4",
             TargetForLog());
@@ -107,7 +122,9 @@ void RouteSearch::OnHosts(MailHosts hosts) {
 // over.
 bool RouteSearch::PickSource() {
   fitting_ = hosts_;
-  if (action_ == nullptr || action_->src == nullptr) return true;
+  if (action_ == nullptr || action_->src == nullptr ||
+      !policy_.unix_path.empty())
+    return true;
   const size_t sources = action_->src->entries().size();
   for (size_t i = 0; i < sources; ++i) {
     const std::optional<std::string> text = action_->src->Fetch();
@@ -133,13 +150,14 @@ void RouteSearch::AskSlot() {
   if (!PickSource()) return;
   state_ = State::kAsking;
   SlotRequest request;
-  request.target = work_->batch.target;
-  request.destination = work_->batch.destination;
-  request.domain = TargetDomain(work_->batch.target);
+  request.target = target_;
+  request.destination = destination_;
+  request.domain = TargetDomain(target_);
   if (source_) request.source = source_->ToString();
   for (const MailHost& host : fitting_)
     request.hosts.push_back(
-        {host.address.ToString(), host.name, host.preference});
+        {policy_.unix_path.empty() ? host.address.ToString() : "", host.name,
+         host.preference});
   question_ =
       services_->AskSlot(std::move(request), [this](const SlotAnswer& answer) {
         question_ = 0;
@@ -152,6 +170,7 @@ void RouteSearch::OnSlot(const SlotAnswer& answer) {
     case SlotAnswer::Result::kGranted:
       return Connect(answer);
     case SlotAnswer::Result::kLater:
+      if (work_ == nullptr) return Unreachable("");
       state_ = State::kWaiting;
       timer_ = services_->loop()->RunAfter(
           std::clamp(answer.delay, kMinSlotDelay, kMaxSlotDelay),
@@ -160,26 +179,37 @@ void RouteSearch::OnSlot(const SlotAnswer& answer) {
     case SlotAnswer::Result::kNoRoute:
       break;
   }
+  OnNoRoute(answer.failure);
+}
+
+// Another source may have one.
+void RouteSearch::OnNoRoute(const std::string& failure) {
+  if (work_ == nullptr) return Unreachable("");
   LogInfo("smtp-out: No valid route for %s", ConnectorForLog());
-  Unreachable(kNetworkError);
+  if (source_ && ++bad_sources_ < action_->src->entries().size())
+    return AskSlot();
+  Unreachable(failure.empty() || failure == kNetworkError ? NetworkError()
+                                                          : failure);
 }
 
 // ---- a connection
 
 void RouteSearch::Connect(const SlotAnswer& answer) {
   route_ = Route();
-  route_.target = work_->batch.target;
-  route_.protocol = protocol_;
-  route_.port = port_;
+  route_.target = target_;
+  route_.action = action_;
+  route_.key = key_;
+  route_.policy = policy_;
   route_.slot = answer.slot;
   route_.session = services_->NewSessionId();
-  state_ = State::kConnecting;
   if (answer.host >= fitting_.size()) {
-    services_->ReportSlot(route_.slot, SlotReport::Event::kClosed);
-    state_ = State::kAsking;
+    services_->ReportSlot(route_, SlotReport::Event::kClosed);
     return Unreachable(kNoRoute);
   }
   route_.host = fitting_[answer.host];
+  if (!ChooseHelo()) return SourceFailed("Failed to retrieve helo string");
+  state_ = State::kConnecting;
+  if (route_.is_unix()) return Dial();
   // The name is asked for at the same time and is there by the next turn if it
   // was known.
   services_->resolver()->FindPtr(
@@ -189,57 +219,125 @@ void RouteSearch::Connect(const SlotAnswer& answer) {
       services_->loop()->RunAfter(absl::ZeroDuration(), [this] { Dial(); });
 }
 
+// What we call ourselves: by the source address if there is a table of it.
+bool RouteSearch::ChooseHelo() {
+  route_.helo = services_->config().server_name;
+  if (action_ == nullptr) return true;
+  if (!action_->helo.empty()) route_.helo = action_->helo;
+  if (action_->helo_src == nullptr || !source_) return true;
+  const absl::StatusOr<std::optional<std::string>> name =
+      action_->helo_src->Lookup(TableService::kAddrname, source_->ToString());
+  if (!name.ok() || !name->has_value() || (*name)->empty()) return false;
+  route_.helo = **name;
+  return true;
+}
+
 void RouteSearch::Dial() {
   const IpAddress& address = route_.host.address;
-  LogInfo("%s mta connecting address=%s://%s:%d host=%s",
-          ToString(route_.session), RelayProtocolName(protocol_),
-          address.ToBracketed(), port_,
-          route_.host_name->empty() ? address.ToString() : *route_.host_name);
-  connecting_ = services_->dialer()->Dial(
-      address, port_, source_, kConnectTimeout,
-      [this](absl::StatusOr<std::unique_ptr<Stream>> stream) {
-        OnDialed(std::move(stream));
-      });
+  const auto done = [this](absl::StatusOr<std::unique_ptr<Stream>> stream) {
+    OnDialed(std::move(stream));
+  };
+  const std::string session = ToString(route_.session);
+  if (route_.is_unix()) {
+    const std::string path = VisEncode(route_.policy.unix_path);
+    LogInfo("%s mta connecting address=lmtp:%s host=%s", session, path, path);
+    connecting_ =
+        services_->dialer()->DialUnix(target_.action, kReplyTimeout, done);
+    return;
+  }
+  LogInfo("%s mta connecting address=%s://%s:%d host=%s", session,
+          RelayProtocolName(route_.policy.protocol), address.ToBracketed(),
+          route_.policy.port,
+          route_.host_name->empty() ? address.ToString()
+                                    : VisEncode(*route_.host_name));
+  connecting_ = services_->dialer()->Dial(address, route_.policy.port, source_,
+                                          kReplyTimeout, done);
 }
 
 void RouteSearch::OnDialed(absl::StatusOr<std::unique_ptr<Stream>> stream) {
   const std::unique_ptr<EventLoop::Registration> done = std::move(connecting_);
+  if (stream.ok()) return Connected(*std::move(stream));
+  const std::string text(stream.status().message());
+  if (source_ && text == strerror(EADDRNOTAVAIL)) return SourceFailed(text);
+  const std::string error = absl::IsDeadlineExceeded(stream.status())
+                                ? "Connection timeout"
+                                : absl::StrCat("IO Error: ", text);
+  LogInfo("%s mta error reason=%s", ToString(route_.session), VisEncode(error));
+  services_->ReportSlot(route_, SlotReport::Event::kFailed);
+  HostFailed(error);
+}
+
+void RouteSearch::Connected(std::unique_ptr<Stream> stream) {
+  LogInfo("%s mta connected", ToString(route_.session));
+  route_.source = stream->LocalAddress();
+  if (route_.policy.protocol == RelayProtocol::kSmtps) {
+    state_ = State::kSecuring;
+    securing_ = std::make_unique<RouteTls>(
+        services_, &route_, std::move(stream),
+        [this](absl::StatusOr<std::unique_ptr<Stream>> secured) {
+          OnSecured(std::move(secured));
+        });
+    return;
+  }
+  state_ = State::kGreeting;
+  owner_->OnConnected(this, route_, std::move(stream));
+}
+
+void RouteSearch::OnSecured(absl::StatusOr<std::unique_ptr<Stream>> stream) {
   if (stream.ok()) {
     state_ = State::kGreeting;
     return owner_->OnConnected(this, route_, *std::move(stream));
   }
-  const std::string text(stream.status().message());
-  state_ = State::kAsking;
-  if (source_ && text == strerror(EADDRNOTAVAIL)) {
-    LogInfo("smtp-out: Error on %s: %s", RouteForLog(), text);
-    services_->ReportSlot(route_.slot, SlotReport::Event::kClosed);
-    if (++bad_sources_ >= action_->src->entries().size())
-      return Unreachable(kNoRoute);
-    return AskSlot();
-  }
-  if (absl::IsDeadlineExceeded(stream.status()))
-    LogInfo("%s mta error reason=Connection timeout", ToString(route_.session));
-  else
-    LogInfo("%s mta error reason=IO Error: %s", ToString(route_.session), text);
-  services_->ReportSlot(route_.slot, SlotReport::Event::kFailed);
-  TryNext();
+  const std::string error(stream.status().message());
+  LogInfo("%s mta error reason=%s", ToString(route_.session), VisEncode(error));
+  services_->ReportSlot(route_, SlotReport::Event::kFailed);
+  HostFailed(error);
 }
 
-void RouteSearch::HostFailed() {
-  state_ = State::kAsking;
-  TryNext();
+void RouteSearch::RetryInClear(uint64_t slot) {
+  route_.slot = slot;
+  route_.policy.protocol = RelayProtocol::kSmtpNotls;
+  state_ = State::kConnecting;
+  Dial();
 }
 
-void RouteSearch::TryNext() {
+// This source cannot be used; no fault of the route.
+void RouteSearch::SourceFailed(const std::string& error) {
+  state_ = State::kAsking;
+  LogInfo("smtp-out: Error on %s: %s", RouteForLog(), error);
+  services_->ReportSlot(route_, SlotReport::Event::kClosed);
+  if (++bad_sources_ >= action_->src->entries().size())
+    return Unreachable(kNoRoute);
+  AskSlot();
+}
+
+void RouteSearch::HostFailed(const std::string& error) {
+  state_ = State::kAsking;
+  NoteFailure(error);
   std::erase_if(hosts_, [this](const MailHost& host) {
     return host.address == route_.host.address;
   });
   if (hosts_.empty() || ++tries_ >= kMaxHostTries)
-    return Unreachable(kNetworkError);
+    return Unreachable(NetworkError());
   AskSlot();
 }
 
+void RouteSearch::NoCredentials() { Unreachable(kNoCredentials); }
+
 // ---- ends
+
+void RouteSearch::NoteFailure(const std::string& error) {
+  if (failures_.size() >= kMaxToldFailures) return;
+  failures_.push_back(absl::StrCat(
+      route_.is_unix() ? route_.host.name : route_.host.address.ToString(),
+      ": ", VisEncode(error).substr(0, kMaxFailureText)));
+}
+
+// The reference's words, and why.
+std::string RouteSearch::NetworkError() const {
+  if (failures_.empty()) return kNetworkError;
+  return absl::StrCat(kNetworkError, " (", absl::StrJoin(failures_, "; "), ")");
+}
 
 void RouteSearch::Unreachable(const std::string& failure) {
   owner_->OnUnreachable(this, failure);
@@ -255,7 +353,7 @@ void RouteSearch::Hopeless(WorkerOutcome::Result result, EnhancedStatus status,
 }
 
 std::string RouteSearch::TargetForLog() const {
-  return VisEncode(TargetText(work_->batch.target, action_));
+  return VisEncode(TargetText(target_, action_));
 }
 
 std::string RouteSearch::ConnectorForLog() const {
@@ -265,7 +363,7 @@ std::string RouteSearch::ConnectorForLog() const {
 
 std::string RouteSearch::RouteForLog() const {
   return absl::StrCat(source_ ? source_->ToBracketed() : "[]", " <-> ",
-                      route_.RelayText());
+                      VisEncode(route_.RelayText()));
 }
 
 }  // namespace holdfast

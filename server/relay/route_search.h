@@ -1,9 +1,12 @@
-// Finds a host that takes mail for a batch: asks DNS, picks a source address,
-// asks the router for a slot, connects; with the next host if one fails
-// (reference part 2, sections 3.3 to 3.7).
+// Finds a host that takes mail for a target: asks DNS, picks a source address,
+// asks the router for a slot, connects, makes TLS where it comes first; with
+// the next host if one fails (reference part 2, sections 3.3 to 3.8).
 //
-//   resolving -> asking -> (waiting -> asking) -> connecting -> greeting ->
-//   over
+//   resolving -> asking -> (waiting -> asking) -> connecting [-> securing] ->
+//   greeting -> over
+//
+// A search is for a batch, or for a connection in advance: that one gives up
+// where another would wait.
 #ifndef HOLDFAST_SERVER_RELAY_ROUTE_SEARCH_H_
 #define HOLDFAST_SERVER_RELAY_ROUTE_SEARCH_H_
 
@@ -17,13 +20,16 @@
 #include "config/config.h"
 #include "server/relay/batch_work.h"
 #include "server/relay/relay_services.h"
+#include "server/relay/route_tls.h"
 
 namespace holdfast {
 
-// Smtpd gives a connection this long, as the reference does.
-inline constexpr absl::Duration kConnectTimeout = absl::Seconds(300);
 // Hosts that one search tries.
 inline constexpr int kMaxHostTries = 10;
+// Hosts whose failures are told.
+inline constexpr size_t kMaxToldFailures = 3;
+// Of one of those, in bytes.
+inline constexpr size_t kMaxFailureText = 200;
 // Bounds of what the router's "later" may be.
 inline constexpr absl::Duration kMinSlotDelay = absl::Milliseconds(50);
 inline constexpr absl::Duration kMaxSlotDelay = absl::Seconds(60);
@@ -48,17 +54,35 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
   // `action` may be null: it is gone from the configuration.
   RouteSearch(RelayServices* services, Owner* owner,
               std::shared_ptr<BatchWork> work, const Action* action);
+  // For a connection in advance.
+  RouteSearch(RelayServices* services, Owner* owner, RelayTarget target,
+              DestinationId destination, const Action* action);
 
   void Start();
   // Ends it: gives back what it holds, calls nobody any more.
   void Cancel();
   // The host of the last OnConnected() did not greet us.
-  void HostFailed();
+  void HostFailed(const std::string& error);
+  // It could not do TLS, which is only used where it works: once more without,
+  // through the slot of that connection.
+  void RetryInClear(uint64_t slot);
+  // We do not know what to say to any host.
+  void NoCredentials();
 
+  // Null: it is in advance.
   const std::shared_ptr<BatchWork>& work() const { return work_; }
+  const RelayTarget& target() const { return target_; }
+  const std::string& key() const { return key_; }
   // Whether no connection is under way yet, so that a session which has become
   // idle may take the work instead.
-  bool CanYield() const { return state_ < State::kConnecting; }
+  bool CanYield() const {
+    return work_ != nullptr && state_ < State::kConnecting;
+  }
+  // When it began, on both clocks.
+  absl::Time began() const { return began_; }
+  absl::Duration took() const {
+    return services_->loop()->Elapsed() - began_elapsed_;
+  }
 
  private:
   enum class State : uint8_t {
@@ -66,18 +90,30 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
     kAsking,
     kWaiting,
     kConnecting,
+    kSecuring,
     kGreeting,
     kOver,
   };
+
+  RouteSearch(RelayServices* services, Owner* owner,
+              std::shared_ptr<BatchWork> work, RelayTarget target,
+              DestinationId destination, const Action* action);
 
   void OnHosts(MailHosts hosts);
   bool PickSource();
   void AskSlot();
   void OnSlot(const SlotAnswer& answer);
+  void OnNoRoute(const std::string& failure);
+  bool ChooseHelo();
   void Connect(const SlotAnswer& answer);
   void Dial();
   void OnDialed(absl::StatusOr<std::unique_ptr<Stream>> stream);
+  void Connected(std::unique_ptr<Stream> stream);
+  void OnSecured(absl::StatusOr<std::unique_ptr<Stream>> stream);
+  void SourceFailed(const std::string& error);
   void TryNext();
+  void NoteFailure(const std::string& error);
+  std::string NetworkError() const;
   void Unreachable(const std::string& failure);
   void Hopeless(WorkerOutcome::Result result, EnhancedStatus status,
                 const std::string& text);
@@ -88,22 +124,28 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
   RelayServices* const services_;
   Owner* const owner_;
   const std::shared_ptr<BatchWork> work_;
+  const RelayTarget target_;
+  const DestinationId destination_;
   const Action* const action_;
+  const std::string key_;
   const MtaLimits& limits_;
+  const absl::Time began_;
+  const absl::Duration began_elapsed_;
   State state_ = State::kResolving;
 
-  RelayProtocol protocol_ = RelayProtocol::kSmtp;
-  uint16_t port_ = 25;
+  RoutePolicy policy_;
   std::vector<MailHost> hosts_;  // those that may still be tried
   std::optional<IpAddress> source_;
   std::vector<MailHost> fitting_;  // of hosts_: reachable from source_
   int tries_ = 0;
   size_t bad_sources_ = 0;
+  std::vector<std::string> failures_;  // of hosts, the first of them
 
   uint64_t question_ = 0;  // for a slot; 0: none is open
   EventLoop::Timer timer_;
   Route route_;
   PendingConnect connecting_;
+  std::unique_ptr<RouteTls> securing_;
 };
 
 }  // namespace holdfast

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/tls/client_hello.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {

@@ -3,9 +3,9 @@
 #include <openssl/bytestring.h>
 #include <openssl/err.h>
 #include <openssl/mem.h>
-#include <openssl/sha.h>
 
 #include "absl/strings/ascii.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 
@@ -19,13 +19,6 @@ std::string TlsLibraryError() {
     if (c == '_') c = ' ';
   }
   return text;
-}
-
-std::string Sha256(absl::string_view bytes) {
-  std::string digest(SHA256_DIGEST_LENGTH, '\0');
-  SHA256(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(),
-         reinterpret_cast<uint8_t*>(&digest[0]));
-  return digest;
 }
 
 std::string KeyIdOf(const EVP_PKEY* key) {

@@ -20,8 +20,6 @@ namespace holdfast {
 // queue.
 std::string TlsLibraryError();
 
-std::string Sha256(absl::string_view bytes);  // 32 octets
-
 // What names a key in SignRequest: the SHA-256 of its SubjectPublicKeyInfo.
 // The same for a private key and for its certificate.  Empty: out of memory.
 std::string KeyIdOf(const EVP_PKEY* key);

@@ -13,6 +13,7 @@
 #include "server/tls/client_context.h"
 #include "server/tls/server_context.h"
 #include "server/tls/tls_connection.h"
+#include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
 namespace {

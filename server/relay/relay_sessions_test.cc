@@ -1,0 +1,192 @@
+#include "server/relay/relay_test_bed.h"
+
+namespace holdfast {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
+
+class RelaySessionsTest : public RelayTestBed {};
+
+TEST_F(RelaySessionsTest, AnIdleSessionTakesTheNextBatchOfItsTarget) {
+  Start();
+  Give(Batch(1, {{"a@a.test"}}));
+  loop_.Advance(absl::Seconds(9));
+  Give(Batch(2, {{"b@a.test"}}));
+  EXPECT_EQ(connections(), 1u);
+  EXPECT_THAT(server(0).messages(), SizeIs(2));
+  EXPECT_THAT(finished_, ElementsAre(1, 2));
+  RelayBatch other = Batch(3, {{"c@a.test"}});
+  other.target.action = "another";  // not interchangeable
+  Give(other);
+  EXPECT_EQ(connections(), 2u);
+  // After session-keepalive: QUIT.
+  loop_.Advance(absl::Seconds(11));
+  EXPECT_FALSE(open(0));
+  EXPECT_THAT(Commands(0), HasSubstr("|.|QUIT"));
+  EXPECT_THAT(slots_, UnorderedElementsAre("1 ready", "2 ready", "1 closed",
+                                           "2 closed"));
+}
+
+TEST_F(RelaySessionsTest, AKeptSessionThatTheServerEndedLosesNothing) {
+  for (const char* answer : {Server::kClose, "421 4.4.2 too long"}) {
+    SCOPED_TRACE(answer);
+    Start();
+    outcomes_.clear();
+    dialer_->prepare = [&](size_t n, Server* s) {
+      if (n == 0) s->answers["MAIL"] = {"250 ok", answer};
+    };
+    Give(Batch(1, {{"a@a.test"}}));
+    Give(Batch(2, {{"b@a.test"}}));
+    EXPECT_THAT(outcomes_, ElementsAre("100 Ok 250 2.0.0 queued",
+                                       "200 Ok 250 2.0.0 queued"));
+    EXPECT_EQ(connections(), 2u);
+  }
+}
+
+TEST_F(RelaySessionsTest, SessionMailMax) {
+  config_->mta_limits.session_mail_max = 2;
+  Start();
+  Give(Batch(
+      1,
+      {{"a@a.test"}, {"b@a.test"}, {"c@a.test"}, {"d@a.test"}, {"e@a.test"}}));
+  EXPECT_THAT(outcomes_, SizeIs(5));
+  ASSERT_EQ(connections(), 3u);
+  EXPECT_THAT(server(0).messages(), SizeIs(2));
+  EXPECT_THAT(server(1).messages(), SizeIs(2));
+  EXPECT_THAT(server(2).messages(), SizeIs(1));
+  EXPECT_THAT(Commands(0), HasSubstr("QUIT"));
+}
+
+TEST_F(RelaySessionsTest, SessionTransactionDelay) {
+  config_->mta_limits.session_transaction_delay = 3;
+  Start();
+  Give(Batch(1, {{"a@a.test"}, {"b@a.test"}}));
+  EXPECT_THAT(outcomes_, SizeIs(1));
+  loop_.Advance(absl::Seconds(3));
+  EXPECT_THAT(outcomes_, SizeIs(2));
+  EXPECT_EQ(connections(), 1u);
+}
+
+TEST_F(RelaySessionsTest, AHostThatRejectsAllMails) {
+  Start();
+  dialer_->prepare = [](size_t n, Server* s) {
+    if (n == 0)
+      for (int i = 0; i < 20; ++i) s->answers["MAIL"].push_back("550 no");
+  };
+  std::vector<std::vector<std::string>> messages(12, {"a@a.test"});
+  Give(Batch(1, messages));
+  EXPECT_EQ(connections(), 2u);
+  EXPECT_THAT(Commands(0), HasSubstr("QUIT"));
+  EXPECT_THAT(server(1).messages(), SizeIs(2));
+}
+
+TEST_F(RelaySessionsTest, SeveralBatchesOfATargetGoSideBySide) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->answers["dot"] = {Server::kSilence};
+  };
+  Give(Batch(1, {{"a@a.test"}}));
+  Give(Batch(2, {{"b@a.test"}}));
+  EXPECT_EQ(connections(), 2u);
+}
+
+TEST_F(RelaySessionsTest, ASessionThatBecomesIdleTakesABatchThatWaitsForASlot) {
+  Start();
+  Give(Batch(1, {{"a@a.test"}}), /*claimed=*/false);
+  answers_.push_back(
+      {0, SlotAnswer::Result::kLater, 0, 0, absl::Seconds(30), ""});
+  Give(Batch(2, {{"b@a.test"}}));
+  EXPECT_THAT(slot_requests_, SizeIs(2));
+  Claim(BatchId(1));
+  EXPECT_THAT(finished_, ElementsAre(1, 2));
+  EXPECT_EQ(connections(), 1u);
+  loop_.Advance(absl::Seconds(60));
+  EXPECT_THAT(slot_requests_, SizeIs(2));  // the search is over
+}
+
+TEST_F(RelaySessionsTest, ThousandsOfMessagesOverOneSession) {
+  config_->mta_limits.session_mail_max = 100000;
+  Start();
+  for (uint64_t b = 1; b <= 20; ++b)
+    Give(Batch(b, std::vector<std::vector<std::string>>(100, {"a@a.test"})));
+  EXPECT_EQ(connections(), 1u);
+  EXPECT_THAT(server(0).messages(), SizeIs(2000));
+  EXPECT_THAT(outcomes_, SizeIs(2000));
+  EXPECT_THAT(finished_, SizeIs(20));
+}
+
+TEST_F(RelaySessionsTest, WishesAreToldToWhoeverUnderstandsThem) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->extensions = {"PIPELINING", "SMTPUTF8",    "8BITMIME",
+                     "DELIVERBY",  "MT-PRIORITY", "DSN"};
+  };
+  RelayBatch batch = Batch(1, {{"j\xc3\xb6rg@a.test"}});
+  BatchMessage& m = batch.messages[0];
+  m.priority = 4;
+  m.flags = kFlagSmtpUtf8 | kFlagDeliverByReturn;
+  m.deliver_by = loop_.Now() + absl::Seconds(120);
+  m.deliver_by_trace = true;
+  m.dsn_ret = DsnReturn::kHeaders;
+  m.dsn_envid = "QQ";
+  m.recipients[0].dsn_notify = kNotifyNever;
+  Give(batch);
+  EXPECT_EQ(server(0).commands()[1],
+            "MAIL FROM:<from@me.test> SMTPUTF8 MT-PRIORITY=4 BY=120;RT "
+            "RET=HDRS ENVID=QQ");
+  EXPECT_EQ(server(0).commands()[2],
+            "RCPT TO:<j\xc3\xb6rg@a.test> NOTIFY=NEVER");
+  EXPECT_TRUE(last_.peer_deliver_by);
+  EXPECT_TRUE(last_.peer_dsn);
+}
+
+TEST_F(RelaySessionsTest, WhatMustNotGoInClearFails) {
+  Start();
+  RelayBatch batch = Batch(1, {{"a@a.test", "b@a.test"}, {"c@a.test"}});
+  batch.messages[0].flags = kFlagRequireTls;
+  Give(batch);
+  EXPECT_THAT(outcomes_,
+              UnorderedElementsAre("100 Perm REQUIRETLS support required",
+                                   "101 Perm REQUIRETLS support required",
+                                   "102 Ok 250 2.0.0 queued"));
+  EXPECT_EQ(batches_heard_[0].outcomes[0].status.subject(), 7);
+  EXPECT_EQ(batches_heard_[0].outcomes[0].status.detail(), 30);
+  EXPECT_EQ(server(0).messages().size(), 1u);
+  EXPECT_FALSE(last_.peer_deliver_by);
+}
+
+TEST_F(RelaySessionsTest, LimitsOfTheHostAreKept) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->extensions = {"PIPELINING", "LIMITS RCPTMAX=2 MAILMAX=2"};
+  };
+  Give(Batch(1, {{"a@a.test", "b@a.test", "c@a.test", "d@a.test", "e@a.test"},
+                 {"f@a.test"}}));
+  EXPECT_THAT(outcomes_, SizeIs(6));
+  EXPECT_THAT(finished_, ElementsAre(1u));
+  ASSERT_EQ(connections(), 2u);
+  ASSERT_THAT(server(0).messages(), SizeIs(2));
+  EXPECT_THAT(server(0).messages()[0].recipients, SizeIs(2));
+  EXPECT_THAT(server(0).messages()[1].recipients, SizeIs(2));
+  EXPECT_EQ(server(0).commands().back(), "QUIT");
+  ASSERT_THAT(server(1).messages(), SizeIs(2));
+  EXPECT_THAT(server(1).messages()[0].recipients, SizeIs(1));
+}
+
+TEST_F(RelaySessionsTest, DomainsOfATransactionMayBeLimited) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->extensions = {"PIPELINING", "LIMITS RCPTDOMAINMAX=1"};
+  };
+  Give(Batch(1, {{"a@a.test", "b@b.test", "c@A.test"}}));
+  ASSERT_THAT(server(0).messages(), SizeIs(2));
+  EXPECT_THAT(server(0).messages()[0].recipients,
+              ElementsAre("RCPT TO:<a@a.test>", "RCPT TO:<c@A.test>"));
+  EXPECT_THAT(outcomes_, SizeIs(3));
+}
+
+}  // namespace
+}  // namespace holdfast

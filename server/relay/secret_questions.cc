@@ -1,0 +1,66 @@
+#include "server/relay/secret_questions.h"
+
+#include <utility>
+
+#include "protocol/secret.h"
+#include "server/log/log.h"
+
+namespace holdfast {
+
+void SecretQuestions::SetDoor(std::unique_ptr<Door> door) {
+  Lose();
+  door_ = std::move(door);
+  door_->SetCallbacks(
+      [this](Frame& frame) {
+        if (Dispatch<RelaySecretAnswer>(
+                frame, [this](RelaySecretAnswer& answer) { On(answer); }))
+          return;
+        LogWarn("warn: relay: lookup says what is not understood");
+        Lose();
+      },
+      [this](absl::Status) { Lose(); });
+  for (const auto& [id, open] : open_) door_->Send(open.question);
+}
+
+// Perhaps inside its callback.
+void SecretQuestions::Lose() {
+  if (door_ == nullptr) return;
+  loop_->AtTurnEnd(
+      [door = std::shared_ptr<Door>(std::exchange(door_, nullptr))] {});
+}
+
+uint64_t SecretQuestions::Ask(const std::string& action,
+                              const std::string& label, Done done) {
+  const uint64_t id = ++last_question_;
+  Open& open = open_[id];
+  open.question = {id, action, label};
+  open.done = std::move(done);
+  open.timer = loop_->RunAfter(kSecretTimeout, [this, id] {
+    Answer(id, absl::DeadlineExceededError("lookup does not answer"));
+  });
+  if (door_ != nullptr) door_->Send(open.question);
+  return id;
+}
+
+void SecretQuestions::On(RelaySecretAnswer& answer) {
+  switch (answer.result) {
+    case RelaySecretAnswer::Result::kFound:
+      Answer(answer.question, ClientCredentials{answer.user, answer.secret});
+      break;
+    case RelaySecretAnswer::Result::kNotFound:
+      Answer(answer.question, absl::NotFoundError("no such label"));
+      break;
+    default:
+      Answer(answer.question, absl::UnavailableError("cannot be looked up"));
+  }
+  Wipe(&answer.user);
+  Wipe(&answer.secret);
+}
+
+void SecretQuestions::Answer(uint64_t question,
+                             absl::StatusOr<ClientCredentials> answer) {
+  auto node = open_.extract(question);
+  if (!node.empty()) node.mapped().done(std::move(answer));
+}
+
+}  // namespace holdfast
