@@ -42,6 +42,13 @@ std::string RemoteMta(absl::string_view relay) {
   return std::string(name);
 }
 
+// Whether `error_line` is what the next hop answered then, cut or not.
+bool IsAnswerOf(const Attempt& attempt, absl::string_view error_line) {
+  absl::string_view answer = attempt.answer;
+  if (answer.size() >= kMaxAttemptAnswer) absl::ConsumeSuffix(&answer, "...");
+  return !answer.empty() && absl::StartsWith(error_line, answer);
+}
+
 ReportedRecipient Reported(const Envelope& envelope) {
   ReportedRecipient recipient;
   recipient.dest = envelope.dest;
@@ -51,10 +58,11 @@ ReportedRecipient Reported(const Envelope& envelope) {
   recipient.expires = envelope.expires;
   if (envelope.attempts.empty()) return recipient;
   const Attempt& last = envelope.attempts.back();
-  recipient.last_attempt = last.began + last.took;
-  // Not of an answer that is another attempt's, or nobody's.
+  // One in doubt may have neither time nor host.
+  if (last.began > absl::UnixEpoch())
+    recipient.last_attempt = last.began + last.took;
   if (envelope.kind == DeliveryKind::kMta &&
-      absl::StartsWith(envelope.error_line, last.answer)) {
+      IsAnswerOf(last, envelope.error_line)) {
     recipient.remote_mta = RemoteMta(last.relay);
   }
   return recipient;

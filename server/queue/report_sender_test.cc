@@ -120,6 +120,44 @@ TEST_F(ReportSenderTest, KindsAndMessagesAreNotMixed) {
   EXPECT_THAT(all, HasSubstr("Subject: two\n\n--"));
 }
 
+TEST_F(ReportSenderTest, OfAnEndlessHeaderAPartIsQuoted) {
+  std::string raw;
+  while (raw.size() < 3 * kMaxQuotedHeaders)
+    raw += "X-Filler: " + std::string(90, 'x') + "\n";
+  store().AddMessage(kOriginal, raw + "\nbody\n");
+  store().AddReport(Report(1));
+  ReportSender sender(&services_);
+  Advance(absl::Seconds(2));
+  const std::string text = OnlyReport();
+  EXPECT_LT(text.size(), kMaxQuotedHeaders + 4096);
+  EXPECT_GT(text.size(), kMaxQuotedHeaders / 2);
+  EXPECT_THAT(text, HasSubstr("xxx\n\n--"));
+  EXPECT_THAT(text, EndsWith("--\n"));
+}
+
+// As it came, and said to be what it is, whatever RET.
+TEST_F(ReportSenderTest, EightBitOriginalsStayAsTheyAre) {
+  store().AddMessage(kOriginal, "Subject: gr\xfc\xdf\n\n\xff\xfe\n");
+  for (const DsnReturn ret : {DsnReturn::kFull, DsnReturn::kHeaders}) {
+    PendingReport report = Report(1);
+    report.envelope.dsn_ret = ret;
+    store().AddReport(report);
+    ReportSender sender(&services_);
+    Advance(absl::Seconds(2));
+    const std::string text = OnlyReport();
+    EXPECT_THAT(text, HasSubstr("\nContent-Transfer-Encoding: 8bit\n"
+                                "Message-ID: "));
+    EXPECT_THAT(text, HasSubstr(ret == DsnReturn::kFull
+                                    ? "Content-Type: message/rfc822\n"
+                                      "Content-Transfer-Encoding: 8bit\n\n"
+                                      "Subject: gr\xfc\xdf\n\n\xff\xfe\n\n--"
+                                    : "Content-Type: text/rfc822-headers\n"
+                                      "Content-Transfer-Encoding: 8bit\n\n"
+                                      "Subject: gr\xfc\xdf\n\n--"));
+    store().accepted.clear();
+  }
+}
+
 TEST_F(ReportSenderTest, AFullReportKeepsEveryByte) {
   PendingReport report = Report(1);
   report.envelope.dsn_ret = DsnReturn::kFull;
@@ -220,9 +258,25 @@ TEST_F(ReportSenderTest, TheLastAttemptIsTold) {
   expired.envelope.attempts.push_back(last);
   expired.envelope.attempts[0].answer = "451 Later";
   store().AddReport(expired);
+  PendingReport doubtful = Report(4);
+  doubtful.envelope.attempts.push_back({});
+  doubtful.envelope.attempts[0].began = absl::UnixEpoch();
+  store().AddReport(doubtful);
+  PendingReport longer = Report(5);
+  longer.envelope.error_line = "554 " + std::string(1000, 'x');
+  longer.envelope.attempts.push_back(last);
+  longer.envelope.attempts[0].answer =
+      longer.envelope.error_line.substr(0, kMaxAttemptAnswer - 3) + "...";
+  store().AddReport(longer);
   ReportSender sender(&services_);
   Advance(absl::Seconds(2));
   const std::string text = OnlyReport();
+  EXPECT_THAT(text, HasSubstr("bob4@example.net\nAction: failed\n"
+                              "Status: 5.1.1\n"
+                              "Diagnostic-Code: smtp; 550 No such user\n\n"));
+  EXPECT_THAT(text, HasSubstr("bob5@example.net\nAction: failed\n"
+                              "Status: 5.1.1\nRemote-MTA: dns; mx.example.net\n"
+                              "Diagnostic-Code: smtp; 554 xxx"));
   EXPECT_THAT(text, HasSubstr("bob1@example.net\nAction: failed\n"
                               "Status: 5.1.1\nRemote-MTA: dns; mx.example.net\n"
                               "Diagnostic-Code: smtp; 550 No such user\n"
