@@ -3,6 +3,9 @@
 envelopes, told to a next hop that understands it, and answered with the right
 report where one does not."""
 import contextlib
+import email
+import email.message
+import email.policy
 import os
 import re
 import socket
@@ -81,6 +84,18 @@ class Setting:
         for sink in self.sinks.values():
             sink.stop()
 
+    def replace(self, name, *offered):
+        """Another next hop instead of a sink."""
+        host = KeepingHost(*offered)
+        with open(self.server.conf) as f:
+            conf = f.read()
+        with open(self.server.conf, "w") as f:
+            f.write(conf.replace("127.0.0.1:%d" % self.sinks[name].port,
+                                 "127.0.0.1:%d" % host.port))
+        self.server.stop()
+        self.server.start()
+        return host
+
     def commands(self, name):
         """MAIL and RCPT lines that the sink has had."""
         path = "%s/%s.commands" % (self.server.folder, name)
@@ -158,10 +173,11 @@ def make_certificate(folder):
         os.chown(folder + "/key.pem", uid, -1)
 
 
-class BinaryHost:
-    """A next hop with BDAT that keeps the octets."""
+class KeepingHost:
+    """A next hop that keeps the octets of what it gets."""
 
-    def __init__(self):
+    def __init__(self, *offered):
+        self.offered = offered
         self.port = free_port()
         self.listening = socket.create_server(("127.0.0.1", self.port))
         self.messages = []
@@ -178,14 +194,15 @@ class BinaryHost:
         with connection, connection.makefile("rb") as lines:
             def say(text):
                 connection.sendall(text + b"\r\n")
-            say(b"220 binary.example")
+            say(b"220 keeping.example")
             body = b""
             for line in iter(lines.readline, b""):
                 word = line.split()[0].upper()
                 self.lines.append(line.rstrip().decode())
                 if word == b"EHLO":
-                    say(b"250-binary.example\r\n250-PIPELINING\r\n"
-                        b"250-CHUNKING\r\n250-8BITMIME\r\n250 BINARYMIME")
+                    for word in ("keeping.example",) + self.offered:
+                        say(b"250-" + word.encode())
+                    say(b"250 HELP")
                 elif word == b"BDAT":
                     body += lines.read(int(line.split()[1]))
                     if line.split()[-1] == b"LAST":
@@ -195,7 +212,14 @@ class BinaryHost:
                 elif word == b"QUIT":
                     return say(b"221 bye")
                 elif word == b"DATA":
-                    say(b"554 no")
+                    say(b"354 go")
+                    text = []
+                    while (part := lines.readline()) != b".\r\n":
+                        if part == b"":
+                            return      # a message without its dot is none
+                        text.append(part)
+                    self.messages.append(b"".join(text))
+                    say(b"250 2.0.0 ok")
                 else:
                     say(b"250 2.0.0 ok")
 
@@ -260,13 +284,50 @@ def test_8bitmime():
         it.took("full")
         expect("BODY=8BITMIME" in it.commands("full")[0], "BODY",
                it.commands("full"))
-        it.send("<a@sender.example> BODY=8BITMIME", "<b@bare.example>",
-                data=text)
+        it.done()
+
+
+def test_8bit_text_is_converted():
+    with Setting() as it:
+        host = it.replace("bare", "SIZE 100000000", "CHUNKING", "PIPELINING")
+        mail = email.message.EmailMessage()
+        mail["Subject"] = "conversion"
+        mail.set_content("Grüße = \n.\nend \n", cte="8bit")
+        mail.add_attachment('{"ü": 1}', subtype="plain", cte="8bit",
+                            filename="a.txt")
+        mail.add_attachment(bytes(range(256)), maintype="image", subtype="x")
+        large = "zwölf\n" * 300000
+        mail.add_attachment(large, cte="8bit")
+        wire = mail.as_bytes(policy=email.policy.SMTP)
+        declared = "<a@sender.example> BODY=8BITMIME"
+        it.send(declared, "<b@bare.example>",
+                data=wire.replace(b"\r\n.", b"\r\n.."))
+        wait_for(lambda: host.messages, 30, "it\n" + it.server.log_tail())
+        got = host.messages[0]
+        expect(got.isascii(), "all is ASCII", got[:2000])
+        expect(max(map(len, got.split(b"\r\n"))) <= 998, "lines")
+        expect("MAIL FROM:<a@sender.example>" in host.lines, "no SIZE=",
+               host.lines)
+        expect(any(line.startswith("BDAT ") for line in host.lines), "BDAT",
+               host.lines)
+        sent, taken = (
+            [(part.get_content_type(), part.get_content())
+             for part in email.message_from_bytes(
+                 octets, policy=email.policy.SMTP).iter_parts()]
+            for octets in (wire, got))
+        expect_equal(len(taken), 4, "parts")
+        expect(sent == taken, "contents", str(taken)[:2000])
+        # What is signed must not be touched.
+        signed = ("Content-Type: multipart/signed; boundary=s\r\n\r\n--s\r\n"
+                  "\r\nGrüße\r\n--s--\r\n").encode()
+        it.send(declared, "<b@bare.example>", data=signed)
         report = it.mail()
         expect("\nStatus: 5.6.3\n" in report, "the status", report)
         # Not declared: as it is.
-        it.send("<a@sender.example>", "<b@bare.example>", data=text)
-        it.took("bare")
+        it.send("<a@sender.example>", "<b@bare.example>", data=signed)
+        wait_for(lambda: len(host.messages) == 2, 30, it.server.log_tail())
+        expect(host.messages[1].endswith(signed.partition(b"\r\n")[2]), "as it is",
+               host.messages[1])
         it.done()
 
 
@@ -279,14 +340,8 @@ def binary_text():
 
 def test_binarymime():
     with Setting() as it:
-        host = BinaryHost()
-        with open(it.server.conf) as f:
-            conf = f.read()
-        with open(it.server.conf, "w") as f:
-            f.write(conf.replace("127.0.0.1:%d" % it.sinks["full"].port,
-                                 "127.0.0.1:%d" % host.port))
-        it.server.stop()
-        it.server.start()
+        host = it.replace("full", "PIPELINING", "CHUNKING", "8BITMIME",
+                          "BINARYMIME")
         text = binary_text()
         body = text.partition(b"\r\n\r\n")[2]
         it.send("<a@sender.example> BODY=BINARYMIME", "<b@full.example>",
