@@ -59,7 +59,7 @@ std::string TakeSpool(Words* words) {
 
 // What can be read from the store while the daemon is down.
 bool WorksOffline(const Words& words) {
-  if (words == Words{"queue", "check"}) return true;
+  if (words == Words{"queue", "check"} || words[0] == "history") return true;
   if (words.size() < 2 || words[0] != "show") return false;
   static const Words kShown = {"queue", "message", "envelope", "doubt",
                                "ledger"};

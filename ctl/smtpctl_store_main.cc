@@ -28,6 +28,7 @@
 #include "protocol/vis.h"
 #include "storage/body_codec.h"
 #include "storage/crypto/key_derivation.h"
+#include "storage/history_text.h"
 #include "storage/ledger_text.h"
 #include "storage/queue_store.h"
 
@@ -116,6 +117,49 @@ int ShowDoubts(const QueueView& view) {
   return Out(text) ? 0 : 1;
 }
 
+// Prints them; the number, or -1: they can't be written.
+int QueuedHistory(const QueueView& view, const HistoryRequest& request) {
+  int found = 0;
+  EnvelopeId after{static_cast<uint64_t>(request.first) - 1};
+  for (;;) {
+    const std::vector<Envelope> page = view.Envelopes(after, kPage);
+    std::string text;
+    for (const Envelope& e : page) {
+      after = e.id;
+      if (e.id > request.last) break;
+      text += HistoryLines(e, /*in_flight=*/false, request.json);
+      ++found;
+    }
+    if (!Out(text)) return -1;
+    if (page.size() < kPage || after > request.last) return found;
+  }
+}
+
+int EndedHistory(const QueueView& view, const HistoryRequest& request) {
+  int found = 0;
+  EnvelopeId first = request.first;
+  for (uint64_t serial = 0;;) {
+    const std::vector<HistoryRow> page =
+        view.History(first, serial, request.last, kPage);
+    std::string text;
+    for (const HistoryRow& row : page) {
+      text += HistoryLines(row, request.json);
+      first = row.envelope.id;
+      serial = row.serial;
+      ++found;
+    }
+    if (!Out(text)) return -1;
+    if (page.size() < kPage) return found;
+  }
+}
+
+int ShowHistory(const QueueView& view, const HistoryRequest& request) {
+  const int queued = QueuedHistory(view, request);
+  const int ended = queued < 0 ? -1 : EndedHistory(view, request);
+  if (queued < 0 || ended < 0) return 1;
+  return queued + ended > 0 ? 0 : Fail("nothing is known of that");
+}
+
 int Check(QueueStore* store) {
   absl::StatusOr<CheckSummary> summary = CheckQueue(
       store,
@@ -130,7 +174,8 @@ int Check(QueueStore* store) {
 
 int Run(QueueStore* store, const Words& words) {
   if (words == Words{"queue", "check"}) return Check(store);
-  if (words.size() < 2 || words.size() > 3 || words[0] != "show")
+  const auto history = ParseHistoryRequest(words);
+  if (!history && (words.size() < 2 || words.size() > 3 || words[0] != "show"))
     return Fail("not available in this version");
   const std::string argument = words.size() == 3 ? words[2] : "";
   std::optional<MessageId> message = ParseMessageId(argument);
@@ -142,6 +187,7 @@ int Run(QueueStore* store, const Words& words) {
   }
   absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
   if (!view.ok()) return Fail(view.status());
+  if (history) return ShowHistory(**view, *history);
   if (words[1] == "envelope" && envelope)
     return ShowEnvelope(**view, *envelope);
   if (words[1] == "doubt") return ShowDoubts(**view);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -143,6 +144,14 @@ TEST_F(SmtpctlTest, ReadsTheStoreWhileTheDaemonIsDown) {
   EXPECT_EQ(ran.out, "queue check: 1 messages, 2 envelopes, 0 problems\n");
   EXPECT_EQ(ran.status, 0);
   EXPECT_EQ(Run("smtpctl show doubt").status, 0);
+  EXPECT_EQ(Run("smtpctl history 000000a100000002").out,
+            "000000a100000002 mta from=<alice@example.com> "
+            "to=<bob2@example.net> queued\n");
+  const std::string json = Run("smtpctl history --json 000000a1").out;
+  EXPECT_EQ(std::count(json.begin(), json.end(), '\n'), 2);
+  ran = Run("smtpctl history 000000a2");
+  EXPECT_EQ(ran.status, 1);
+  EXPECT_EQ(ran.err, "smtpctl: nothing is known of that\n");
 }
 
 TEST_F(SmtpctlTest, ExitCodes) {

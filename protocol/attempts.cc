@@ -40,4 +40,20 @@ void AddAttempt(Attempt attempt, std::vector<Attempt>* attempts) {
   attempts->push_back(std::move(attempt));
 }
 
+absl::string_view AttemptResultWord(Attempt::Result result) {
+  switch (result) {
+    case Attempt::Result::kOk:
+      return "Ok";
+    case Attempt::Result::kTempFail:
+      return "TempFail";
+    case Attempt::Result::kPermFail:
+      return "PermFail";
+    case Attempt::Result::kLoop:
+      return "Loop";
+    case Attempt::Result::kInDoubt:
+      return "InDoubt";
+  }
+  return "?";
+}
+
 }  // namespace holdfast

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "protocol/attempt.h"
 
 namespace holdfast {
@@ -20,6 +21,9 @@ size_t AttemptBytes(const Attempt& attempt);
 // and drops the oldest ones while all together exceed kMaxAttemptsBytes.  The
 // newest always stays.
 void AddAttempt(Attempt attempt, std::vector<Attempt>* attempts);
+
+// "Ok", "TempFail", "PermFail", "Loop", "InDoubt".
+absl::string_view AttemptResultWord(Attempt::Result result);
 
 }  // namespace holdfast
 

@@ -3,7 +3,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "protocol/attempts.h"
+#include "protocol/vis.h"
 
 namespace holdfast {
 namespace {
@@ -44,6 +47,22 @@ std::string DeliverByText(const Envelope& e) {
   return absl::StrCat(absl::ToUnixSeconds(e.deliver_by), ";",
                       e.flags & kFlagDeliverByReturn ? "R" : "N",
                       e.deliver_by_trace ? "T" : "");
+}
+
+// The words of the log line about a delivery.
+std::string AttemptText(const Attempt& a) {
+  std::string text = absl::StrFormat(
+      "%d took=%.3fs result=%s", absl::ToUnixSeconds(a.began),
+      absl::ToDoubleSeconds(a.took), AttemptResultWord(a.result));
+  const auto add = [&text](absl::string_view name, absl::string_view value) {
+    if (value.empty()) return;
+    absl::StrAppend(&text, " ", name, "=\"", VisEncode(value), "\"");
+  };
+  add("source", a.source);
+  add("relay", a.relay);
+  add("tls", a.tls);
+  add("stat", a.answer);
+  return text;
 }
 
 absl::string_view ReturnWord(DsnReturn ret) {
@@ -99,6 +118,8 @@ std::string EnvelopeToText(const Envelope& e) {
   if (e.hold_until != absl::UnixEpoch())
     AddNumber("hold-until", absl::ToUnixSeconds(e.hold_until), &out);
   AddLine("deliver-by", DeliverByText(e), &out);
+  for (const Attempt& attempt : e.attempts)
+    AddLine("attempt", AttemptText(attempt), &out);
   return out;
 }
 

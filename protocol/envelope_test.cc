@@ -90,6 +90,26 @@ TEST(EnvelopeTest, PrintsOurFieldsBehindTheReferences) {
   EXPECT_NE(EnvelopeToText(e).find("deliver-by: 2500;R\n"), std::string::npos);
 }
 
+TEST(EnvelopeTest, PrintsAttemptsLast) {
+  Envelope e;
+  e.attempts.resize(2);
+  e.attempts[0].began = absl::FromUnixSeconds(1795382280);
+  e.attempts[0].took = absl::Milliseconds(1234);
+  e.attempts[0].source = "192.0.2.1";
+  e.attempts[0].relay = "198.51.100.9 (mx.example.net)";
+  e.attempts[0].answer = "451 4.7.1 later\r\nflags: auth";
+  e.attempts[1].began = absl::UnixEpoch();
+  e.attempts[1].result = Attempt::Result::kInDoubt;
+  const std::string text = EnvelopeToText(e);
+  const std::string wanted =
+      "attempt: 1795382280 took=1.234s result=TempFail source=\"192.0.2.1\" "
+      "relay=\"198.51.100.9 (mx.example.net)\" "
+      "stat=\"451 4.7.1 later\\r\\nflags: auth\"\n"
+      "attempt: 0 took=0.000s result=InDoubt\n";
+  ASSERT_GT(text.size(), wanted.size());
+  EXPECT_EQ(text.substr(text.size() - wanted.size()), wanted);
+}
+
 TEST(EnvelopeTest, StatusesKeepTwoDigitsAndLongDetailsOfSecurity) {
   for (int subject = 0; subject <= 9; ++subject) {
     for (int detail = 0; detail <= 9; ++detail) {

@@ -85,7 +85,7 @@ TEST(CommandGrammar, Errors) {
               ElementsAre("invalid command"));
   EXPECT_THAT(ParseCommand({"log", ""}).errors,
               ElementsAre("possibilities are:", "log brief", "log verbose"));
-  EXPECT_EQ(ParseCommand({}).errors.size(), 20u);
+  EXPECT_EQ(ParseCommand({}).errors.size(), 21u);
 }
 
 }  // namespace

@@ -109,6 +109,24 @@ TEST_F(ClaimsTest, ClaimsOfTheDeadAreInDoubtAndRetried) {
   EXPECT_TRUE(bed_.relay->refused.empty());
 }
 
+TEST_F(ClaimsTest, ClaimsOfTheDeadMayBeHeld) {
+  bed_.config.hold_doubts = true;
+  const EnvelopeId id = bed_.AcceptFor("example.net");
+  bed_.Kill();
+  bed_.Boot();
+  EXPECT_TRUE(InDoubt(id));
+  EXPECT_EQ(bed_.disk.envelopes[id].flags & kFlagHeld, kFlagHeld);
+  bed_.loop.Advance(absl::Hours(1));
+  EXPECT_TRUE(bed_.relay->batches.empty());
+  // Until an operator says so.
+  uint64_t count = 0;
+  bed_.engine->acts().Act(OperatorAct::kResume, {id},
+                          [&](uint64_t n) { count = n; });
+  bed_.Run();
+  EXPECT_EQ(count, 1u);
+  EXPECT_EQ(bed_.relay->batches.size(), 1u);
+}
+
 TEST_F(ClaimsTest, AWorkerThatDiesUnderUs) {
   const EnvelopeId id = bed_.AcceptFor("example.net");
   bed_.relay->Die();

@@ -1,4 +1,4 @@
-// show queue, show message, show envelope, show doubt.
+// show queue, show message, show envelope, show doubt; history.
 #include <map>
 #include <optional>
 #include <string>
@@ -8,6 +8,7 @@
 
 #include "protocol/queue_listing.h"
 #include "server/queue/control_command.h"
+#include "server/queue/control_commands_history.h"
 #include "server/queue/control_read.h"
 #include "server/queue/stored_body_reader.h"
 
@@ -206,6 +207,8 @@ absl::StatusOr<std::string> DoubtsText(const QueueView& view, EnvelopeId) {
 std::shared_ptr<ControlCommand> MakeListCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output) {
+  if (const auto request = ParseHistoryRequest(words))
+    return MakeHistoryCommand(*request, services, output);
   if (words.size() < 2 || words[0] != "show") return nullptr;
   const std::string& what = words[1];
   if (words.size() == 2) {

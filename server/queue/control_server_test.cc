@@ -212,6 +212,52 @@ TEST_F(ControlServerTest, ShowDoubt) {
   EXPECT_EQ(Run({"show", "doubt"}), "0000000a00000001|77|mda|a@b|c@d\n");
 }
 
+TEST_F(ControlServerTest, History) {
+  Envelope& queued = Add(0x0000000a00000002);
+  queued.attempts.resize(1);
+  queued.attempts[0].answer = "451 later";
+  HistoryRow row;
+  row.serial = 7;
+  row.ended = absl::FromUnixSeconds(1795382282);
+  row.envelope = queued;
+  row.envelope.id = EnvelopeId(0x0000000a00000001);
+  store().history.push_back(row);
+  row.serial = 9;
+  row.ending = Ending::kRemoved;
+  row.envelope.id = EnvelopeId(0x0000000b00000001);
+  store().history.push_back(row);
+
+  const std::string one = Run({"history", "0000000a00000001"});
+  EXPECT_THAT(one, StartsWith("0000000a00000001 "));
+  EXPECT_THAT(one, HasSubstr("delivered 2026-11-22T21:18:02Z\n"));
+  EXPECT_THAT(one, HasSubstr("  451 later\n"));
+  const std::string message = Run({"history", "0000000a"});
+  EXPECT_THAT(message, StartsWith("0000000a00000002 "));
+  EXPECT_THAT(message, HasSubstr(" queued\n"));
+  EXPECT_THAT(message, HasSubstr("\n" + one));
+  services_.in_flight[EnvelopeId(0x0000000a00000002)] = services_.loop()->Now();
+  EXPECT_THAT(Run({"history", "0000000a00000002"}), HasSubstr("inflight\n"));
+  EXPECT_THAT(Run({"history", "--json", "0000000b"}),
+              HasSubstr("\"serial\":9,"));
+  EXPECT_EQ(
+      Run({"history", "0000000c00000001"}, false, "nothing is known of that"),
+      "");
+}
+
+TEST_F(ControlServerTest, HistoryOfManyGoesByPages) {
+  for (uint64_t i = 1; i <= 1000; ++i) {
+    HistoryRow row;
+    row.serial = i;
+    row.ended = absl::FromUnixSeconds(1795382282);
+    row.envelope.id = EnvelopeId(0x0000000a00000000 + i);
+    store().history.push_back(row);
+    Add(0x0000000a00010000 + i);
+  }
+  Add(0x0000000b00000001);
+  const std::string text = Run({"history", "0000000a"});
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2000);
+}
+
 TEST_F(ControlServerTest, Acts) {
   Add(0x0000000a00000001);
   Add(0x0000000a00000002);
@@ -370,8 +416,7 @@ TEST_F(ControlServerTest, TheUserItRunsAsMayAll) {
 }
 
 TEST_F(ControlServerTest, WhatIsNotThereIsSaid) {
-  EXPECT_EQ(Run({"spf", "walk"}, false, "not available in this version"),
-            "");
+  EXPECT_EQ(Run({"spf", "walk"}, false, "not available in this version"), "");
   EXPECT_EQ(Run({}, false, "not available in this version"), "");
   EXPECT_EQ(Run({"remove", "xyz"}, false, "not available in this version"), "");
   ControlRequest old;

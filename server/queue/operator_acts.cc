@@ -11,7 +11,13 @@
 namespace holdfast {
 namespace {
 
-ActOnEnvelope::Act StoreAct(OperatorAct act) {
+bool IsHeldInDoubt(const Envelope& envelope) {
+  constexpr uint32_t kBoth = kFlagHeld | kFlagInDoubt;
+  return (envelope.flags & kBoth) == kBoth;
+}
+
+// What resumes is a suspension, or else the hold of an attempt in doubt.
+ActOnEnvelope::Act StoreAct(OperatorAct act, const Envelope& envelope) {
   switch (act) {
     case OperatorAct::kSchedule:
       return ActOnEnvelope::Act::kSchedule;
@@ -22,7 +28,8 @@ ActOnEnvelope::Act StoreAct(OperatorAct act) {
     case OperatorAct::kResume:
       break;
   }
-  return ActOnEnvelope::Act::kResume;
+  return (envelope.flags & kFlagSuspended) != 0 ? ActOnEnvelope::Act::kResume
+                                                : ActOnEnvelope::Act::kRelease;
 }
 
 }  // namespace
@@ -96,7 +103,7 @@ void OperatorActs::ReadSlice(JobRef job, std::vector<EnvelopeId> ids) {
 bool OperatorActs::Wanted(OperatorAct act, const Envelope& envelope) const {
   const bool suspended = (envelope.flags & kFlagSuspended) != 0;
   if (act == OperatorAct::kPause) return !suspended;
-  if (act == OperatorAct::kResume) return suspended;
+  if (act == OperatorAct::kResume) return suspended || IsHeldInDoubt(envelope);
   return true;
 }
 
@@ -111,7 +118,7 @@ void OperatorActs::CommitSlice(JobRef job, std::vector<Found> found) {
   for (const Found& f : found) {
     ActOnEnvelope one;
     one.envelope = f.envelope.id;
-    one.act = StoreAct(act);
+    one.act = StoreAct(act, f.envelope);
     one.due = p_.loop->Now();
     batch.push_back(std::move(one));
   }

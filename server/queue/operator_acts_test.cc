@@ -50,6 +50,23 @@ TEST_F(OperatorActsTest, RemoveWithItsLine) {
   EXPECT_EQ(Act(OperatorAct::kRemove, {EnvelopeId(1)}), 0u) << "unknown";
 }
 
+TEST_F(OperatorActsTest, WhatIsHeldInDoubtResumes) {
+  const EnvelopeId id = Waiting();
+  EXPECT_EQ(Act(OperatorAct::kResume, {id}), 0u);
+  ActOnEnvelope hold;
+  hold.envelope = id;
+  hold.act = ActOnEnvelope::Act::kHold;
+  bed_.store->Submit({hold}, [](BatchResult) {});
+  bed_.Run();
+  Envelope& e = bed_.disk.envelopes[id];
+  ASSERT_EQ(e.flags & kFlagHeld, kFlagHeld);
+  EXPECT_EQ(Act(OperatorAct::kResume, {id}), 0u) << "held for another reason";
+  e.flags |= kFlagInDoubt;
+  EXPECT_EQ(Act(OperatorAct::kResume, {id}), 1u);
+  EXPECT_EQ(e.flags & kFlagHeld, 0u);
+  EXPECT_EQ(bed_.relay->batches.size(), 1u);
+}
+
 TEST_F(OperatorActsTest, RemoveInFlightWaitsForTheAttempt) {
   const EnvelopeId id = bed_.AcceptFor("example.net");
   const GotBatch batch = bed_.relay->Take();

@@ -71,8 +71,14 @@ void OutcomeRecorder::Take(const WorkerOutcome& outcome,
   unknown.kind = recording->kind;
   Recording::Item item;
   item.said = outcome.result;
-  item.verdict = Judge(envelope->envelope ? *envelope->envelope : unknown,
-                       outcome, envelope->remove, p_.loop->Now());
+  const Envelope& known = envelope->envelope ? *envelope->envelope : unknown;
+  item.verdict = Judge(known, outcome, envelope->remove, p_.loop->Now());
+  item.verdict.record.attempt = AttemptOf(
+      known, outcome, {recording->source, recording->relay, recording->tls});
+  if (p_.config->hold_doubts && HoldDoubt(&item.verdict)) {
+    LogWarn("warn: queue: envelope %s is in doubt and held",
+            ToString(envelope->id));
+  }
   p_.in_flight->SetRecording(envelope);
   recording->items.push_back(std::move(item));
 }
@@ -86,6 +92,8 @@ void OutcomeRecorder::TakeUnanswered(FlyingBatch* batch, Recording* recording) {
     outcome.envelope = id;
     outcome.result = batch->told ? Result::kInDoubt : Result::kReturned;
     outcome.text = kNoAnswer;
+    outcome.began = e->since;
+    outcome.took = p_.loop->Now() - e->since;
     Take(outcome, e, recording);
   }
 }
@@ -100,6 +108,7 @@ void OutcomeRecorder::Record(const BatchKey& key,
   r.session = outcomes.session;
   r.source = outcomes.source;
   r.relay = outcomes.relay;
+  r.tls = outcomes.tls;
   r.sequence = outcomes.sequence;
   for (const WorkerOutcome& outcome : outcomes.outcomes) {
     FlyingEnvelope* e = p_.in_flight->Find(outcome.envelope);
@@ -141,10 +150,11 @@ void OutcomeRecorder::TellScheduler(FlyingBatch* batch,
   if (!batch->kept) {
     p_.scheduler->OnAnswered(batch->destination, recording.items.size());
     if (!outcomes.destination_failure.empty()) {
+      batch->failed = true;
       p_.scheduler->OnFailed(batch->destination, outcomes.destination_failure,
-                             batch->round);
+                             batch->round, batch->host);
     } else if (batch->tried) {
-      p_.scheduler->OnWorks(batch->destination);
+      p_.scheduler->OnWorks(batch->destination, batch->host);
     }
   }
   if (batch->with_worker == 0) EndBatch(batch, !batch->tried);
@@ -155,7 +165,7 @@ void OutcomeRecorder::EndBatch(FlyingBatch* batch, bool untried) {
   batch->over = true;
   if (batch->kept) return;
   p_.doors->CountBatch(batch->key.first, -1);
-  p_.scheduler->OnBatchOver(batch->destination, untried);
+  p_.scheduler->OnBatchOver(*batch, untried);
 }
 
 void OutcomeRecorder::OnRecorded(Recording r) {
@@ -227,6 +237,7 @@ void OutcomeRecorder::Release(const BatchKey& key) {
   release.batch = key.second;
   // Without "claimed" the worker cannot have sent the final dot.
   release.in_doubt = batch->told;
+  release.hold = p_.config->hold_doubts;
   std::vector<EnvelopeId> ids;
   for (EnvelopeId id : batch->envelopes) {
     FlyingEnvelope* e = p_.in_flight->Find(id);
@@ -236,8 +247,8 @@ void OutcomeRecorder::Release(const BatchKey& key) {
   }
   if (ids.empty()) return;
   if (batch->told) {
-    LogWarn("warn: queue: a worker is gone: %d envelopes are in doubt",
-            ids.size());
+    LogWarn("warn: queue: a worker is gone: %d envelopes are in doubt%s",
+            ids.size(), release.hold ? " and held" : "");
   }
   if (!batch->kept) p_.scheduler->OnAnswered(batch->destination, ids.size());
   EndBatch(batch, false);
@@ -281,7 +292,7 @@ void OutcomeRecorder::OnClaimFailed(const FlyingBatch& batch, bool no_room) {
     p_.scheduler->OnAnswered(batch.destination, batch.with_worker);
     // Without room it rests a moment, lest a full disk that takes no claim be
     // asked without end.
-    p_.scheduler->OnBatchOver(batch.destination, /*untried=*/no_room);
+    p_.scheduler->OnBatchOver(batch, /*rest=*/no_room);
   }
   p_.scheduler->Touch(batch.destination, batch.kind);
   p_.scheduler->Pump();

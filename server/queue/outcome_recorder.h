@@ -9,6 +9,7 @@
 #include <map>
 #include <vector>
 
+#include "config/config.h"
 #include "server/loop/event_loop.h"
 #include "server/queue/committer.h"
 #include "server/queue/in_flight.h"
@@ -31,6 +32,7 @@ class OutcomeRecorder {
   // still in the queue, and something waited for that (its flags say what).
   struct Parts {
     EventLoop* loop = nullptr;
+    const Config* config = nullptr;
     QueueStore* store = nullptr;
     Committer* committer = nullptr;
     InFlight* in_flight = nullptr;
@@ -57,7 +59,7 @@ class OutcomeRecorder {
     DestinationId destination{};
     DeliveryKind kind = DeliveryKind::kMta;
     SessionId session{};
-    std::string source, relay;
+    std::string source, relay, tls;
     uint32_t sequence = 0;
     struct Item {
       Verdict verdict;

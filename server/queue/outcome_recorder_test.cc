@@ -171,6 +171,65 @@ TEST_F(OutcomeRecorderTest, FinishedWithoutAnswersIsInDoubt) {
   EXPECT_TRUE(bed_.disk.claims.empty());
 }
 
+TEST_F(OutcomeRecorderTest, TheAttemptGoesIntoTheRecord) {
+  const GotBatch batch = Handed();
+  BatchOutcomes out;
+  out.batch = batch.batch;
+  out.finished = true;
+  out.source = "192.0.2.1";
+  out.relay = "198.51.100.9 (mx.example.net)";
+  out.tls = "TLSv1.3:X:256 verified";
+  WorkerOutcome& o = out.outcomes.emplace_back();
+  o.envelope = id_;
+  o.result = Result::kTempFail;
+  o.text = "450 later";
+  o.began = bed_.loop.Now() - absl::Seconds(3);
+  o.took = absl::Seconds(3);
+  bed_.relay->Tell(out);
+  bed_.Run();
+  const std::vector<Attempt>& attempts = bed_.disk.envelopes[id_].attempts;
+  ASSERT_EQ(attempts.size(), 1u);
+  EXPECT_EQ(attempts[0].relay, "198.51.100.9 (mx.example.net)");
+  EXPECT_EQ(attempts[0].tls, "TLSv1.3:X:256 verified");
+  EXPECT_EQ(attempts[0].answer, "450 later");
+}
+
+TEST_F(OutcomeRecorderTest, NoAnswerAtAllIsAnAttemptSinceItWentOut) {
+  const GotBatch batch = Handed();
+  const absl::Time since = bed_.loop.Now();
+  bed_.loop.Advance(absl::Seconds(20));
+  BatchOutcomes out;
+  out.batch = batch.batch;
+  out.finished = true;
+  bed_.relay->Tell(out);
+  bed_.Run();
+  const std::vector<Attempt>& attempts = bed_.disk.envelopes[id_].attempts;
+  ASSERT_EQ(attempts.size(), 1u);
+  EXPECT_EQ(attempts[0].result, Attempt::Result::kInDoubt);
+  EXPECT_EQ(attempts[0].began, since);
+  EXPECT_EQ(attempts[0].took, absl::Seconds(20));
+}
+
+TEST_F(OutcomeRecorderTest, DoubtsAreHeldIfTheConfigurationSaysSo) {
+  bed_.config.hold_doubts = true;
+  const EnvelopeId id =
+      bed_.Accept(bed_.MakeEnvelope(DeliveryKind::kMda, "box", "bob"));
+  bed_.TakeLog();
+  bed_.deliver->Answer(bed_.deliver->Take(), Result::kInDoubt, "killed");
+  bed_.Run();
+  EXPECT_TRUE(absl::StrContains(
+      bed_.TakeLog(), absl::StrCat("warn: queue: envelope ", ToString(id),
+                                   " is in doubt and held\n")));
+  EXPECT_EQ(bed_.disk.envelopes[id].flags & (kFlagHeld | kFlagInDoubt),
+            kFlagHeld | kFlagInDoubt);
+  bed_.loop.Advance(absl::Hours(1));
+  EXPECT_TRUE(bed_.deliver->batches.empty());
+  // What has an answer is tried again as ever.
+  bed_.relay->Answer(Handed(), Result::kTempFail, "450 later");
+  bed_.Run();
+  EXPECT_EQ(bed_.disk.envelopes[id_].flags & kFlagHeld, 0u);
+}
+
 TEST_F(OutcomeRecorderTest, InDoubtIsSaidToTheNextAgent) {
   bed_.Accept(bed_.MakeEnvelope(DeliveryKind::kMda, "box", "bob"));
   bed_.deliver->Answer(bed_.deliver->Take(), Result::kInDoubt, "killed");

@@ -1,5 +1,7 @@
 #include "server/queue/outcomes.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/queue/deadline_times.h"
 #include "server/queue/retry_times.h"
@@ -82,6 +84,23 @@ void TryLater(const Envelope& envelope, const WorkerOutcome& outcome,
 
 void Return(Verdict* v) { v->record.result = EnvelopeOutcome::Result::kReturn; }
 
+Attempt::Result AttemptResult(Result result) {
+  switch (result) {
+    case Result::kOk:
+      return Attempt::Result::kOk;
+    case Result::kPermFail:
+      return Attempt::Result::kPermFail;
+    case Result::kLoop:
+      return Attempt::Result::kLoop;
+    case Result::kInDoubt:
+      return Attempt::Result::kInDoubt;
+    case Result::kTempFail:
+    case Result::kReturned:
+      break;
+  }
+  return Attempt::Result::kTempFail;
+}
+
 // An operator's removal that waited for the end of the attempt.
 void Remove(Verdict* v) {
   v->record.result = EnvelopeOutcome::Result::kEnded;
@@ -95,6 +114,26 @@ void Remove(Verdict* v) {
 std::string CutErrorLine(absl::string_view text) {
   if (text.size() <= kMaxErrorLine) return std::string(text);
   return absl::StrCat(text.substr(0, kMaxErrorLine - 3), "...");
+}
+
+std::optional<Attempt> AttemptOf(const Envelope& envelope,
+                                 const WorkerOutcome& outcome,
+                                 const AttemptSide& side) {
+  if (outcome.result == Result::kReturned ||
+      outcome.began == absl::UnixEpoch()) {
+    return std::nullopt;
+  }
+  Attempt attempt;
+  attempt.began = outcome.began;
+  attempt.took = std::max(outcome.took, absl::ZeroDuration());
+  attempt.result = AttemptResult(outcome.result);
+  attempt.source = std::string(side.source);
+  attempt.relay = side.relay.empty() && envelope.kind == DeliveryKind::kMda
+                      ? envelope.mda_user
+                      : std::string(side.relay);
+  attempt.tls = std::string(side.tls);
+  attempt.answer = outcome.text;
+  return attempt;
 }
 
 FailureNotice NoticeOfFailure(const Envelope& envelope) {
@@ -147,6 +186,12 @@ Verdict Judge(const Envelope& envelope, const WorkerOutcome& outcome,
   }
   if (remove) Remove(&v);
   return v;
+}
+
+bool HoldDoubt(Verdict* verdict) {
+  if (!verdict->record.in_doubt) return false;
+  verdict->record.result = EnvelopeOutcome::Result::kHold;
+  return true;
 }
 
 }  // namespace holdfast

@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_SERVER_QUEUE_OUTCOMES_H_
 #define HOLDFAST_SERVER_QUEUE_OUTCOMES_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -29,6 +30,15 @@ FailureNotice NoticeOfFailure(const Envelope& envelope);
 // The warning that goes with it, or nothing.
 absl::string_view WarningOf(FailureNotice notice);
 
+// What is the same for all outcomes of one answer.
+struct AttemptSide {
+  absl::string_view source, relay, tls;  // BatchOutcomes'
+};
+// The attempt as the envelope keeps it, or none was made.
+std::optional<Attempt> AttemptOf(const Envelope& envelope,
+                                 const WorkerOutcome& outcome,
+                                 const AttemptSide& side);
+
 // What became of one envelope.
 struct Verdict {
   EnvelopeOutcome record;
@@ -42,6 +52,10 @@ struct Verdict {
 // it was in flight; a temporary failure then ends it.
 Verdict Judge(const Envelope& envelope, const WorkerOutcome& outcome,
               bool remove, absl::Time now);
+
+// `queue doubt hold`: what is in doubt waits for an operator instead of being
+// tried again.  Whether this was in doubt.
+bool HoldDoubt(Verdict* verdict);
 
 }  // namespace holdfast
 

@@ -180,6 +180,56 @@ TEST(OutcomesTest, DoubtIsARetryThatLooksForTheFile) {
   EXPECT_EQ(v.record.due, kCreated + absl::Seconds(10));
 }
 
+TEST(OutcomesTest, AttemptsSayWhatTheWorkerSaid) {
+  const AttemptSide side{"192.0.2.1", "198.51.100.9 (mx.example.net)",
+                         "TLSv1.3:X:256 verified"};
+  WorkerOutcome said = Said(Result::kTempFail, "450 4.2.1 later");
+  EXPECT_FALSE(AttemptOf(Made(DeliveryKind::kMta), said, side).has_value())
+      << "no attempt was made";
+  said.began = kCreated + absl::Seconds(5);
+  said.took = absl::Seconds(2);
+  const auto attempt = AttemptOf(Made(DeliveryKind::kMta), said, side);
+  ASSERT_TRUE(attempt.has_value());
+  EXPECT_EQ(attempt->began, said.began);
+  EXPECT_EQ(attempt->took, said.took);
+  EXPECT_EQ(attempt->result, Attempt::Result::kTempFail);
+  EXPECT_EQ(attempt->source, "192.0.2.1");
+  EXPECT_EQ(attempt->relay, "198.51.100.9 (mx.example.net)");
+  EXPECT_EQ(attempt->tls, "TLSv1.3:X:256 verified");
+  EXPECT_EQ(attempt->answer, "450 4.2.1 later");
+
+  said.result = Result::kReturned;
+  EXPECT_FALSE(AttemptOf(Made(DeliveryKind::kMta), said, side).has_value());
+  const std::pair<Result, Attempt::Result> kResults[] = {
+      {Result::kOk, Attempt::Result::kOk},
+      {Result::kPermFail, Attempt::Result::kPermFail},
+      {Result::kLoop, Attempt::Result::kLoop},
+      {Result::kInDoubt, Attempt::Result::kInDoubt}};
+  for (const auto& [from, to] : kResults) {
+    said.result = from;
+    EXPECT_EQ(AttemptOf(Made(DeliveryKind::kMta), said, side)->result, to);
+  }
+  Envelope local = Made(DeliveryKind::kMda);
+  local.mda_user = "bob";
+  EXPECT_EQ(AttemptOf(local, said, {})->relay, "bob");
+}
+
+TEST(OutcomesTest, ADoubtMayBeHeld) {
+  Verdict v = Judge(Made(DeliveryKind::kMda), Said(Result::kInDoubt, "killed"),
+                    false, kCreated);
+  EXPECT_TRUE(HoldDoubt(&v));
+  EXPECT_EQ(v.record.result, Stored::kHold);
+  EXPECT_TRUE(v.record.in_doubt);
+  v = Judge(Made(DeliveryKind::kMda), Said(Result::kTempFail, "450"), false,
+            kCreated);
+  EXPECT_FALSE(HoldDoubt(&v));
+  EXPECT_EQ(v.record.result, Stored::kRetry);
+  // A removal that waited for the attempt goes first.
+  v = Judge(Made(DeliveryKind::kMda), Said(Result::kInDoubt), true, kCreated);
+  EXPECT_FALSE(HoldDoubt(&v));
+  EXPECT_EQ(v.record.ending, Ending::kRemoved);
+}
+
 TEST(OutcomesTest, RemovalWaitsForTheAttempt) {
   for (const Result r :
        {Result::kTempFail, Result::kReturned, Result::kInDoubt}) {

@@ -53,6 +53,8 @@ StoreOptions QueueRoom::OptionsForStore() const {
   options.path = PathsBelow(config.spool).store;
   options.size_limit = config.queue_size;
   options.min_free = config.queue_min_free;
+  options.history_age = config.queue_history;
+  options.history_bytes = config.queue_history_size;
   options.on_warning = [](absl::string_view line) {
     LogLine(LogLevel::kWarning, line);
   };
