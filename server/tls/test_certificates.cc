@@ -45,13 +45,16 @@ bssl::UniquePtr<EVP_PKEY> MakeKey(TestKey kind) {
 }
 
 bssl::UniquePtr<X509> MakeCertificate(const std::string& common_name,
-                                      long serial, EVP_PKEY* key) {
+                                      long serial, EVP_PKEY* key,
+                                      int from_day = -1, int to_day = 1) {
   bssl::UniquePtr<X509> x509(X509_new());
   Must(X509_set_version(x509.get(), 2));
   Must(ASN1_INTEGER_set(X509_get_serialNumber(x509.get()), serial));
   constexpr long kDay = 24 * 3600;
-  Must(X509_gmtime_adj(X509_get_notBefore(x509.get()), -kDay) != nullptr);
-  Must(X509_gmtime_adj(X509_get_notAfter(x509.get()), kDay) != nullptr);
+  Must(X509_gmtime_adj(X509_get_notBefore(x509.get()), from_day * kDay) !=
+       nullptr);
+  Must(X509_gmtime_adj(X509_get_notAfter(x509.get()), to_day * kDay) !=
+       nullptr);
   Must(X509_NAME_add_entry_by_NID(
       X509_get_subject_name(x509.get()), NID_commonName, MBSTRING_UTF8,
       reinterpret_cast<const uint8_t*>(common_name.data()),
@@ -78,29 +81,48 @@ std::string Pem(Write write) {
 
 }  // namespace
 
-TestAuthority::TestAuthority()
-    : key_(MakeKey(TestKey::kEcdsa)),
-      x509_(MakeCertificate("Test CA", serial_, key_.get())) {
+TestAuthority::TestAuthority(const std::string& name) { Begin(name, this); }
+
+TestAuthority::TestAuthority(const std::string& name, TestAuthority* issuer) {
+  Begin(name, issuer);
+}
+
+void TestAuthority::Begin(const std::string& name, TestAuthority* issuer) {
+  key_ = MakeKey(TestKey::kEcdsa);
+  x509_ = MakeCertificate(name, ++issuer->serial_, key_.get());
   AddExtension(x509_.get(), NID_basic_constraints, "critical,CA:TRUE");
-  Must(X509_set_issuer_name(x509_.get(), X509_get_subject_name(x509_.get())));
-  Must(X509_sign(x509_.get(), key_.get(), EVP_sha256()));
+  Must(X509_set_issuer_name(x509_.get(),
+                            X509_get_subject_name(issuer->x509_.get())));
+  Must(X509_sign(x509_.get(), issuer->key_.get(), EVP_sha256()));
   pem_ = Pem([&](BIO* bio) { return PEM_write_bio_X509(bio, x509_.get()); });
 }
 
 TestCertificate TestAuthority::Issue(const std::vector<std::string>& names,
                                      TestKey kind, bool with_alternatives) {
-  bssl::UniquePtr<EVP_PKEY> key = MakeKey(kind);
-  bssl::UniquePtr<X509> x509 =
-      MakeCertificate(names.front(), ++serial_, key.get());
-  if (with_alternatives) {
-    AddExtension(
-        x509.get(), NID_subject_alt_name,
-        absl::StrJoin(names, ",", [](std::string* out, const auto& name) {
-          absl::StrAppend(out, "DNS:", name);
-        }));
+  TestCertificateSpec spec;
+  spec.names = names;
+  spec.kind = kind;
+  spec.with_alternatives = with_alternatives;
+  return Issue(spec);
+}
+
+TestCertificate TestAuthority::Issue(const TestCertificateSpec& spec) {
+  bssl::UniquePtr<EVP_PKEY> key = MakeKey(spec.kind);
+  bssl::UniquePtr<X509> x509 = MakeCertificate(
+      spec.names.front(), ++serial_, key.get(), spec.from_day, spec.to_day);
+  if (spec.with_alternatives) {
+    std::vector<std::string> alternatives;
+    for (const std::string& name : spec.names)
+      alternatives.push_back(absl::StrCat("DNS:", name));
+    for (const std::string& address : spec.addresses)
+      alternatives.push_back(absl::StrCat("IP:", address));
+    AddExtension(x509.get(), NID_subject_alt_name,
+                 absl::StrJoin(alternatives, ","));
   }
-  Must(X509_set_issuer_name(x509.get(), X509_get_subject_name(x509_.get())));
-  Must(X509_sign(x509.get(), key_.get(), EVP_sha256()));
+  X509* const issuer = spec.self_signed ? x509.get() : x509_.get();
+  EVP_PKEY* const signing = spec.self_signed ? key.get() : key_.get();
+  Must(X509_set_issuer_name(x509.get(), X509_get_subject_name(issuer)));
+  Must(X509_sign(x509.get(), signing, EVP_sha256()));
   TestCertificate out;
   out.certificate =
       Pem([&](BIO* bio) { return PEM_write_bio_X509(bio, x509.get()); });

@@ -214,27 +214,30 @@ TicketKeys TlsTestBed::MakeTicketKeys(const std::string& letters) {
   return keys;
 }
 
-void TlsTestBed::Accept(TlsServerContext* context) {
-  wire = std::make_shared<Wire>();
+void TlsTestSide::Reset() {
+  handshake.reset();
   stream.reset();
+  wire = std::make_shared<Wire>();
+  answers = 0;
+  status = absl::OkStatus();
+  info = TlsInfo();
   got.clear();
   closed.clear();
-  status = absl::OkStatus();
-  answers = 0;
-  handshake = AcceptTls(
-      &loop, MakeWireStream(wire), context, absl::Seconds(60),
-      [this](absl::StatusOr<std::unique_ptr<Stream>> result, TlsInfo what) {
-        ++answers;
-        info = std::move(what);
-        status = result.status();
-        handshake.reset();
-        if (!result.ok()) return;
-        stream = *std::move(result);
-        Listen();
-      });
 }
 
-void TlsTestBed::Listen() {
+TlsDone TlsTestSide::Done() {
+  return [this](absl::StatusOr<std::unique_ptr<Stream>> result, TlsInfo what) {
+    ++answers;
+    info = std::move(what);
+    status = result.status();
+    handshake.reset();
+    if (!result.ok()) return;
+    stream = *std::move(result);
+    Listen();
+  };
+}
+
+void TlsTestSide::Listen() {
   Stream::Callbacks callbacks;
   callbacks.on_bytes = [this](absl::string_view bytes) {
     got.append(bytes.data(), bytes.size());
@@ -244,13 +247,33 @@ void TlsTestBed::Listen() {
   stream->ResumeReading();
 }
 
+void TlsTestBed::Accept(TlsServerContext* context) {
+  Reset();
+  handshake = AcceptTls(&loop, MakeWireStream(wire), context, absl::Seconds(60),
+                        Done());
+}
+
 void TlsTestBed::Connect(const TestClient::Options& options) {
   client = std::make_unique<TestClient>(options, wire);
 }
 
+void TlsTestBed::Connect(TlsClientContext* context, const std::string& name) {
+  client.reset();
+  ours.Reset();
+  ours.handshake = ConnectTls(&loop, MakeWireStream(ours.wire), context, name,
+                              absl::Seconds(60), ours.Done());
+}
+
 void TlsTestBed::Talk(size_t piece) {
   for (int i = 0; i < 20; ++i) {
-    if (client != nullptr) client->Step();
+    loop.RunReady();
+    if (client != nullptr) {
+      client->Step();
+    } else if (ours.wire != nullptr) {
+      wire->to_server += std::exchange(ours.wire->from_server, "");
+      ours.wire->to_server += std::exchange(wire->from_server, "");
+      ours.wire->Deliver(piece);
+    }
     wire->Deliver(piece);
     loop.RunReady();
   }
@@ -266,6 +289,27 @@ bool TlsTestBed::Exchange(TlsServerContext* context,
   Talk();
   stream->Write("pong");
   return got == "ping" && client->Read() == "pong";
+}
+
+std::unique_ptr<TlsClientContext> TlsTestBed::Context(
+    const TlsClientOptions& options) {
+  auto made = MakeTlsClientContext(options, &signer);
+  if (!made.ok()) abort();
+  return *std::move(made);
+}
+
+bool TlsTestBed::Exchange(TlsServerContext* context,
+                          TlsClientContext* client_context,
+                          const std::string& name) {
+  Accept(context);
+  Connect(client_context, name);
+  Talk();
+  if (ours.stream == nullptr || stream == nullptr) return false;
+  ours.stream->Write("ping");
+  Talk();
+  stream->Write("pong");
+  Talk();
+  return got == "ping" && ours.got == "pong";
 }
 
 }  // namespace holdfast

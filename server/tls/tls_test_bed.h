@@ -96,8 +96,29 @@ class TestClient {
   bool failed_ = false;
 };
 
+// One side of a connection that is ours: its wire, what became of its
+// handshake, and what its stream has told.
+struct TlsTestSide {
+  // Everything is as at the beginning, with a new wire.
+  void Reset();
+  // For AcceptTls() and ConnectTls(); the stream is then listened to.
+  TlsDone Done();
+
+  std::shared_ptr<Wire> wire;
+  std::unique_ptr<TlsHandshake> handshake;
+  int answers = 0;
+  std::unique_ptr<Stream> stream;
+  absl::Status status;
+  TlsInfo info;
+  std::string got;
+  std::vector<absl::Status> closed;
+
+ private:
+  void Listen();
+};
+
 // One server, and a client at a time.
-class TlsTestBed {
+class TlsTestBed : public TlsTestSide {
  public:
   TlsTestBed();
 
@@ -114,23 +135,17 @@ class TlsTestBed {
   bool Exchange(TlsServerContext* context,
                 const TestClient::Options& options = {});
 
+  // ---- A client that is ours
+  std::unique_ptr<TlsClientContext> Context(const TlsClientOptions& options);
+  void Connect(TlsClientContext* context, const std::string& name);
+  bool Exchange(TlsServerContext* context, TlsClientContext* client_context,
+                const std::string& name);
+
   FakeEventLoop loop;
   TestAuthority authority;
   TestSigner signer{&loop};
-  std::shared_ptr<Wire> wire;
-  std::unique_ptr<TlsHandshake> handshake;
   std::unique_ptr<TestClient> client;
-  // Of the handshake.
-  int answers = 0;
-  std::unique_ptr<Stream> stream;
-  absl::Status status;
-  TlsInfo info;
-  // Of the stream.
-  std::string got;
-  std::vector<absl::Status> closed;
-
- private:
-  void Listen();
+  TlsTestSide ours;  // the client's
 };
 
 }  // namespace holdfast
