@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "server/relay/relay_room.h"
+#include "server/relay/socket_dialer.h"
 #include "storage/crypto/key_derivation.h"
 
 namespace holdfast {
@@ -20,7 +21,7 @@ absl::StatusOr<std::unique_ptr<RoomHandler>> MakeRelayRoom(
       [loop = context.loop, random = context.random](const ResolvConf& conf) {
         return MakeCaresTransport(loop, conf, random);
       });
-  parts.dialer = MakeDialer(context.loop);
+  parts.dialer = MakeDialer(context.loop, context.parent);
   parts.tls =
       MakeTlsConnector(context.loop, *context.config, context.start->tls_files);
   parts.crypto = &kSaslCrypto;

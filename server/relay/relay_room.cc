@@ -5,6 +5,7 @@
 
 #include "absl/random/random.h"
 #include "server/log/log.h"
+#include "server/relay/lmtp_delivery.h"
 
 namespace holdfast {
 namespace {
@@ -28,6 +29,7 @@ RelayRoom::RelayRoom(RoomContext context, Parts parts)
 
 RelayRoom::~RelayRoom() {
   // These speak to us while they go.
+  checks_.clear();
   searches_.Clear();
   sessions_.Clear();
   graveyard_.clear();
@@ -42,7 +44,10 @@ void RelayRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
       OnQueueClosed();
       queue_ = std::move(door);
       queue_->SetCallbacks([this](Frame& frame) { OnQueueFrame(frame); },
-                           [this](absl::Status) { OnQueueClosed(); });
+                           // The old one may say so when there is a new one.
+                           [this, raw = queue_.get()](absl::Status) {
+                             if (queue_.get() == raw) OnQueueClosed();
+                           });
       questions_.SetDoor(queue_.get());
       return batches_.SetDoor(queue_.get());
     case Room::kReceive:
@@ -57,6 +62,7 @@ void RelayRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
 }
 
 bool RelayRoom::OnParentFrame(Frame& frame) {
+  if (dialer()->OnParentFrame(frame)) return true;
   return Dispatch<ResolverFiles>(frame, [this](const ResolverFiles& files) {
     resolver()->SetFiles(ParseResolvConf(files.resolv_conf),
                          HostsFile(files.hosts));
@@ -79,6 +85,7 @@ void RelayRoom::OnQueueClosed() {
   questions_.SetDoor(nullptr);
   Bury(std::move(queue_));
   for (RelaySession* session : sessions_.all()) session->ForgetSlot();
+  EndChecks();
   CancelSearches();
   for (const auto& [id, work] : batches_.all()) {
     RelaySession* session = work->session;
@@ -100,6 +107,7 @@ void RelayRoom::On(RelayBatch& batch) {
   std::shared_ptr<BatchWork> work = batches_.Begin(std::move(batch));
   if (work == nullptr) return;
   if (work->undecided == 0 || stopping_) return batches_.Return(work.get());
+  if (IsLmtpAction(work->batch.target)) return CheckLoops(std::move(work));
   Assign(std::move(work));
 }
 
@@ -139,6 +147,27 @@ SessionId RelayRoom::NewSessionId() {
 }
 
 // ---- work
+
+void RelayRoom::CheckLoops(std::shared_ptr<BatchWork> work) {
+  RelayServices* services = this;
+  auto check = std::make_shared<LmtpLoopCheck>(
+      services, std::move(work), [this](LmtpLoopCheck* done) {
+        auto node = checks_.extract(done);
+        if (node.empty()) return;
+        Bury(std::move(node.mapped()));
+        const std::shared_ptr<BatchWork>& work = done->work();
+        if (!work->stopped && work->undecided > 0) Assign(work);
+        ExitIfDone();
+      });
+  checks_[check.get()] = check;
+  check->Start();
+}
+
+// Their batches are ended by who calls this.
+void RelayRoom::EndChecks() {
+  for (auto& [check, owned] : checks_) Bury(std::move(owned));
+  checks_.clear();
+}
 
 void RelayRoom::Assign(std::shared_ptr<BatchWork> work) {
   const RelayTarget& target = work->batch.target;
@@ -303,6 +332,7 @@ void RelayRoom::OnStop(absl::Duration grace) {
   if (std::exchange(stopping_, true)) return;
   grace_ = loop()->RunAfter(std::max(grace - kLastWords, grace / 2),
                             [this] { EndGrace(); });
+  EndChecks();
   CancelSearches();
   for (const auto& [id, work] : batches_.all()) {
     const RelaySession* session = work->session;

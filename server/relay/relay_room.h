@@ -14,6 +14,7 @@
 
 #include "server/door/worker_messages.h"
 #include "server/relay/batch_list.h"
+#include "server/relay/lmtp_loop_check.h"
 #include "server/relay/queue_questions.h"
 #include "server/relay/relay_services.h"
 #include "server/relay/relay_session.h"
@@ -99,6 +100,8 @@ class RelayRoom : public RoomHandler,
   void On(const SlotAnswer& answer) { questions_.On(answer); }
   void OnQueueClosed();
 
+  void CheckLoops(std::shared_ptr<BatchWork> work);
+  void EndChecks();
   void Assign(std::shared_ptr<BatchWork> work);
   void ConnectInAdvance(const BatchWork& work, const std::string& key);
   void Begin(std::shared_ptr<RouteSearch> search);
@@ -118,6 +121,8 @@ class RelayRoom : public RoomHandler,
 
   std::unique_ptr<Door> queue_;  // null: there is none now
 
+  // Of batches for LMTP servers, before they are assigned.
+  std::map<LmtpLoopCheck*, std::shared_ptr<LmtpLoopCheck>> checks_;
   SearchList searches_;
   SessionList sessions_;
   std::map<RelaySession*, RouteSearch*> greeting_;

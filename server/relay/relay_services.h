@@ -13,6 +13,7 @@
 #include "config/config.h"
 #include "protocol/ip_address.h"
 #include "protocol/sasl_client.h"
+#include "server/door/door.h"
 #include "server/door/worker_messages.h"
 #include "server/loop/event_loop.h"
 #include "server/loop/stream.h"
@@ -39,9 +40,9 @@ class Dialer {
   [[nodiscard]] virtual PendingConnect DialUnix(const std::string& action,
                                                 absl::Duration timeout,
                                                 Done done) = 0;
+  // True: it was `parent`'s answer to DialUnix().
+  virtual bool OnParentFrame(Frame&) { return false; }
 };
-
-std::unique_ptr<Dialer> MakeDialer(EventLoop* loop);
 
 // Of a connection, a handshake, and every answer that we wait for.
 inline constexpr absl::Duration kReplyTimeout = absl::Seconds(300);

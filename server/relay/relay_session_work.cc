@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
+#include "server/relay/lmtp_delivery.h"
 #include "server/relay/relay_session.h"
 
 namespace holdfast {
@@ -133,9 +134,21 @@ SmtpTransaction RelaySession::BuildTransaction() {
       continue;
     }
     recipients_.push_back(i);
-    t.recipients.push_back({r.dest.ForPath(), r.dsn_notify, r.dsn_orcpt});
+    t.recipients.push_back({PathOf(r), r.dsn_notify, r.dsn_orcpt});
   }
+  trace_.clear();
+  if (IsLmtpAction(work_->batch.target)) trace_ = LmtpTrace(m, recipients_);
+  t.wire_bytes += trace_.size() + static_cast<size_t>(std::count(
+                                      trace_.begin(), trace_.end(), '\n'));
   return t;
+}
+
+std::string RelaySession::PathOf(const BatchMessage::Recipient& r) const {
+  const RelayTarget& target = work_->batch.target;
+  if (!IsLmtpAction(target)) return r.dest.ForPath();
+  const auto& actions = services_->config().actions;
+  const auto action = actions.find(target.action);
+  return LmtpRecipient(action == actions.end() ? nullptr : &action->second, r);
 }
 
 // RFC 9422: what the host takes in one transaction.
@@ -172,6 +185,7 @@ void RelaySession::OnResult(size_t recipient, const SmtpResult& result) {
   outcome.peer_deliver_by =
       result.kind == SmtpResult::Kind::kOk && session_.extensions().deliver_by;
   StampAttempt(&outcome);
+  if (IsLmtpAction(work_->batch.target)) AsLocalDelivery(&outcome);
   services_->Decide(work_.get(), message_, index, route_.Via(),
                     std::move(outcome));
 }
@@ -226,7 +240,7 @@ void RelaySession::PumpBody() {
 // False: more comes later.
 bool RelaySession::ReadBody() {
   thread_local std::string text;
-  text.clear();
+  text = std::exchange(trace_, "");
   const absl::StatusOr<BodySource::Progress> progress =
       body_->Read(kBodyStep, &text);
   if (!progress.ok()) {

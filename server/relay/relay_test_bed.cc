@@ -89,8 +89,6 @@ class FakeHandshake : public TlsHandshake {
   void Finish(const absl::Status& result, const TlsInfo& info) {
     if (done == nullptr) return;
     TlsDone tell = std::exchange(done, nullptr);
-    plain->SetCallbacks({[](absl::string_view) {}, [](absl::Status) {}, {}});
-    plain->PauseReading();
     if (!result.ok()) return tell(result, info);
     on_success();
     tell(std::move(plain), info);
@@ -122,12 +120,6 @@ absl::StatusOr<std::unique_ptr<TlsHandshake>> FakeTls::Connect(
   h->plain = std::move(plain);
   h->done = std::move(done);
   h->on_success = [connection] { connection->server.StartTls(); };
-  h->plain->SetCallbacks({[](absl::string_view) {},
-                          [h, info](absl::Status) {
-                            h->Finish(absl::UnavailableError("gone"), info);
-                          },
-                          {}});
-  h->plain->ResumeReading();
   const bool late = absl::IsDeadlineExceeded(result);
   h->timer = loop_->RunAfter(late ? timeout : absl::ZeroDuration(),
                              [h, result, info] { h->Finish(result, info); });

@@ -105,7 +105,8 @@ class FakeDialer : public Dialer {
   EventLoop* loop_;
 };
 
-// Handshakes that go as they are told; what comes out is the plain stream.
+// Handshakes that go as they are told; what comes out is the plain stream, of
+// which nothing was read.
 class FakeTls : public TlsConnector {
  public:
   FakeTls(EventLoop* loop, FakeDialer* dialer) : loop_(loop), dialer_(dialer) {}

@@ -27,7 +27,12 @@ void ReverseServer::AddDoor(uint32_t number, std::unique_ptr<Door> door) {
   const std::shared_ptr<Door> place = std::move(door);
   doors_[number] = place;
   place->SetCallbacks([this, number](Frame& frame) { OnFrame(number, frame); },
-                      [this, number](absl::Status) { Drop(number); });
+                      // The old one may say so when there is a new one.
+                      [this, number, raw = place.get()](absl::Status) {
+                        const auto it = doors_.find(number);
+                        if (it != doors_.end() && it->second.get() == raw)
+                          Drop(number);
+                      });
 }
 
 // Perhaps inside its callback.

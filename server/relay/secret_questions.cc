@@ -10,6 +10,7 @@ namespace holdfast {
 void SecretQuestions::SetDoor(std::unique_ptr<Door> door) {
   Lose();
   door_ = std::move(door);
+  const Door* const raw = door_.get();
   door_->SetCallbacks(
       [this](Frame& frame) {
         if (Dispatch<RelaySecretAnswer>(
@@ -18,7 +19,10 @@ void SecretQuestions::SetDoor(std::unique_ptr<Door> door) {
         LogWarn("warn: relay: lookup says what is not understood");
         Lose();
       },
-      [this](absl::Status) { Lose(); });
+      // The old one may say so when there is a new one.
+      [this, raw](absl::Status) {
+        if (door_.get() == raw) Lose();
+      });
   for (const auto& [id, open] : open_) door_->Send(open.question);
 }
 

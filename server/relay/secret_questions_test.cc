@@ -84,6 +84,15 @@ TEST_F(SecretQuestionsTest, ALookupThatIsBeingStartedIsWaitedFor) {
   EXPECT_EQ(got_, "joe:secret");
 }
 
+TEST_F(SecretQuestionsTest, ANewDoorOutlivesTheEndOfTheOld) {
+  NewLookup();
+  NewLookup();  // the old one closes now
+  Ask("lab");
+  ASSERT_EQ(asked_.size(), 1u);
+  Answer(0, RelaySecretAnswer::Result::kFound);
+  EXPECT_EQ(got_, "joe:secret");
+}
+
 TEST_F(SecretQuestionsTest, ButNotForLong) {
   Ask("lab");
   loop_.Advance(kSecretTimeout - absl::Seconds(1));
