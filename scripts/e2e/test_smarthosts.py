@@ -176,6 +176,35 @@ def test_a_dead_domain_of_a_table_is_retrieved_again():
     expect_equal(one.count(), 2, "both arrived")
 
 
+def test_a_file_of_hosts_changes():
+    one, two = Hub(), Hub()
+    server = make('table hubs file:{folder}/hubs\n')
+    path = server.folder + "/hubs"
+
+    def write(*urls):
+        with open(path, "w") as f:
+            f.write("# @list\n" + "".join(url.strip('"') + "\n"
+                                          for url in urls))
+    write(one.url(weight=5), two.url(weight=0))
+    one.start(server)
+    two.start(server)
+    server.start()
+    send(server, 4)
+    server.wait_empty()
+    expect_equal((one.count(), two.count()), (4, 0), "weights of a file")
+    write(two.url())
+    server.ctl("update", "table", "hubs")
+    send(server, 4)
+    server.wait_empty()
+    expect_equal((one.count(), two.count()), (4, 4), "the next batch knows")
+    write(two.url()[1:-1] + " weight=-1")
+    expect_equal(server.ctl("update", "table", "hubs", check=False),
+                 "command failed\n", "a bad weight is refused")
+    send(server, 1)
+    server.wait_empty()
+    expect_equal(two.count(), 5, "the old table goes on")
+
+
 def test_listings():
     server, one, two = two_hubs()
     two.stop()
@@ -284,6 +313,7 @@ if __name__ == "__main__":
         test_all_down_then_back,
         test_weight_zero_is_a_reserve,
         test_a_dead_domain_of_a_table_is_retrieved_again,
+        test_a_file_of_hosts_changes,
         test_listings,
         test_routes_are_switched_off_and_on,
         test_blocks,
