@@ -428,6 +428,9 @@ void SmtpClientSession::GoReady() {
 void SmtpClientSession::End(const std::string& error) {
   const bool quitting = state_ == State::kQuit;
   failed_in_starttls_ = state_ == State::kStartTls;
+  if (state_ == State::kAuth) Wipe(&out_);
+  sasl_.reset();
+  auth_response_ = Secret();
   SmtpResult result = Temporary(error);
   if (served_ && !mail_answered_) result.kind = SmtpResult::Kind::kNotTried;
   state_ = State::kOver;
