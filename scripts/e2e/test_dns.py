@@ -150,7 +150,10 @@ class Sink:
                     self.recipients.append(
                         line.decode().split("<")[1].split(">")[0])
                 in_text = line.upper().startswith(b"DATA")
-                connection.sendall(b"354 go\r\n" if in_text else b"250 ok\r\n")
+                connection.sendall(
+                    b"354 go\r\n" if in_text else
+                    b"250-sink\r\n250 SMTPUTF8\r\n"
+                    if line.upper().startswith(b"EHLO") else b"250 ok\r\n")
 
 
 CONF = """\
