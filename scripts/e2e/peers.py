@@ -24,7 +24,10 @@ class Peer:
     program = ""    # whose absence skips the test
     user = ""
 
-    def __init__(self, next_hop, tls=False):
+    def __init__(self, next_hop, tls=False, certificate=None, auth=None):
+        """tls: what it relays goes by TLS.  certificate: (certificate, key) it
+        offers STARTTLS with.  auth: (user, password, mechanism) that clients
+        have to use."""
         if os.geteuid() != 0:
             raise Skip("needs root")
         peer(self.packages[-1], self.program)
@@ -33,6 +36,8 @@ class Peer:
         self.port = free_port()
         self.next_hop = next_hop
         self.tls = tls
+        self.certificate = certificate
+        self.auth = auth
         self.prepare()
         self.log = open(os.path.join(self.folder, "log"), "ab")
         self.process = subprocess.Popen(
@@ -147,8 +152,10 @@ disable_dns_lookups = yes
 smtputf8_enable = yes
 smtp_tls_security_level = {level}
 smtp_tls_loglevel = 1
-""".format(f=self.folder, next=self.next_hop,
-           level="encrypt" if self.tls else "none"))
+smtpd_tls_loglevel = 1
+smtpd_tls_received_header = yes
+{more}""".format(f=self.folder, next=self.next_hop, more=self.server_tls(),
+              level="encrypt" if self.tls else "none"))
         self.write("dynamicmaps.cf", "")
         self.write("master.cf", """\
 127.0.0.1:%d inet n - n - 20 smtpd
@@ -171,6 +178,12 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """ % self.port)
 
+    def server_tls(self):
+        if not self.certificate:
+            return ""
+        return ("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = "
+                "%s, %s\n" % self.certificate[::-1])
+
     def command(self):
         return ["/usr/lib/postfix/sbin/master", "-c", self.folder]
 
@@ -191,12 +204,12 @@ daemon_smtp_ports = {port}
 exim_user = Debian-exim
 exim_group = Debian-exim
 never_users =
-tls_advertise_hosts =
-acl_smtp_rcpt = rcpt
+{server}acl_smtp_rcpt = rcpt
 begin acl
 rcpt:
-  accept hosts = 127.0.0.1
-begin routers
+  accept {who}
+begin authenticators
+{auth}begin routers
 relay:
   driver = manualroute
   transport = remote
@@ -210,7 +223,36 @@ remote:
   tls_verify_certificates =
   {tls} = *
 """.format(f=self.folder, port=self.port, next=self.next_hop,
+           who="authenticated = *" if self.auth else "hosts = 127.0.0.1",
+           server=self.server_tls(), auth=self.authenticator(),
            tls="hosts_require_tls" if self.tls else "hosts_avoid_tls"))
+
+    def server_tls(self):
+        if not self.certificate:
+            return "tls_advertise_hosts =\n"
+        return ("tls_advertise_hosts = *\ntls_certificate = %s\n"
+                "tls_privatekey = %s\n" % self.certificate)
+
+    def authenticator(self):
+        if not self.auth:
+            return ""
+        user, password, mechanism = self.auth
+        lines = ["public_name = " + mechanism,
+                 "server_advertise_condition = ${if def:tls_in_cipher}",
+                 "server_set_id = $auth1"]
+        check = "${if and{{eq{$auth%d}{" + user + "}}{eq{$auth%d}{" + \
+            password + "}}}}"
+        if mechanism == "CRAM-MD5":
+            lines += ["driver = cram_md5", "server_secret = "
+                      "${if eq{$auth1}{%s}{%s}fail}" % (user, password)]
+        elif mechanism == "LOGIN":
+            lines += ["driver = plaintext",
+                      "server_prompts = Username:: : Password::",
+                      "server_condition = " + check % (1, 2)]
+        else:
+            lines += ["driver = plaintext", "server_prompts = :",
+                      "server_condition = " + check % (2, 3)]
+        return "one:\n" + "".join("  %s\n" % line for line in lines)
 
     def script(self):
         # The configuration of the package's own place, so that Exim keeps its
@@ -245,6 +287,8 @@ class OpenSmtpd(Peer):
     program = "usr/sbin/smtpd"
 
     def prepare(self):
+        if self.certificate or self.auth:
+            raise Skip("Debian's OpenSMTPD has no TLS that works")
         self.write("smtpd.conf", """\
 listen on 127.0.0.1 port %d
 action "out" relay host "smtp%s://127.0.0.1:%d" %s
