@@ -261,8 +261,7 @@ std::string Explanation::Envelopes(const ExpandAnswer& answer,
     if (r.kind != DeliveryKind::kMta) continue;
     const MailAddress sender =
         RelaySender(config_->actions.at(r.action), request_.sender,
-                    request_.rcpt, r.dest,
-                    {srs, now, config_->sub_addr_delim});
+                    request_.rcpt, r.dest, {srs, now, config_->sub_addr_delim});
     if (sender == request_.sender) continue;
     absl::StrAppend(&text, "            sender becomes ", PathText(sender),
                     "\n");

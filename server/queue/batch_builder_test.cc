@@ -137,9 +137,9 @@ TEST(BatchBuilderTest, VerpIsATransactionForEachRecipient) {
   ASSERT_EQ(batches[0].messages.size(), 40u);
   for (const BatchMessage& m : batches[0].messages) {
     ASSERT_EQ(m.recipients.size(), 1u);
-    EXPECT_EQ(m.sender.ToString(),
-              absl::StrCat("list-", m.recipients[0].dest.user,
-                           "=far.test@a.test"));
+    EXPECT_EQ(
+        m.sender.ToString(),
+        absl::StrCat("list-", m.recipients[0].dest.user, "=far.test@a.test"));
   }
   // The null sender has no other form.
   for (Envelope& e : all) e.sender = {};
