@@ -208,6 +208,23 @@ def test_success():
         it.done()
 
 
+def test_success_and_delay_by_sendmail():
+    with Setting("bounce warn-interval 2s") as it:
+        it.server.sendmail("-f", "alice@sender.example", "-N", "SUCCESS,DELAY",
+                           "yes@hop.example", "later@hop.example",
+                           data=TEXT.replace(b"\r\n", b"\n"))
+        report = it.report().check("relayed")
+        expect_equal(report.blocks()[1]["Final-Recipient"],
+                     "rfc822; yes@hop.example", "relayed")
+        report = it.report().check("delayed")
+        expect_equal(report.blocks()[1]["Final-Recipient"],
+                     "rfc822; later@hop.example", "delayed")
+        # Of its end nobody wanted to hear.
+        it.server.ctl("remove", "all")
+        it.none()
+        it.done()
+
+
 def test_delay():
     with Setting("bounce warn-interval 2s") as it:
         it.send("<alice@sender.example>", "<later1@hop.example>",
