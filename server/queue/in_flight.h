@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -42,11 +43,13 @@ struct FlyingBatch {
   BatchKey key;
   DestinationId destination{};
   DeliveryKind kind = DeliveryKind::kMta;
-  uint32_t round = 0;  // failures of its destination when it was sent
-  bool kept = false;   // of an earlier start; destination is not known
-  bool told = false;   // BatchClaimed went out: something may have been sent
-  bool over = false;   // the scheduler has heard that it is done
-  bool tried = false;  // an outcome other than "returned" has come
+  uint32_t round = 0;   // failures of its destination when it was sent
+  bool kept = false;    // of an earlier start; destination is not known
+  bool told = false;    // BatchClaimed went out: something may have been sent
+  bool over = false;    // the scheduler has heard that it is done
+  bool tried = false;   // an outcome other than "returned" has come
+  bool failed = false;  // no host answered
+  std::string host;     // the smarthost it went to, as its action names it
   size_t with_worker = 0;
   std::vector<EnvelopeId> envelopes;  // that are still in the table
 };

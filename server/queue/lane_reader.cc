@@ -56,10 +56,7 @@ class Reading {
   // False: enough.
   bool Take(const LanePosition& position) {
     if (request_.skip.contains(position.envelope)) return true;
-    if ((out_.envelopes.size() >= request_.want || bytes_ >= kMaxLoadedBytes) &&
-        !ContinuesMessage(position)) {
-      return false;
-    }
+    if (IsEnough() && !ContinuesMessage(position)) return false;
     absl::StatusOr<Envelope> envelope = view_.FindEnvelope(position.envelope);
     if (!envelope.ok()) {
       out_.unreadable.emplace_back(position.envelope, envelope.status());
@@ -69,6 +66,7 @@ class Reading {
     if (!out_.messages.contains(id)) {
       LoadedMessage message = LoadMessage(view_, id);
       bytes_ += message.stored.size();
+      octets_ += message.row.body.stored_bytes;
       out_.messages.emplace(id, std::move(message));
     }
     if (MessageOf(id_) == id) {
@@ -82,6 +80,12 @@ class Reading {
   }
 
  private:
+  bool IsEnough() const {
+    return out_.envelopes.size() >= request_.want ||
+           bytes_ >= kMaxLoadedBytes ||
+           out_.envelopes.size() + octets_ / kOctetsPerEnvelope >=
+               request_.weight;
+  }
   // The recipients of a message go in one transaction: the limit doesn't cut
   // between them, up to what a transaction takes.
   bool ContinuesMessage(const LanePosition& position) const {
@@ -93,7 +97,8 @@ class Reading {
   const QueueView& view_;
   const LaneRequest& request_;
   LaneContents& out_;
-  size_t bytes_ = 0;
+  size_t bytes_ = 0;       // in memory
+  uint64_t octets_ = 0;    // stored, of all bodies
   EnvelopeId id_{};        // taken last
   size_t recipients_ = 0;  // of its message, taken one after the other
 };

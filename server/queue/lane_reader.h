@@ -4,6 +4,7 @@
 #define HOLDFAST_SERVER_QUEUE_LANE_READER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,11 +25,16 @@ inline constexpr size_t kMaxBatchRecipients = 100;
 // Bodies one reading may hold.
 inline constexpr size_t kMaxLoadedBytes = 4 << 20;
 
+// Stored octets of bodies that weigh as much as an envelope.
+inline constexpr uint64_t kOctetsPerEnvelope = 64 << 10;
+
 struct LaneRequest {
   DestinationId destination{};
   LanePosition after;  // start behind this row
   absl::Time now;
   size_t want = 0;  // envelopes
+  // What they may weigh with their bodies, in envelopes.
+  uint64_t weight = UINT32_MAX;
   // Rows to pass over: in flight, or unreadable.
   absl::flat_hash_set<EnvelopeId> skip;
 };
@@ -51,8 +57,8 @@ struct LaneContents {
   absl::Time next_due = absl::InfiniteFuture();  // if so: what will be
 };
 
-// At most `want` envelopes, and kMaxLoadedBytes of bodies, of a lane; none if
-// the destination is postponed.
+// At most `want` envelopes, until `weight` is reached, and kMaxLoadedBytes of
+// bodies, of a lane; none if the destination is postponed.
 LaneContents ReadLane(const QueueView& view, const LaneRequest& request);
 
 }  // namespace holdfast

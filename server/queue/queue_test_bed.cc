@@ -46,6 +46,7 @@ void FakeWorker::OnFrame(Frame& frame) {
         got.where = m.target.domain;
         got.target = m.target;
         got.messages = std::move(m.messages);
+        got.waiting = m.waiting;
         Got(std::move(got));
       })) {
     return;

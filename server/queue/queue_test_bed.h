@@ -29,6 +29,7 @@ struct GotBatch {
   RelayTarget target;
   DeliverBatch deliver;  // without its messages
   std::vector<BatchMessage> messages;
+  uint32_t waiting = 0;  // RelayBatch
 
   std::vector<EnvelopeId> Envelopes() const;
 };

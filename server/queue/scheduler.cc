@@ -5,12 +5,21 @@
 #include "config/relay_sender.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
-#include "server/queue/delivery_log.h"
-#include "server/queue/outcomes.h"
-#include "server/queue/retry_times.h"
+#include "server/queue/session_limits.h"
 #include "server/tls/sha1.h"
 
 namespace holdfast {
+namespace {
+
+// What it takes of its destination's turn.
+int64_t WeightOf(const PreparedBatch& batch) {
+  uint64_t octets = 0;
+  for (const BatchMessage& m : batch.messages) octets += m.body.stored_bytes;
+  return static_cast<int64_t>(batch.envelopes.size() +
+                              octets / kOctetsPerEnvelope);
+}
+
+}  // namespace
 
 Scheduler::Scheduler(const Parts& parts)
     : p_(parts), srs_(MakeSrs(parts.config->srs, Sha1)) {}
@@ -37,19 +46,37 @@ Scheduler::Active& Scheduler::Activate(DestinationId id, DeliveryKind kind) {
 // ---- Limits
 
 size_t Scheduler::MaxBatches(const Active& a) const {
-  if (a.row.kind == DeliveryKind::kMda) {
-    return std::min<size_t>(kMaxAgentsPerUser,
-                            p_.config->mda_limits.max_session_per_user);
-  }
-  const MtaLimits& limits = p_.config->LimitsFor(a.row.routing_key);
-  return std::min({limits.max_conn_per_relay, limits.max_conn_per_domain,
-                   limits.max_conn_per_connector});
+  if (a.row.kind == DeliveryKind::kMta) return a.sessions;
+  return std::min<size_t>(kMaxAgentsPerUser,
+                          p_.config->mda_limits.max_session_per_user);
 }
 
-size_t Scheduler::MaxFlying(const Active& a) const {
-  if (!a.proven) return kUnprovenEnvelopes;
-  return std::max<size_t>(kUnprovenEnvelopes,
-                          p_.config->scheduler_limits.max_inflight / 2);
+// What all that have not answered yet may have besides.
+size_t Scheduler::UnprovenRoom() const {
+  const size_t half =
+      std::max<size_t>(1, p_.config->scheduler_limits.max_inflight / 2);
+  return half - std::min(half, unproven_flying_);
+}
+
+// How many envelopes more it may have in flight, as far as it is a matter of
+// sharing.  One at least if it has none.
+size_t Scheduler::MayAdd(const Active& a) const {
+  size_t most = p_.config->scheduler_limits.max_inflight / 2;
+  if (!a.proven) {
+    most = kUnprovenEnvelopes;
+    if (a.row.failures > 0) most = kProbeEnvelopes;
+    if (IsHurried(a)) {
+      most = std::min<size_t>(most, p_.config->mta_max_deferred);
+    }
+    most = std::min(most, UnprovenRoom() / kUnprovenParts);
+  } else if (Headroom() > a.flying) {
+    // It leaves as many as it has: two have a third each, three a quarter.
+    most = std::min(most, (Headroom() + a.flying + 1) / 2);
+  } else {
+    most = 0;
+  }
+  most = std::max<size_t>(1, most);
+  return most - std::min(most, a.flying);
 }
 
 // What may still go in flight.  Outcomes on their way to the disk count twice
@@ -64,26 +91,11 @@ size_t Scheduler::Headroom() const {
 
 // Batches that may still be opened over all destinations of its kind.
 size_t Scheduler::BatchesLeft(const Active& a) const {
-  const size_t own = MaxBatches(a) - a.batches;
+  const size_t most = MaxBatches(a);
+  const size_t own = most - std::min(most, a.batches);
   if (a.row.kind == DeliveryKind::kMta) return own;
   const size_t max = p_.config->mda_limits.max_session;
   return std::min(own, max - std::min(max, mda_batches_));
-}
-
-// A destination's turn: its part of the headroom, a full batch at least.
-size_t Scheduler::Share(const Active& a) const {
-  size_t headroom = Headroom();
-  if (!a.proven) {
-    const size_t half =
-        std::max<size_t>(1, p_.config->scheduler_limits.max_inflight / 2);
-    if (unproven_flying_ >= half) return 0;
-    headroom = std::min(headroom, half - unproven_flying_);
-  }
-  const size_t share =
-      std::max(kMaxBatchMessages, headroom / (ready_.size() + 1));
-  // The rest of a message may have gone beyond the limit.
-  const size_t left = MaxFlying(a) - std::min(MaxFlying(a), a.flying);
-  return std::min({share, headroom, left, BatchesLeft(a) * kMaxBatchMessages});
 }
 
 bool Scheduler::MayRead(const Active& a) const {
@@ -93,7 +105,7 @@ bool Scheduler::MayRead(const Active& a) const {
   if (a.postponed_until > p_.loop->Now()) return false;
   // Others wait for its place.
   if (scan_ == ScanState::kWindowFull && a.turns > 0) return false;
-  return a.batches < MaxBatches(a) && a.flying < MaxFlying(a);
+  return a.batches < MaxBatches(a);
 }
 
 void Scheduler::SetFlying(Active* a, size_t flying) {
@@ -104,34 +116,75 @@ void Scheduler::SetFlying(Active* a, size_t flying) {
 // ---- Turns
 
 void Scheduler::Enqueue(Active* a) {
-  if (a->queued || !MayRead(*a)) return;
-  a->queued = true;
-  ready_.push_back(a->row.id);
+  if (a->place == Place::kReady || !MayRead(*a)) return;
+  if (MayAdd(*a) > 0) {
+    a->place = Place::kReady;
+    ready_.push_back(a->row.id);
+  } else if (a->proven && a->place == Place::kNone) {
+    a->place = Place::kBlocked;
+    blocked_.push_back(a->row.id);
+  }
+  // Else an answer of its own brings it back.
+}
+
+// Others have less in flight by now, perhaps.
+void Scheduler::Unblock() {
+  for (size_t n = std::min(blocked_.size(), kUnblockAtOnce); n > 0; --n) {
+    Active* a = Find(blocked_.front());
+    blocked_.pop_front();
+    if (a == nullptr || a->place != Place::kBlocked) continue;
+    a->place = Place::kNone;
+    Enqueue(a);
+    RetireIfDone(a->row.id);
+  }
+}
+
+// The envelopes it may have now; 0: somebody else has to move first, unless it
+// owes something.
+size_t Scheduler::TakeTurn(Active* a) {
+  const size_t may_add = MayAdd(*a);
+  if (may_add == 0) return 0;
+  const int64_t worth = static_cast<int64_t>(
+      std::max(kMaxBatchMessages, Headroom() / (ready_.size() + 1)));
+  a->deficit = std::min(a->deficit + worth, 2 * worth);
+  if (a->deficit <= 0) return 0;  // it has paid with this turn
+  const size_t room =
+      a->proven ? Headroom() : std::min(Headroom(), UnprovenRoom());
+  return std::min({static_cast<size_t>(a->deficit), room, may_add,
+                   BatchesLeft(*a) * kMaxBatchMessages});
 }
 
 void Scheduler::Pump() {
-  for (size_t turns = ready_.size(); turns > 0; --turns) {
+  if (running_ && Headroom() > 0) Unblock();
+  // Ends when somebody else has to move: debts are paid round by round.
+  size_t passed = 0;
+  while (passed < ready_.size()) {
     if (!running_ || readings_ >= kMaxReadings || Headroom() == 0) return;
     Active* a = Find(ready_.front());
     ready_.pop_front();
-    a->queued = false;
+    a->place = Place::kNone;
     if (!MayRead(*a)) {
       RetireIfDone(a->row.id);
       continue;
     }
-    const size_t want = p_.outlet->CanTake(a->row.kind) ? Share(*a) : 0;
-    if (want == 0) {
-      Enqueue(a);
-    } else {
+    const bool can_take = p_.outlet->CanTake(a->row.kind);
+    const size_t want = can_take ? TakeTurn(a) : 0;
+    if (want > 0) {
+      passed = 0;
       StartReading(a, want);
+      continue;
     }
+    const bool paid = can_take && a->deficit <= 0;
+    Enqueue(a);
+    if (a->place != Place::kReady) continue;
+    passed = paid ? 0 : passed + 1;
   }
 }
 
 void Scheduler::RetireIfDone(DestinationId id) {
   Active* a = Find(id);
-  if (a == nullptr || a->queued || a->reading || a->batches > 0 ||
-      a->committing > 0 || a->rest) {
+  if (a == nullptr || a->place != Place::kNone || a->reading ||
+      a->batches > 0 || a->committing > 0 || a->rest) {
     return;
   }
   const bool yields = scan_ == ScanState::kWindowFull && a->turns > 0;
@@ -167,6 +220,7 @@ void Scheduler::StartReading(Active* a, size_t want) {
   if (!a->rewind) request.after = a->after;
   request.now = p_.loop->Now();
   request.want = want;
+  request.weight = static_cast<uint64_t>(std::max<int64_t>(1, a->deficit));
   request.skip = p_.in_flight->OfDestination(a->row.id);
   request.skip.insert(a->set_aside.begin(), a->set_aside.end());
   a->rewind = false;
@@ -203,6 +257,8 @@ void Scheduler::OnRead(DestinationId id, size_t want,
   } else {
     HandOut(a, *std::move(contents));
   }
+  a->deficit = std::max(a->deficit, -kMaxDebt);
+  if (!a->more) a->deficit = std::min<int64_t>(a->deficit, 0);
   Enqueue(a);
   RetireIfDone(id);
   Pump();
@@ -229,6 +285,9 @@ void Scheduler::HandOut(Active* a, LaneContents contents) {
       action->second.IsLocal() == (a->row.kind == DeliveryKind::kMda);
   if (!fits) return HoldUnknownAction(a, contents);
   HoldBroken(a, &contents);
+  if (a->row.kind == DeliveryKind::kMta) {
+    a->sessions = MaxSessionsTo(*p_.config, action->second, a->row.routing_key);
+  }
   SendBatches(a, action->second, std::move(contents));
 }
 
@@ -236,11 +295,20 @@ void Scheduler::SendBatches(Active* a, const Action& action,
                             LaneContents contents) {
   const DestinationRow row = a->row;
   const size_t envelopes = contents.envelopes.size();
+  // Its row counts those in flight; what is not due yet is not told apart.
+  uint64_t waiting = 0;
+  if (!contents.exhausted && row.envelopes > a->flying) {
+    waiting = row.envelopes - a->flying;
+  }
   size_t sent = 0;
   for (PreparedBatch& batch :
        BuildBatches(std::move(contents), action, BatchesLeft(*a),
-                    {srs_ ? &*srs_ : nullptr, p_.loop->Now()})) {
+                    {srs_ ? &*srs_ : nullptr, p_.loop->Now(),
+                     p_.config->sub_addr_delim})) {
     const size_t count = batch.envelopes.size();
+    const int64_t weight = WeightOf(batch);
+    waiting -= std::min<uint64_t>(waiting, count);
+    batch.waiting = waiting;
     const absl::Status status = p_.outlet->Send(row, action, std::move(batch));
     if (absl::IsUnavailable(status)) break;  // no worker any more
     if (!status.ok()) {
@@ -248,6 +316,7 @@ void Scheduler::SendBatches(Active* a, const Action& action,
       break;
     }
     sent += count;
+    a->deficit -= weight;
     ++a->batches;
     if (row.kind == DeliveryKind::kMda) ++mda_batches_;
     SetFlying(a, a->flying + count);
@@ -287,95 +356,6 @@ void Scheduler::HoldBroken(Active* a, LaneContents* contents) {
     Hold(a, e.id, "Cannot read message");
   }
   contents->envelopes = std::move(good);
-}
-
-// ---- Outcomes
-
-void Scheduler::OnAnswered(DestinationId id, size_t envelopes) {
-  Active* a = Find(id);
-  if (a == nullptr) return;
-  SetFlying(a, a->flying - std::min(envelopes, a->flying));
-  Enqueue(a);
-}
-
-void Scheduler::OnBatchOver(DestinationId id, bool untried) {
-  Active* a = Find(id);
-  if (a == nullptr || a->batches == 0) return;
-  --a->batches;
-  if (a->row.kind == DeliveryKind::kMda) --mda_batches_;
-  if (untried && a->postponed_until <= p_.loop->Now() && !a->rest) Rest(a);
-  Enqueue(a);
-  RetireIfDone(id);
-}
-
-void Scheduler::OnWorks(DestinationId id) {
-  Active* a = Find(id);
-  if (a == nullptr) return;
-  if (!a->proven) unproven_flying_ -= a->flying;
-  a->proven = true;
-  if (a->row.failures > 0) {
-    a->row.failures = 0;
-    a->row.first_failure = absl::InfinitePast();
-    a->postponed_until = absl::InfinitePast();
-    RecordRow(a, absl::InfinitePast(), "");
-  }
-  Enqueue(a);
-}
-
-void Scheduler::OnFailed(DestinationId id, const std::string& error,
-                         uint32_t round) {
-  Active* a = Find(id);
-  // Batches of one round find out the same thing; it counts once.
-  if (a == nullptr || round != a->row.failures) return;
-  Postpone(a, error);
-}
-
-void Scheduler::Postpone(Active* a, const std::string& error) {
-  const absl::Time now = p_.loop->Now();
-  if (a->row.failures == 0) a->row.first_failure = now;
-  ++a->row.failures;
-  a->postponed_until = QuadraticTime(
-      a->row.first_failure, RetryBase(a->row.kind), a->row.failures, now);
-  if (a->proven && a->row.kind == DeliveryKind::kMta) {
-    a->proven = false;
-    unproven_flying_ += a->flying;
-  }
-  LogInfo(
-      "smtp-out: Destination %s (action \"%s\") failed, next try in %s, "
-      "%d envelopes: %s",
-      VisEncode(a->row.routing_key), VisEncode(a->row.action),
-      FormatDelay(a->postponed_until - now), a->row.envelopes,
-      VisEncode(error));
-  RecordRow(a, a->postponed_until, CutErrorLine(error));
-}
-
-void Scheduler::RecordRow(Active* a, absl::Time until,
-                          const std::string& error) {
-  PostponeDestination record;
-  record.destination = a->row.id;
-  record.until = until;
-  record.first_failure = a->row.first_failure;
-  record.failures = a->row.failures;
-  record.error = error;
-  ++a->committing;
-  p_.committer->Commit({std::move(record)},
-                       guard_.Wrap([this, id = a->row.id, until](BatchResult) {
-                         WakeAt(until);
-                         Active* a = Find(id);
-                         if (a == nullptr) return;
-                         --a->committing;
-                         RetireIfDone(id);
-                       }));
-}
-
-void Scheduler::ForgetPostponement(DestinationId id) {
-  Active* a = Find(id);
-  if (a == nullptr) return;
-  a->postponed_until = absl::InfinitePast();
-  a->rewind = a->more = true;
-  a->rest.reset();
-  Enqueue(a);
-  Pump();
 }
 
 }  // namespace holdfast

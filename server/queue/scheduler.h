@@ -4,10 +4,17 @@
 //
 // A destination is *active* from when the agenda (or a lane change) says that
 // something of it is due until nothing more of it can be handed out.  Active
-// ones take turns: each turn reads what it may hand out (on the store's reader
-// thread) and gives it to the outlet in batches.  What a destination may have
-// in flight depends on whether it works: one that has not answered yet gets a
-// little, so that dead ones cannot fill the window.
+// ones take turns, round robin with deficits: a turn is worth a number of
+// envelopes (kOctetsPerEnvelope of stored bodies count as one more); who took
+// more than that, because the recipients of a message stay together, owes it;
+// who got less, because `max-inflight` was reached, goes on first.  A turn
+// reads what it may hand out (on the store's reader thread) and gives it to the
+// outlet in batches.
+//
+// What is in flight is shared out, too: a destination may have as many
+// envelopes with workers as are still free, so that slow ones leave room for
+// one more; and one that has not answered yet gets a little, so that dead ones
+// cannot fill the window.
 //
 // One thread: the loop's.
 #ifndef HOLDFAST_SERVER_QUEUE_SCHEDULER_H_
@@ -20,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/container/node_hash_map.h"
 #include "absl/time/time.h"
@@ -47,14 +55,38 @@ class Scheduler {
     // message is the error line.
     virtual absl::Status Send(const DestinationRow& destination,
                               const Action& action, PreparedBatch batch) = 0;
+
+    // ---- Where an action names several next hops (`host`, FlyingBatch::host).
+    // Nobody answered there.  True: Send() would now choose another one.
+    virtual bool FailOver(const DestinationRow& /*destination*/,
+                          const std::string& /*host*/) {
+      return false;
+    }
+    // It has answered for an envelope.
+    virtual void HostWorks(const DestinationRow& /*destination*/,
+                           const std::string& /*host*/) {}
+    // A batch came back from it that it never saw.
+    virtual void HostUntried(const DestinationRow& /*destination*/,
+                             const std::string& /*host*/) {}
   };
 
   // Destinations in memory.
   static constexpr size_t kWindow = 1000;
   // Readings at a time; each may hold kMaxLoadedBytes.
   static constexpr int kMaxReadings = 4;
-  // Envelopes in flight of a destination that has not answered yet.
+  // Envelopes in flight of a destination that has not answered yet; of one that
+  // did not answer the last time.
   static constexpr size_t kUnprovenEnvelopes = 20;
+  static constexpr size_t kProbeEnvelopes = 4;
+  // What all of those may have in flight is half of `max-inflight`; each gets
+  // this part of what is left of it, so that it lasts for a few hundred.
+  static constexpr size_t kUnprovenParts = 32;
+  // So many that others' envelopes hold up are looked at again at a time.
+  static constexpr size_t kUnblockAtOnce = 16;
+  // A destination owes this much at most, in envelopes.
+  static constexpr int64_t kMaxDebt = 16 * kMaxBatchMessages;
+  // Batches in a row that go to another host at once when one has failed.
+  static constexpr int kMaxFailOvers = 100;
   // Agents at work for one user.
   static constexpr size_t kMaxAgentsPerUser = 4;
   // Rest of a destination whose batch came back untried, or could not be read.
@@ -99,19 +131,27 @@ class Scheduler {
   // ---- What becomes of the batches of a destination.
   // The worker has answered for this many envelopes.
   void OnAnswered(DestinationId id, size_t envelopes);
-  // One batch less with a worker.  `untried`: all of it was returned.
-  void OnBatchOver(DestinationId id, bool untried);
-  // It took a connection: its hosts answer.
-  void OnWorks(DestinationId id);
-  // None of its hosts did; `round` is how often it had failed when the batch
-  // that found out was sent.
-  void OnFailed(DestinationId id, const std::string& error, uint32_t round);
+  // One batch less with a worker.  `rest`: its destination has a pause before
+  // the next, lest what comes back untried goes round without end.
+  void OnBatchOver(const FlyingBatch& batch, bool rest);
+  // It took a connection: its hosts answer, this one does.
+  void OnWorks(DestinationId id, const std::string& host);
+  // None of its hosts did, or not this one, and another is tried at once.
+  // `round` is how often it had failed when the batch that found out was sent.
+  void OnFailed(DestinationId id, const std::string& error, uint32_t round,
+                const std::string& host);
   // An operator wants it tried now.
   void ForgetPostponement(DestinationId id);
 
   size_t active() const { return active_.size(); }
 
  private:
+  // Where a destination waits for its turn.
+  enum class Place {
+    kNone,
+    kReady,    // in ready_
+    kBlocked,  // in blocked_: others have so much in flight
+  };
   struct Active {
     DestinationRow row;   // as last read; id and kind are always right
     size_t batches = 0;   // with workers
@@ -120,13 +160,20 @@ class Scheduler {
     bool rewind = false;  // something may be due before `after`
     bool more = true;     // something may be due
     bool reading = false;
-    bool queued = false;  // stands in ready_
+    Place place = Place::kNone;
     bool proven = false;
-    uint32_t turns = 0;  // since it became active
-    int committing = 0;  // changes of its row on their way to the disk
+    uint32_t turns = 0;   // since it became active
+    int64_t deficit = 0;  // left of its turns, in envelopes; below 0: owed
+    size_t sessions = 1;  // that `mta limit` allows
+    int fail_overs = 0;   // in a row
+    int committing = 0;   // changes of its row on their way to the disk
     absl::Time postponed_until = absl::InfinitePast();
     EventLoop::Timer rest;                      // set: rests
     absl::flat_hash_set<EnvelopeId> set_aside;  // unreadable, being held
+  };
+  struct Hurried {
+    uint32_t failures = 0;  // of its row then
+    bool trying = true;     // it is not known yet what came of it
   };
   enum class ScanState { kIdle, kReading, kWindowFull };
   struct AgendaPage {
@@ -141,10 +188,12 @@ class Scheduler {
   bool MayRead(const Active& a) const;
   size_t MaxBatches(const Active& a) const;
   size_t BatchesLeft(const Active& a) const;
-  size_t MaxFlying(const Active& a) const;
+  size_t MayAdd(const Active& a) const;
+  size_t UnprovenRoom() const;
   size_t Headroom() const;
-  size_t Share(const Active& a) const;
+  size_t TakeTurn(Active* a);
   void Enqueue(Active* a);
+  void Unblock();
   void RetireIfDone(DestinationId id);
   void Rest(Active* a);
   void SetFlying(Active* a, size_t flying);
@@ -159,6 +208,9 @@ class Scheduler {
   void HoldUnknownAction(Active* a, const LaneContents& contents);
   void Postpone(Active* a, const std::string& error);
   void RecordRow(Active* a, absl::Time until, const std::string& error);
+  bool IsHurried(const Active& a) const;
+  void HurrySisters(const DestinationRow& row);
+  void Hurry(const DestinationRow& row);
 
   void ReadAgenda();
   void OnAgenda(absl::StatusOr<AgendaPage> page);
@@ -172,10 +224,13 @@ class Scheduler {
 
   absl::node_hash_map<DestinationId, Active> active_;
   std::deque<DestinationId> ready_;
+  std::deque<DestinationId> blocked_;  // and some that are so no more
   int readings_ = 0;
   size_t reserved_ = 0;  // envelopes that readings may bring
   size_t unproven_flying_ = 0;
   size_t mda_batches_ = 0;
+  // Postponed ones that were tried out of turn.
+  absl::flat_hash_map<DestinationId, Hurried> hurried_;
 
   ScanState scan_ = ScanState::kIdle;
   bool scan_again_ = false;
