@@ -1,5 +1,5 @@
-"""For test_reports.py: next hops that refuse, a server before them, and a report
-taken to pieces by a program that knows nothing of ours (Python's email)."""
+"""For test_reports.py: next hops that refuse, a server before them, a report taken
+to pieces by a program that knows nothing of ours (Python's email)."""
 import contextlib
 import email
 import email.policy
@@ -235,10 +235,11 @@ class Report:
         return [{name: str(value) for name, value in block.items()}
                 for block in self.machine.get_payload() if block.keys()]
 
-    def check(self, action, to="alice@sender.example"):
+    def check(self, action, to="alice@sender.example",
+              smtpname="mx.holdfast.example"):
         mail = self.mail
         expect_equal(mail["From"], "Mailer Daemon "
-                     "<MAILER-DAEMON@mx.holdfast.example>", "From")
+                     "<MAILER-DAEMON@%s>" % smtpname, "From")
         expect_equal(mail["To"], to, "To")
         expect_equal(mail["Subject"],
                      "Delivery status notification: " + action, "Subject")
@@ -251,7 +252,7 @@ class Report:
         expect_equal(self.machine.get_content_type(),
                      "message/delivery-status", "for programs")
         first = self.blocks()[0]
-        expect_equal(first["Reporting-MTA"], "dns; mx.holdfast.example",
+        expect_equal(first["Reporting-MTA"], "dns; " + smtpname,
                      "Reporting-MTA")
         expect("Arrival-Date" in first, "Arrival-Date", first)
         for block in self.blocks()[1:]:
