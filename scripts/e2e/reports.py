@@ -1,5 +1,5 @@
-"""For test_reports.py: next hops that refuse, a server before them, a report taken
-to pieces by a program that knows nothing of ours (Python's email)."""
+"""For test_reports.py: next hops that refuse, a server before them, and reports
+taken to pieces by a program that knows nothing of ours (Python's email)."""
 import contextlib
 import email
 import email.policy
