@@ -89,7 +89,7 @@ std::string EnvelopeToText(const Envelope& e) {
   AddLine("helo", e.helo, &out);
   AddLine("hostname", e.hostname, &out);
   AddLine("username", e.username, &out);
-  AddLine("errorline", e.error_line, &out);
+  AddLine("errorline", VisEncode(e.error_line), &out);
   AddLine("sockaddr", e.sockaddr, &out);
   AddLine("sender", e.sender.ToString(), &out);
   AddLine("rcpt", e.rcpt.ToString(), &out);

@@ -2,7 +2,11 @@
 //
 //   store_benchmark accept [messages] [group] [body bytes] [recipients]
 //                          [destinations]
-//   store_benchmark drain [messages] [group]      claims and outcomes
+//   store_benchmark drain [messages] [group] [1: keep history]
+//                                                 claims and outcomes
+//   store_benchmark retry [messages] [group] [rounds]
+//                                                 the same, but to be tried
+//                                                 again; attempts gather
 //   store_benchmark open [envelopes]              time and memory of an opening
 //   store_benchmark churn [messages] [MiB]        a store kept 80 % full
 //   store_benchmark pieces [MiB] [percent full]   sizes of pieces, after churn
@@ -147,8 +151,9 @@ class Window {
   uint64_t refused_ = 0;
 };
 
-StoreForTest* OpenStore(uint64_t mebibytes) {
+StoreForTest* OpenStore(uint64_t mebibytes, bool history = false) {
   auto* const store = new StoreForTest;
+  if (history) store->options().history_age = absl::Hours(48);
   store->options().size_limit = mebibytes << 20;
   store->options().reserve_bytes = 16 << 20;
   const absl::Status status = store->Open();
@@ -196,9 +201,26 @@ void Fill(StoreForTest* store, const Messages& messages, uint32_t first,
   if (window.Finish() > 0) std::printf("  (refused some)\n");
 }
 
-// Claims and ends messages [first, first + count), `group` in a batch.
-void DrainMessages(StoreForTest* store, uint32_t first, uint32_t count,
-                   uint32_t group) {
+EnvelopeOutcome Outcome(EnvelopeId id, EnvelopeOutcome::Result result) {
+  EnvelopeOutcome outcome = MakeOutcome(id, result);
+  outcome.due = absl::FromUnixSeconds(kTestNow);
+  Attempt& attempt = outcome.attempt.emplace();
+  attempt.began = absl::Now();
+  attempt.took = absl::Milliseconds(1234);
+  attempt.source = "192.0.2.1";
+  attempt.relay = absl::StrCat("198.51.100.", static_cast<uint64_t>(id) % 200,
+                               " (mx1.example.net)");
+  attempt.tls = "TLSv1.3:TLS_AES_256_GCM_SHA384:256 verified";
+  attempt.answer = "451 4.7.1 Greylisting in action, please come back later";
+  outcome.error_line = attempt.answer;
+  return outcome;
+}
+
+// Claims messages [first, first + count) and gives them this outcome, `group`
+// in a batch.
+void DrainMessages(
+    StoreForTest* store, uint32_t first, uint32_t count, uint32_t group,
+    EnvelopeOutcome::Result result = EnvelopeOutcome::Result::kEnded) {
   Window window(store->store(), 4);
   for (uint32_t i = 0; i < count; i += group) {
     ClaimEnvelopes claim{WorkerId{1}, BatchId{first + i}, {}};
@@ -206,8 +228,7 @@ void DrainMessages(StoreForTest* store, uint32_t first, uint32_t count,
     for (uint32_t n = i; n < std::min(count, i + group); ++n) {
       const EnvelopeId id = MakeEnvelopeId(MessageId{first + n}, 1);
       claim.envelopes.push_back(id);
-      record.outcomes.push_back(
-          MakeOutcome(id, EnvelopeOutcome::Result::kEnded));
+      record.outcomes.push_back(Outcome(id, result));
     }
     QueueBatch one, two;
     one.push_back(std::move(claim));
@@ -218,12 +239,26 @@ void DrainMessages(StoreForTest* store, uint32_t first, uint32_t count,
   if (window.Finish() > 0) std::printf("  (refused some)\n");
 }
 
-void Drain(uint32_t count, uint32_t group) {
-  StoreForTest* const store = OpenStore(16 << 10);
+void Drain(uint32_t count, uint32_t group, bool history) {
+  StoreForTest* const store = OpenStore(16 << 10, history);
   Fill(store, Messages(10240, 1), 1, count);
   const Meter meter;
   DrainMessages(store, 1, count, group);
   meter.Print("claim and deliver", count);
+  std::printf("  history: %llu octets each\n",
+              static_cast<unsigned long long>(
+                  store->View()->Stats().history_bytes / count));
+  CloseStore(store);
+}
+
+void Retry(uint32_t count, uint32_t group, uint32_t rounds) {
+  StoreForTest* const store = OpenStore(16 << 10);
+  Fill(store, Messages(1024, 1), 1, count);
+  for (uint32_t round = 1; round <= rounds; ++round) {
+    const Meter meter;
+    DrainMessages(store, 1, count, group, EnvelopeOutcome::Result::kRetry);
+    meter.Print(absl::StrCat("claim and retry, ", round).c_str(), count);
+  }
   CloseStore(store);
 }
 
@@ -402,7 +437,9 @@ int main(int argc, char** argv) {
     Accept(number(2, 50'000), number(3, 64), number(4, 10240),
            static_cast<int>(number(5, 1)), number(6, 1000));
   } else if (what == "drain") {
-    Drain(number(2, 50'000), number(3, 50));
+    Drain(number(2, 50'000), number(3, 50), number(4, 0) == 1);
+  } else if (what == "retry") {
+    Retry(number(2, 50'000), number(3, 50), number(4, 8));
   } else if (what == "open") {
     OpenLarge(number(2, 1'000'000));
   } else if (what == "churn") {
