@@ -246,7 +246,7 @@ TEST_F(SchedulerTest, ManyDeadDestinationsLeaveHalfToTheOthers) {
 TEST_F(SchedulerTest, EveryDestinationHasItsTurn) {
   const int kDomains = Scheduler::kWindow + 500;
   for (int i = 0; i < kDomains; ++i) {
-    Preload(absl::StrCat("d", i, ".test"), 45);
+    Preload(absl::StrCat("d", i, ".test"), 25);
   }
   bed_.Boot();
   std::map<std::string, int> turns;
@@ -257,7 +257,7 @@ TEST_F(SchedulerTest, EveryDestinationHasItsTurn) {
     turns[batch.where] += batch.Envelopes().size();
     // Nobody is finished long before somebody has begun.
     if (turns.size() < static_cast<size_t>(kDomains) &&
-        turns[batch.where] == 45) {
+        turns[batch.where] == 25) {
       ++behind;
     }
     bed_.relay->Answer(batch, Result::kOk);
