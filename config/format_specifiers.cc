@@ -155,14 +155,17 @@ bool Apply(absl::string_view rest, char delimiter, Value* value) {
   return range.empty() || Cut(range, &value->text);
 }
 
+enum class Use { kPath, kCommand };
+
 absl::StatusOr<Value> ExpandOne(absl::string_view token,
-                                const FormatValues& values) {
+                                const FormatValues& values, Use use) {
   const size_t name_ends = std::min(token.find_first_of("[:"), token.size());
   std::optional<Value> value =
       Find(absl::AsciiStrToLower(token.substr(0, name_ends)), values);
   if (!value || !Apply(token.substr(name_ends), values.delimiter, &*value))
     return Bad();
-  if (value->sanitised) {
+  // `raw` is for paths: what the shell would read is never left to strangers.
+  if (value->sanitised || (use == Use::kCommand && value->from_message)) {
     for (char& c : value->text) {
       if (c != '\0' && strchr(kSanitised, c) != nullptr) c = ':';
     }
@@ -179,10 +182,12 @@ class Expanded {
     return text_.size() <= kMaxExpandedBytes;
   }
 
-  bool Climbs() const {
+  // `separators`: what names of a path end at.
+  bool Climbs(absl::string_view separators) const {
     size_t start = 0;
     for (size_t i = 0; i <= text_.size(); ++i) {
-      if (i < text_.size() && text_[i] != '/') continue;
+      if (i < text_.size() && !absl::StrContains(separators, text_[i]))
+        continue;
       if (text_.compare(start, i - start, "..") == 0 &&
           (from_message_[start] || from_message_[start + 1]))
         return true;
@@ -199,7 +204,7 @@ class Expanded {
 };
 
 absl::StatusOr<Expanded> Expand(absl::string_view format,
-                                const FormatValues& values) {
+                                const FormatValues& values, Use use) {
   const absl::string_view whole = format;
   Expanded out;
   if (absl::ConsumePrefix(&format, "~/")) {
@@ -220,7 +225,8 @@ absl::StatusOr<Expanded> Expand(absl::string_view format,
         return as_written;
       }
       if (end > kMaxSpecifierBytes) return Bad();
-      absl::StatusOr<Value> value = ExpandOne(format.substr(0, end), values);
+      absl::StatusOr<Value> value =
+          ExpandOne(format.substr(0, end), values, use);
       if (!value.ok()) return value.status();
       if (!out.Append(value->text, value->from_message)) return Bad();
       format.remove_prefix(end + 1);
@@ -237,16 +243,24 @@ absl::StatusOr<Expanded> Expand(absl::string_view format,
 
 absl::StatusOr<std::string> ExpandCommand(absl::string_view format,
                                           const FormatValues& values) {
-  absl::StatusOr<Expanded> expanded = Expand(format, values);
+  absl::StatusOr<Expanded> expanded = Expand(format, values, Use::kCommand);
   if (!expanded.ok()) return expanded.status();
+  return expanded->text();
+}
+
+absl::StatusOr<std::string> ExpandPathCommand(absl::string_view format,
+                                              const FormatValues& values) {
+  absl::StatusOr<Expanded> expanded = Expand(format, values, Use::kCommand);
+  if (!expanded.ok()) return expanded.status();
+  if (expanded->Climbs("/\"' ")) return Bad();
   return expanded->text();
 }
 
 absl::StatusOr<std::string> ExpandPath(absl::string_view format,
                                        const FormatValues& values) {
-  absl::StatusOr<Expanded> expanded = Expand(format, values);
+  absl::StatusOr<Expanded> expanded = Expand(format, values, Use::kPath);
   if (!expanded.ok()) return expanded.status();
-  if (expanded->Climbs()) return Bad();
+  if (expanded->Climbs("/")) return Bad();
   return expanded->text();
 }
 

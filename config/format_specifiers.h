@@ -5,7 +5,9 @@
 // Addresses come from strangers and end up in paths and in the words of a
 // shell.  So all that no address without quotes can hold becomes ':', even with
 // the modifier `raw`: what a quoted local part ("a;b"@example.org) brings along
-// never gets further than here.
+// never gets further than here.  In a command `raw` changes nothing at all: an
+// address may, without quotes, be `touch${IFS}/tmp/x`, and a command finds it
+// as it is in its environment.
 #ifndef HOLDFAST_CONFIG_FORMAT_SPECIFIERS_H_
 #define HOLDFAST_CONFIG_FORMAT_SPECIFIERS_H_
 
@@ -36,6 +38,11 @@ inline constexpr size_t kMaxExpandedBytes = 1023;
 // specifier is unknown, wrong or too long, or the whole is.
 absl::StatusOr<std::string> ExpandCommand(absl::string_view format,
                                           const FormatValues& values);
+
+// The same for a command whose values are parts of a path: it is also an error
+// if one would climb to a folder above ("..").
+absl::StatusOr<std::string> ExpandPathCommand(absl::string_view format,
+                                              const FormatValues& values);
 
 // The same for a path: it is also an error if a value from the message would
 // climb to a folder above ("..").

@@ -140,7 +140,7 @@ TEST(ExpandCommand, WhatOnlyQuotesCanHoldNeverGetsThrough) {
   FormatValues v = Values();
   v.sender = {"\"a;b \\\"c\n$(x)<>[],:\"", "[IPv6:2001:db8::1]"};
   EXPECT_EQ(Command("m %{sender.user}", v), "m :a:b:::c:::x::::::::");
-  EXPECT_EQ(Command("m %{sender.user:raw}", v), "m :a:b:::c:$:x::::::::");
+  EXPECT_EQ(Command("m %{sender.user:raw}", v), "m :a:b:::c:::x::::::::");
   EXPECT_EQ(Command("m %{sender.domain}", v), "m [IPv6:2001:db8::1]");
   v.sender.user = "J\xc3\xbcrgen^x";
   EXPECT_EQ(Command("m %{sender.user}", v), "m J\xc3\xbcrgen^x");
@@ -149,6 +149,28 @@ TEST(ExpandCommand, WhatOnlyQuotesCanHoldNeverGetsThrough) {
   EXPECT_EQ(Command("m %{mbox.from:raw}", v), "m J\xc3\xbcrgen^x@a:b:c");
   v.username = "x;y";
   EXPECT_EQ(Command("m %{user.username:raw}", v), "m x:y");
+}
+
+// All of these are atoms: nothing but the shell is offended by them.
+TEST(ExpandCommand, RawIsForPaths) {
+  FormatValues v = Values();
+  v.rcpt.user = "`touch${IFS}/tmp/x`|y&z'#!*?~";
+  EXPECT_EQ(Command("m %{rcpt.user:raw}", v),
+            "m :touch::IFS:/tmp/x::y:z::::::");
+  EXPECT_EQ(Command("m %{rcpt.user:raw|lowercase}", v),
+            "m :touch::ifs:/tmp/x::y:z::::::");
+  EXPECT_EQ(Expand("/%{rcpt.user:raw}", v), "/" + v.rcpt.user);
+}
+
+TEST(ExpandPathCommand, IsBoth) {
+  FormatValues v = Values();
+  v.rcpt.user = "a`b`";
+  EXPECT_EQ(*ExpandPathCommand("m \"/%{rcpt.user:raw}\"", v), "m \"/a:b:\"");
+  v.rcpt.user = "a/../..";
+  EXPECT_FALSE(ExpandPathCommand("m \"/x/%{rcpt.user}/y\"", v).ok());
+  v.rcpt.user = "..";
+  EXPECT_FALSE(ExpandPathCommand("m \"/x/%{rcpt.user}\"", v).ok());
+  EXPECT_TRUE(ExpandPathCommand("m \"/x/../%{dest.user}\"", v).ok());
 }
 
 TEST(ExpandCommand, WhatItWraps) {

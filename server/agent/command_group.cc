@@ -133,7 +133,7 @@ absl::StatusOr<std::string> CommandGroup::CommandLine(
   // A name from the message must not climb out of a Maildir's path.
   absl::StatusOr<std::string> line =
       own               ? ExpandCommand(delivery.exec.substr(1), values)
-      : options_.helper ? ExpandPath(options_.command, values)
+      : options_.helper ? ExpandPathCommand(options_.command, values)
                         : ExpandCommand(options_.command, values);
   if (!line.ok()) return line.status();
   const bool wrapped = !options_.wrapper.empty();

@@ -181,26 +181,6 @@ TEST_F(CommandGroupTest, AWrapperWraps) {
   EXPECT_THAT(Contents("out"), HasSubstr("Hello"));
 }
 
-// CVE-2020-7247 and its kin: what a sender writes never becomes a command.
-TEST_F(CommandGroupTest, NothingOfTheMessageReachesAShell) {
-  for (const char* local :
-       {";touch HIT;", "$(touch HIT)", "`touch HIT`", "a\ntouch HIT\n",
-        "\"; touch HIT; \"", "' ; touch HIT; '", "|touch HIT", "&touch HIT&",
-        ">HIT", "\\\"; touch HIT", "a b"}) {
-    for (const char* format : {"%{sender}", "%{sender.user:raw}"}) {
-      AgentDelivery delivery =
-          Delivery(absl::StrCat("|cat >/dev/null; echo ", format));
-      delivery.sender.user = local;
-      delivery.rcpt.user = local;
-      delivery.dest.user = local;
-      delivery.subaddress = local;
-      Deliver(delivery);
-      ASSERT_EQ(chdir(folder_.c_str()), 0);
-      EXPECT_NE(access("HIT", F_OK), 0) << local << format;
-    }
-  }
-}
-
 TEST_F(CommandGroupTest, AFileGetsItAtItsEnd) {
   const std::string file = Path("box");
   EXPECT_TRUE(Deliver(Delivery(file), "A: b\n\nFrom me\nFrom you\n").ok);
@@ -248,6 +228,106 @@ TEST_F(CommandGroupTest, AFileThatTakesNoMoreIsCutBack) {
   ASSERT_EQ(results.size(), 1u);
   EXPECT_FALSE(results[0].ok);
   EXPECT_EQ(Contents("box"), "before\n");
+}
+
+// What strangers may try to have run, as parts of an address.  CVE-2020-7247
+// was the first of these in a sender's local part.
+std::vector<std::string> HostileParts(const std::string& made) {
+  const std::string touch = absl::StrCat("touch${IFS}", made);
+  const std::string with_space = absl::StrCat("touch ", made);
+  std::vector<std::string> out = {
+      absl::StrCat(";for i in 0 1 2 3 4 5;do read r;done;sh;", with_space, ";"),
+      absl::StrCat("x>", made),
+      absl::StrCat("x\t>", made, "\t#"),
+      absl::StrCat("../../../", made),
+      "-oQ/tmp -X/tmp/x",
+      "\\",
+      "'",
+      "\"",
+      "~root",
+      "* ? [a-z]",
+  };
+  for (const std::string& run : {touch, with_space}) {
+    for (const char* around :
+         {";%;",         "|%|",    "&%&",        "&&%&&",   "$(%)",
+          "`%`",         "'$(%)'", "\"$(%)\"",   "\";%;\"", "';%;'",
+          "\\\";%;\\\"", "\n%\n",  "\r\n%\r\n",  "{%,}",    "<(%)",
+          "a;%;#",       "$((%))", "${x:=$(%)}", "!%",      "%%{mda};%"}) {
+      std::string part = around;
+      for (size_t at = part.find('%'); at != std::string::npos;
+           at = part.find('%', at + run.size()))
+        part.replace(at, 1, run);
+      out.push_back(part);
+    }
+  }
+  return out;
+}
+
+TEST_F(CommandGroupTest, NothingOfTheMessageReachesAShell) {
+  const std::string made = Path("made");
+  const std::string out = Path("out");
+  const std::string values =
+      "%{sender} %{sender.user:raw} %{sender.domain:raw} %{rcpt.user} "
+      "%{rcpt.user:raw|lowercase} %{dest.user} %{dest.user:raw} ";
+  const std::string commands[] = {
+      absl::StrCat("echo ", values, ">> ", out),
+      absl::StrCat("eval echo ", values, ">> ", out),
+  };
+  for (const std::string& part : HostileParts(made)) {
+    for (int where = 0; where < 4; ++where) {
+      AgentDelivery d = Delivery();
+      (where == 0   ? d.sender.user
+       : where == 1 ? d.rcpt.user
+       : where == 2 ? d.dest.user
+                    : d.sender.domain) = part;
+      if (where == 0) d.from = d.sender.ToString();
+      for (const std::string& command : commands) {
+        options_ = CommandOptions();
+        options_.command = absl::StrCat("cat > /dev/null; ", command);
+        EXPECT_TRUE(Deliver(d).ok) << where << ": " << part;
+        options_.wrapper = "env X=1 %{mda}";
+        EXPECT_TRUE(Deliver(d).ok) << where << ": " << part;
+        options_ = CommandOptions();
+        d.exec = absl::StrCat("|cat > /dev/null; ", command);
+        EXPECT_TRUE(Deliver(d).ok) << where << ": " << part;
+        d.exec.clear();
+      }
+      ASSERT_NE(access(made.c_str(), F_OK), 0) << where << ": " << part;
+    }
+  }
+}
+
+TEST_F(CommandGroupTest, TheEnvironmentHoldsAnAddressAsItIs) {
+  AgentDelivery d = Delivery(absl::StrCat(
+      "|printf '%s\\n' \"$SENDER\" \"$LOCAL\" \"$RECIPIENT\" > ", Path("out")));
+  d.sender.user = "$(touch made);`x`'\"\\";
+  d.rcpt.user = "a;b";
+  EXPECT_TRUE(Deliver(d).ok);
+  EXPECT_EQ(Contents("out"),
+            absl::StrCat(d.sender.ToString(), "\n", d.rcpt.user, "\n",
+                         d.dest.ToString(), "\n"));
+  EXPECT_NE(access(Path("made").c_str(), F_OK), 0);
+}
+
+TEST_F(CommandGroupTest, AWrapperRunsAProgram) {
+  // `exec`, as a word of the shell, would not be one.
+  options_.command = absl::StrCat("cat > ", Path("out"));
+  options_.wrapper = "env %{mda}";
+  EXPECT_TRUE(Deliver(Delivery()).ok);
+  EXPECT_EQ(Contents("out"), "Subject: x\n\nHello\n");
+}
+
+TEST_F(CommandGroupTest, AHelperIsOneShellAwayAndItsPathCantClimb) {
+  options_.helper = true;
+  options_.command = "printf '%s' \"%{user.directory}/x/%{rcpt.user}\" > out";
+  options_.wrapper = absl::StrCat("cd ", folder_, "; %{mda}");
+  EXPECT_TRUE(Deliver(Delivery()).ok);
+  EXPECT_EQ(Contents("out"), absl::StrCat(folder_, "/x/alias+tag"));
+  AgentDelivery d = Delivery();
+  d.rcpt.user = "..";
+  const AgentResults::One climbed = Deliver(d);
+  EXPECT_FALSE(climbed.ok);
+  EXPECT_TRUE(climbed.permanent);
 }
 
 }  // namespace

@@ -72,7 +72,13 @@ void BatchRun::Start() {
     return Finish();
   }
   state_ = State::kWaitingForAgent;
+  Begin();
   pool_->Acquire(Key(), this);
+}
+
+void BatchRun::Begin() {
+  began_ = loop_->Now();
+  began_elapsed_ = loop_->Elapsed();
 }
 
 void BatchRun::OnAgent(Door* door, const std::string& home, SessionId session) {
@@ -80,6 +86,7 @@ void BatchRun::OnAgent(Door* door, const std::string& home, SessionId session) {
   home_ = home;
   session_ = session;
   state_ = State::kStreaming;
+  Begin();  // the time in the queue for an agent does not count
   Watch();
   Pump();
 }
@@ -358,6 +365,9 @@ void BatchRun::Add(EnvelopeId envelope, Outcome result, EnhancedStatus status,
   outcome.result = result;
   outcome.status = status;
   outcome.text = std::move(text);
+  if (result == Outcome::kReturned) return;
+  outcome.began = began_;
+  outcome.took = loop_->Elapsed() - began_elapsed_;
 }
 
 void BatchRun::AddRest(Outcome result, EnhancedStatus status,

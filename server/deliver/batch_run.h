@@ -77,6 +77,8 @@ class BatchRun : public AgentUser {
   using Outcome = WorkerOutcome::Result;
 
   AgentKey Key() const;
+  // The attempt begins now.
+  void Begin();
   // Goes on with the present copy until the agent or the body makes it wait.
   void Pump();
   // False: wait.
@@ -126,7 +128,9 @@ class BatchRun : public AgentUser {
   std::string text_;  // of the body, not yet sent
   bool body_ended_ = false;
 
-  std::vector<EnvelopeId> sent_;  // copies the agent has, in order
+  absl::Time began_ = absl::UnixEpoch();  // WorkerOutcome::began
+  absl::Duration began_elapsed_;          // the same, on the steady clock
+  std::vector<EnvelopeId> sent_;          // copies the agent has, in order
   std::vector<WorkerOutcome> outcomes_;
   // WhenBelow() of a door may call after this is gone.
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

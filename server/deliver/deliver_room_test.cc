@@ -47,6 +47,9 @@ class DeliverRoomTest : public testing::Test {
     maildir.name = "climb";
     maildir.maildir_path = "/mail/%{rcpt.user:raw}/x";
     config->actions["climb"] = maildir;
+    maildir.name = "wrapped";
+    maildir.wrapper = "w";
+    config->actions["wrapped"] = maildir;
     Action mbox;
     mbox.name = "mbox";
     mbox.method = ActionMethod::kMbox;
@@ -280,6 +283,40 @@ TEST_F(DeliverRoomTest, ABatchIsOneGroup) {
   EXPECT_TRUE(outcomes_[0].finished);
   EXPECT_NE(outcomes_[0].session, SessionId(0));
   EXPECT_THAT(Results(), ElementsAre(Result::kOk, Result::kOk, Result::kOk));
+}
+
+TEST_F(DeliverRoomTest, WhatAWrapperWrapsIsACommand) {
+  Send(Batch(7, "wrapped"));
+  ASSERT_THAT(asked_, SizeIs(1));
+  EXPECT_TRUE(asked_[0].commands);
+  EXPECT_EQ(asked_[0].action, "wrapped");
+  FakeAgent* agent = StartAgent();
+  ASSERT_THAT(agent->deliveries, SizeIs(1));
+  EXPECT_EQ(agent->deliveries[0].method, AgentDelivery::Method::kCommand);
+  EXPECT_EQ(agent->deliveries[0].exec, "");
+}
+
+TEST_F(DeliverRoomTest, AnAttemptSaysWhenItBeganAndHowLongItTook) {
+  Send(Batch(7));
+  loop_.Advance(absl::Seconds(3));  // for an agent: no part of it
+  const absl::Time began = loop_.Now();
+  FakeAgent* agent = StartAgent();
+  loop_.Advance(absl::Seconds(2));
+  Answer(agent);
+  ASSERT_THAT(outcomes_, SizeIs(1));
+  EXPECT_EQ(outcomes_[0].outcomes[0].began, began);
+  EXPECT_EQ(outcomes_[0].outcomes[0].took, absl::Seconds(2));
+  // What was not tried has no time.
+  Send(Batch(8), false);
+  Claim(BatchId(8), false);
+  Send(Batch(9), false);
+  queue_.reset();
+  loop_.RunReady();
+  for (const BatchOutcomes& outcomes : outcomes_) {
+    if (outcomes.batch == BatchId(7)) continue;
+    for (const WorkerOutcome& outcome : outcomes.outcomes)
+      EXPECT_EQ(outcome.began, absl::UnixEpoch());
+  }
 }
 
 TEST_F(DeliverRoomTest, CommandsGoAloneAndAreToldAsTheyEnd) {
