@@ -96,7 +96,9 @@ def programs():
             for path in glob.glob(os.path.join(BIN, part, "*")):
                 name = os.path.basename(path)
                 if os.path.isfile(path) and os.access(path, os.X_OK) and \
-                        "." not in name and not name.endswith("_test"):
+                        ("." not in name or
+                         re.fullmatch(r"mail\.[a-z]+", name)) and \
+                        not name.endswith("_test"):
                     shutil.copy2(path, os.path.join(folder, part, name))
                     os.chmod(os.path.join(folder, part, name), 0o755)
         programs.folder = folder
