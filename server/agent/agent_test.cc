@@ -23,9 +23,9 @@
 #include "server/agent/agent_arguments.h"
 #include "server/agent/blocking_door.h"
 #include "server/agent/mbox.h"
-#include "storage/mailbox/mbox_lock.h"
 #include "server/door/door.h"
 #include "server/door/worker_messages.h"
+#include "storage/mailbox/mbox_lock.h"
 
 namespace holdfast {
 namespace {

@@ -10,9 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "config/format_specifiers.h"
-#include "storage/mailbox/mbox_format.h"
-#include "server/deliver/delivery_text.h"
 #include "protocol/header_watch.h"
+#include "server/deliver/delivery_text.h"
+#include "storage/mailbox/mbox_format.h"
 
 namespace holdfast {
 namespace {

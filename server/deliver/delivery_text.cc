@@ -2,8 +2,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "protocol/vis.h"
 #include "protocol/header_watch.h"
+#include "protocol/vis.h"
 
 namespace holdfast {
 namespace {

@@ -70,10 +70,12 @@ Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
       lmtp_(setup_.loaded.config),
       offline_(loop, processes, OfflineOptions(setup_)),
       background_(loop),
-      resolver_files_(loop, &background_, ReadWholeFile, [this](const ResolverFiles& files) {
-        supervisor_.ForEach(Room::kRelay,
-                            [&](Door* door) { door->Send(files); });
-      }) {
+      resolver_files_(loop, &background_, ReadWholeFile,
+                      [this](const ResolverFiles& files) {
+                        supervisor_.ForEach(Room::kRelay, [&](Door* door) {
+                          door->Send(files);
+                        });
+                      }) {
   MapClients();
 }
 
@@ -178,8 +180,9 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
            Dispatch<ForwardQuestion>(frame, ask(&forwards_));
   }
   if (room == Room::kRelay) {
-    return Dispatch<LmtpConnect>(
-        frame, [&](LmtpConnect& question) { lmtp_.OnQuestion(door, question); });
+    return Dispatch<LmtpConnect>(frame, [&](LmtpConnect& question) {
+      lmtp_.OnQuestion(door, question);
+    });
   }
   if (room != Room::kDeliver) return false;
   if (frame.type == AgentRequest::kType) {

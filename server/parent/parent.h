@@ -28,8 +28,8 @@ inline constexpr char kQueueUser[] = "_smtpq";
 
 // All that was found out and opened before.
 struct ParentSetup {
-  std::string folder;                    // of the executables
-  std::string smtpctl;                   // empty: there is none
+  std::string folder;   // of the executables
+  std::string smtpctl;  // empty: there is none
   std::string helpers;  // folder of mail.maildir and mail.lmtp; empty: none
   std::vector<std::string> environment;  // of the rooms
   bool privileged = false;
