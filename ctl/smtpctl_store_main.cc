@@ -28,6 +28,7 @@
 #include "protocol/vis.h"
 #include "storage/body_codec.h"
 #include "storage/crypto/key_derivation.h"
+#include "storage/explained_envelope.h"
 #include "storage/history_text.h"
 #include "storage/ledger_text.h"
 #include "storage/queue_store.h"
@@ -105,7 +106,7 @@ int ShowMessage(QueueStore* store, MessageId id) {
 }
 
 int ShowEnvelope(const QueueView& view, EnvelopeId id) {
-  absl::StatusOr<Envelope> envelope = view.FindEnvelope(id);
+  absl::StatusOr<Envelope> envelope = FindExplained(view, id);
   if (!envelope.ok()) return Fail(envelope.status());
   return Out(EnvelopeToText(*envelope)) ? 0 : 1;
 }
@@ -118,24 +119,23 @@ int ShowDoubts(const QueueView& view) {
 }
 
 // Prints them; the number, or -1: they can't be written.
-int QueuedHistory(const QueueView& view, const HistoryRequest& request) {
+int PrintQueued(const QueueView& view, const HistoryRequest& request) {
   int found = 0;
   EnvelopeId after{static_cast<uint64_t>(request.first) - 1};
-  for (;;) {
-    const std::vector<Envelope> page = view.Envelopes(after, kPage);
+  for (bool more = true; more;) {
     std::string text;
-    for (const Envelope& e : page) {
-      after = e.id;
-      if (e.id > request.last) break;
-      text += HistoryLines(e, /*in_flight=*/false, request.json);
+    for (const QueuedHistory& one :
+         ReadQueuedHistory(view, after, request.last, kPage, &more)) {
+      after = one.envelope.id;
+      text += HistoryLines(one, /*in_flight=*/false, request.json);
       ++found;
     }
     if (!Out(text)) return -1;
-    if (page.size() < kPage || after > request.last) return found;
   }
+  return found;
 }
 
-int EndedHistory(const QueueView& view, const HistoryRequest& request) {
+int PrintEnded(const QueueView& view, const HistoryRequest& request) {
   int found = 0;
   EnvelopeId first = request.first;
   for (uint64_t serial = 0;;) {
@@ -154,8 +154,8 @@ int EndedHistory(const QueueView& view, const HistoryRequest& request) {
 }
 
 int ShowHistory(const QueueView& view, const HistoryRequest& request) {
-  const int queued = QueuedHistory(view, request);
-  const int ended = queued < 0 ? -1 : EndedHistory(view, request);
+  const int queued = PrintQueued(view, request);
+  const int ended = queued < 0 ? -1 : PrintEnded(view, request);
   if (queued < 0 || ended < 0) return 1;
   return queued + ended > 0 ? 0 : Fail("nothing is known of that");
 }

@@ -61,6 +61,16 @@ Json JsonOf(const Attempt& attempt) {
   return json;
 }
 
+Json JsonOf(const DestinationFailure& failure) {
+  if (failure.error.empty()) return nullptr;
+  Json json;
+  json["error"] = failure.error;
+  json["failures"] = failure.failures;
+  json["since"] = JsonTime(failure.since);
+  json["until"] = JsonTime(failure.until);
+  return json;
+}
+
 }  // namespace
 
 std::optional<HistoryRequest> ParseHistoryRequest(
@@ -108,6 +118,12 @@ std::string HistoryText(const HistoryListing& listing) {
                             row[i]);
     absl::StrAppend(&text, "  ", row.back(), "\n");
   }
+  const DestinationFailure& d = listing.destination;
+  if (!d.error.empty())
+    absl::StrAppend(&text, "  destination: ", d.failures, " failure",
+                    d.failures == 1 ? "" : "s", " since ", TimeText(d.since),
+                    ", waits until ", TimeText(d.until), "  ",
+                    VisEncode(d.error), "\n");
   return text;
 }
 
@@ -123,6 +139,7 @@ std::string HistoryJson(const HistoryListing& listing) {
   json["created"] = JsonTime(e.created);
   json["state"] = std::string(listing.state);
   json["ended"] = JsonTime(listing.ended);
+  json["destination_failure"] = JsonOf(listing.destination);
   json["attempts"] = Json::array();
   for (const Attempt& attempt : e.attempts)
     json["attempts"].push_back(JsonOf(attempt));

@@ -14,6 +14,14 @@
 
 namespace holdfast {
 
+// Why the whole destination of a queued envelope waits: no host answered, which
+// is no attempt of any one envelope.
+struct DestinationFailure {
+  std::string error;  // empty: it does not wait
+  uint32_t failures = 0;
+  absl::Time since, until;
+};
+
 struct HistoryListing {
   const Envelope* envelope = nullptr;  // with its attempts
   // "queued", "inflight", "held", or how it ended: "delivered", "reported",
@@ -21,10 +29,12 @@ struct HistoryListing {
   absl::string_view state;
   absl::Time ended = absl::UnixEpoch();  // the epoch: it has not
   uint64_t serial = 0;                   // of the row of history, if it has
+  DestinationFailure destination;
 };
 
 // For people: a line about the envelope, an indented one for each attempt, in
-// columns.  Texts from outside are vis-encoded.
+// columns, and one about its destination if that waits.  Texts from outside are
+// vis-encoded.
 std::string HistoryText(const HistoryListing& listing);
 
 // For programs: one line, a JSON object, in ASCII; octets that are not UTF-8

@@ -40,7 +40,8 @@ TEST(HistoryListingTest, ForPeopleInColumns) {
                 MakeAttempt(1795382680, "203.0.113.1 (mx2)", "250 ok")};
   e.attempts[1].result = Attempt::Result::kOk;
   e.attempts[1].tls = "TLSv1.3:TLS_AES_256_GCM_SHA384:256 verified";
-  HistoryListing listing{&e, "delivered", absl::FromUnixSeconds(1795382682), 7};
+  HistoryListing listing{
+      &e, "delivered", absl::FromUnixSeconds(1795382682), 7, {}};
   EXPECT_EQ(
       HistoryText(listing),
       "8d1fc6650ae2cde2 mta from=<alice@example.org> to=<bob@example.net> "
@@ -59,7 +60,9 @@ TEST(HistoryListingTest, WhatIsNotKnown) {
   doubt.began = absl::UnixEpoch();
   doubt.result = Attempt::Result::kInDoubt;
   e.attempts = {doubt};
-  const HistoryListing listing{&e, "queued"};
+  HistoryListing listing;
+  listing.envelope = &e;
+  listing.state = "queued";
   EXPECT_EQ(HistoryText(listing),
             "8d1fc6650ae2cde2 mda from=<alice@example.org> "
             "to=<bob@example.net> queued\n"
@@ -70,13 +73,33 @@ TEST(HistoryListingTest, WhatIsNotKnown) {
   EXPECT_TRUE(json["attempts"][0]["time"].is_null());
 }
 
+TEST(HistoryListingTest, WhyTheDestinationWaits) {
+  const Envelope e = MakeEnvelope();
+  HistoryListing listing;
+  listing.envelope = &e;
+  listing.state = "queued";
+  listing.destination = {"Network error on destination MXs \x1b", 3,
+                         absl::FromUnixSeconds(1795382280),
+                         absl::FromUnixSeconds(1795382680)};
+  EXPECT_EQ(HistoryText(listing),
+            "8d1fc6650ae2cde2 mta from=<alice@example.org> "
+            "to=<bob@example.net> queued\n"
+            "  destination: 3 failures since 2026-11-22T21:18:00Z, waits until "
+            "2026-11-22T21:24:40Z  Network error on destination MXs \\^[\n");
+  const auto json = nlohmann::json::parse(HistoryJson(listing));
+  EXPECT_EQ(json["destination_failure"]["failures"], 3);
+  EXPECT_EQ(json["destination_failure"]["until"], "2026-11-22T21:24:40.000Z");
+}
+
 TEST(HistoryListingTest, TextsFromOutsideStayOnTheirLine) {
   Envelope e = MakeEnvelope();
   e.attempts = {MakeAttempt(1795382280, "1 (\x1b[2Jmx)\n",
                             "451 a\r\n\"fake\" \xff\x80 \\ \x00"
                             "end")};
   e.sender.user = "a\nb";
-  const HistoryListing listing{&e, "queued"};
+  HistoryListing listing;
+  listing.envelope = &e;
+  listing.state = "queued";
   for (const std::string& line : {HistoryText(listing), HistoryJson(listing)}) {
     for (const char c : line)
       EXPECT_TRUE(absl::ascii_isprint(c) || c == '\n') << line;
@@ -120,12 +143,13 @@ TEST(HistoryListingTest, JsonNamesAreStable) {
   e.attempts = {MakeAttempt(1795382280, "198.51.100.9 (mx)", "550 no")};
   e.attempts[0].result = Attempt::Result::kPermFail;
   EXPECT_EQ(
-      HistoryJson({&e, "reported", absl::FromUnixSeconds(1795382282), 12}),
+      HistoryJson({&e, "reported", absl::FromUnixSeconds(1795382282), 12, {}}),
       "{\"envelope\":\"8d1fc6650ae2cde2\",\"serial\":12,\"kind\":\"mta\","
       "\"sender\":\"alice@example.org\",\"recipient\":\"list@example.org\","
       "\"destination\":\"bob@example.net\","
       "\"created\":\"2026-11-22T21:17:54.000Z\",\"state\":\"reported\","
-      "\"ended\":\"2026-11-22T21:18:02.000Z\",\"attempts\":["
+      "\"ended\":\"2026-11-22T21:18:02.000Z\",\"destination_failure\":null,"
+      "\"attempts\":["
       "{\"time\":\"2026-11-22T21:18:00.250Z\",\"duration\":1.5,"
       "\"result\":\"PermFail\",\"source\":\"192.0.2.1\","
       "\"relay\":\"198.51.100.9 (mx)\",\"tls\":\"\","

@@ -3,6 +3,8 @@
 #define HOLDFAST_STORAGE_HISTORY_TEXT_H_
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "protocol/history_listing.h"
 #include "storage/queue_store.h"
@@ -30,19 +32,50 @@ inline std::string HistoryLines(const HistoryListing& listing, bool json) {
 }
 
 inline std::string HistoryLines(const HistoryRow& row, bool json) {
-  return HistoryLines(HistoryListing{&row.envelope, EndingWord(row.ending),
-                                     row.ended, row.serial},
-                      json);
+  HistoryListing listing;
+  listing.envelope = &row.envelope;
+  listing.state = EndingWord(row.ending);
+  listing.ended = row.ended;
+  listing.serial = row.serial;
+  return HistoryLines(listing, json);
 }
 
-inline std::string HistoryLines(const Envelope& queued, bool in_flight,
+// One in the queue.
+struct QueuedHistory {
+  Envelope envelope;
+  DestinationFailure destination;
+};
+
+// At most `limit` behind `after`, up to `last`; `*more`: there are more.
+inline std::vector<QueuedHistory> ReadQueuedHistory(const QueueView& view,
+                                                    EnvelopeId after,
+                                                    EnvelopeId last,
+                                                    size_t limit, bool* more) {
+  std::vector<QueuedHistory> queued;
+  std::vector<Envelope> envelopes = view.Envelopes(after, limit);
+  *more = envelopes.size() == limit && envelopes.back().id < last;
+  for (Envelope& e : envelopes) {
+    if (e.id > last) break;
+    QueuedHistory& one = queued.emplace_back();
+    const auto row = view.DestinationOf(e);
+    if (row.ok() && row->failures > 0)
+      one.destination = {row->error, row->failures, row->first_failure,
+                         row->postponed_until};
+    one.envelope = std::move(e);
+  }
+  return queued;
+}
+
+inline std::string HistoryLines(const QueuedHistory& queued, bool in_flight,
                                 bool json) {
   constexpr uint32_t kWaits = kFlagHeld | kFlagSuspended;
-  return HistoryLines(
-      HistoryListing{&queued, in_flight                      ? "inflight"
-                              : (queued.flags & kWaits) != 0 ? "held"
-                                                             : "queued"},
-      json);
+  HistoryListing listing;
+  listing.envelope = &queued.envelope;
+  listing.state = in_flight                               ? "inflight"
+                  : (queued.envelope.flags & kWaits) != 0 ? "held"
+                                                          : "queued";
+  listing.destination = queued.destination;
+  return HistoryLines(listing, json);
 }
 
 }  // namespace holdfast

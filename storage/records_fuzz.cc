@@ -14,6 +14,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (void)OpenEnvelope(key, payload);
   (void)OpenEnvelope(key, seal(Table::kEnvelopes));
   (void)OpenReport(key, seal(Table::kReports));
+  (void)OpenHistory(key, seal(Table::kHistory));
+  (void)OpenHistory(key, seal(Table::kHistory), /*head_only=*/true);
   (void)OpenRow<MessageRecord>(key, seal(Table::kMessages));
   (void)OpenRow<DestinationRecord>(key, seal(Table::kDestinations));
   (void)OpenRow<IncomingRecord>(key, seal(Table::kIncoming));

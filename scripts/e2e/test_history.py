@@ -169,6 +169,21 @@ def test_attempts_stand_in_the_record():
     sink.close()
 
 
+def test_a_dead_destination_is_named():
+    sink = Sink()
+    sink.close()
+    server = serve(sink)
+    evpid = send(server)
+    found = wait_for(lambda: (lambda f: f["destination_failure"] and f)(
+        json.loads(history(server, evpid, "--json")[1])), 20,
+        "postponed\n" + server.log_tail())
+    expect_equal(found["attempts"], [], "no attempt of this envelope")
+    expect(found["destination_failure"]["error"].startswith("Network error"),
+           "why", found)
+    expect("destination: " in history(server, evpid)[1], "in the text")
+    server.check_clean()
+
+
 def test_nothing_is_kept_by_default():
     sink = Sink([LATER] * 3)
     server = serve(sink)

@@ -43,7 +43,10 @@ class HistoryCommand : public ControlCommand,
   // In this order: one that ends meanwhile is told twice rather than never.
   enum class State { kQueued, kEnded, kDone };
   using Rows = std::vector<HistoryRow>;
-  using Envelopes = std::vector<Envelope>;
+  struct Queued {
+    std::vector<QueuedHistory> rows;
+    bool more = false;
+  };
 
   void ReadEnded() {
     ReadForCommand(
@@ -72,28 +75,26 @@ class HistoryCommand : public ControlCommand,
   void ReadQueued() {
     ReadForCommand(
         services_, weak_from_this(),
-        [after = after_](const QueueView& view) {
-          return view.Envelopes(after, kPage);
+        [after = after_, last = request_.last](const QueueView& view) {
+          Queued queued;
+          queued.rows =
+              ReadQueuedHistory(view, after, last, kPage, &queued.more);
+          return queued;
         },
-        [](HistoryCommand& self, absl::StatusOr<Envelopes> envelopes) {
-          self.OnQueued(std::move(envelopes));
+        [](HistoryCommand& self, absl::StatusOr<Queued> queued) {
+          self.OnQueued(std::move(queued));
         });
   }
 
-  void OnQueued(absl::StatusOr<Envelopes> envelopes) {
-    if (!envelopes.ok()) return Fail(envelopes.status().message());
+  void OnQueued(absl::StatusOr<Queued> queued) {
+    if (!queued.ok()) return Fail(queued.status().message());
     std::string text;
-    bool more = envelopes->size() == kPage;
-    for (const Envelope& e : *envelopes) {
-      after_ = e.id;
-      if (e.id > request_.last) {
-        more = false;
-        break;
-      }
-      text += HistoryLines(e, services_->InFlightSince(e.id).has_value(),
+    for (const QueuedHistory& one : queued->rows) {
+      after_ = one.envelope.id;
+      text += HistoryLines(one, services_->InFlightSince(after_).has_value(),
                            request_.json);
     }
-    if (!more) {
+    if (!queued->more) {
       state_ = State::kEnded;
       after_ = request_.first;
     }
