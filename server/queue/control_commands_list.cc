@@ -11,6 +11,7 @@
 #include "server/queue/control_commands_history.h"
 #include "server/queue/control_read.h"
 #include "server/queue/stored_body_reader.h"
+#include "storage/explained_envelope.h"
 
 namespace holdfast {
 namespace {
@@ -187,7 +188,7 @@ class ShowText : public ControlCommand,
 };
 
 absl::StatusOr<std::string> EnvelopeText(const QueueView& view, EnvelopeId id) {
-  absl::StatusOr<Envelope> envelope = view.FindEnvelope(id);
+  const absl::StatusOr<Envelope> envelope = FindExplained(view, id);
   if (absl::IsNotFound(envelope.status())) return absl::NotFoundError(kNoFile);
   if (!envelope.ok()) return envelope.status();
   return EnvelopeToText(*envelope);

@@ -9,6 +9,7 @@
 #include "server/queue/deadline_times.h"
 #include "server/queue/delivery_log.h"
 #include "server/queue/outcomes.h"
+#include "storage/explained_envelope.h"
 
 namespace holdfast {
 namespace {
@@ -31,15 +32,6 @@ std::string WithReason(absl::string_view text, const std::string& reason) {
 
 }  // namespace
 
-absl::StatusOr<Envelope> DeadlineServer::Find(const QueueView& view,
-                                              EnvelopeId id) {
-  absl::StatusOr<Envelope> envelope = view.FindEnvelope(id);
-  if (!envelope.ok() || !envelope->error_line.empty()) return envelope;
-  const absl::StatusOr<DestinationRow> row = view.DestinationOf(*envelope);
-  if (row.ok()) envelope->error_line = row->error;
-  return envelope;
-}
-
 void DeadlineServer::Note(absl::Time when) {
   if (!running_ || when >= wake_at_) return;
   wake_at_ = when;
@@ -58,7 +50,7 @@ void DeadlineServer::Serve() {
     Due due;
     for (const DeadlineRow& row : view.Deadlines(now, kPage)) {
       due.any = true;
-      absl::StatusOr<Envelope> e = Find(view, row.envelope);
+      absl::StatusOr<Envelope> e = FindExplained(view, row.envelope);
       if (e.ok()) due.envelopes.push_back(*std::move(e));
     }
     if (!due.any) due.next = view.FirstDeadline();
@@ -87,7 +79,7 @@ void DeadlineServer::OnDue(absl::StatusOr<Due> due) {
 void DeadlineServer::Look(EnvelopeId id) {
   auto read = [id](const QueueView& view) {
     std::vector<Envelope> found;
-    absl::StatusOr<Envelope> e = Find(view, id);
+    absl::StatusOr<Envelope> e = FindExplained(view, id);
     if (e.ok()) found.push_back(*std::move(e));
     return found;
   };

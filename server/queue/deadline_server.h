@@ -59,9 +59,6 @@ class DeadlineServer {
   };
   void Serve();
   void OnDue(absl::StatusOr<Due> due);
-  // The envelope with why it is still here: the last error, or its
-  // destination's where it was not tried itself.
-  static absl::StatusOr<Envelope> Find(const QueueView& view, EnvelopeId id);
   // What is to be done about it; the acts reach the store in one batch.
   // `text`: of an expiry, as the log has it.
   ActOnEnvelope ActFor(const Envelope& envelope, std::string* text);
