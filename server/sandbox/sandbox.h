@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/door/room.h"
 
@@ -20,16 +21,25 @@ struct SandboxRules {
   std::vector<std::string> readable;
   // Whether it may make Internet sockets.
   bool internet = false;
+  // Whether it may make Unix sockets: who is not in a chroot finds the
+  // system's log again by one.
+  bool local = false;
 };
 
 // The rules of a room; `store` is the queue's folder.
 SandboxRules RulesOf(Room room, const std::string& store);
 
 // Applies to this thread and to all it starts from now on; cannot be undone.
-// no_new_privs must be set.  Gives the names of what the kernel lacks
+// no_new_privs must be set.  Beyond the rules nobody may start a program or a
+// process, look into another process, send it a signal, or change owner, mode
+// or length of a file by its path.  Gives the names of what the kernel lacks
 // ("Landlock", "seccomp"): less protection, not a reason to stop.
 absl::StatusOr<std::vector<std::string>> EnterSandbox(
     const SandboxRules& rules);
+
+// The two halves of it.  False: the kernel has no such thing.
+absl::StatusOr<bool> RestrictFiles(const SandboxRules& rules);
+absl::StatusOr<bool> RestrictCalls(const SandboxRules& rules);
 
 }  // namespace holdfast
 
