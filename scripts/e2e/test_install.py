@@ -51,6 +51,7 @@ def test_installed_programs_work():
                         "b@inside.example"], input=b"Subject: x\n\nhello\n",
                        check=True, env=env)
     wait_for(lambda: s.count(maildir) == 2, 20, "delivery\n" + s.log_tail())
+    s.wait_empty()
     run = subprocess.run([os.path.join(sbin, "mailq")], env=env,
                          stdout=subprocess.PIPE)
     expect_equal((run.returncode, run.stdout), (0, b""), "mailq")

@@ -19,6 +19,7 @@ constexpr size_t kPieceBytes = 64 << 10;
 constexpr EnhancedStatus kTemporary = {4, 30};
 constexpr EnhancedStatus kPermanent = {5, 30};
 constexpr EnhancedStatus kNoSuchUser = {5, 16};
+constexpr EnhancedStatus kNoUserNow = {4, 10};
 constexpr EnhancedStatus kLoop = {5, 46};
 constexpr EnhancedStatus kDelivered = {2, 0};
 
@@ -96,14 +97,23 @@ void BatchRun::OnRefused(bool permanent, const std::string& error,
   if (state_ == State::kDone) return;
   session_ = session;
   const bool own = batch_.run_as.empty() || batch_.run_as == batch_.user;
-  if (!permanent) {
+  const bool unknown = absl::StartsWith(error, "delivery user '");
+  if (!permanent && (error == kUserLookupLater ||
+                     absl::StartsWith(error, "user database: "))) {
+    AddRest(Outcome::kTempFail, kNoUserNow, kUserLookupLater);
+  } else if (!permanent) {
     AddRest(Outcome::kTempFail, kTemporary,
             ErrorText(kTemporaryFailure, error));
-  } else if (error == kUserLookupFailed ||
-             (own && absl::StartsWith(error, "delivery user '"))) {
+  } else if (error == kUserLookupFailed || (own && unknown)) {
     AddRest(Outcome::kPermFail, kNoSuchUser, kUserLookupFailed);
   } else {
-    AddRest(Outcome::kPermFail, kPermanent, ErrorText("", error));
+    // As the reference's statuses 67 and 77 are called.
+    const bool closed = absl::StartsWith(error, "MDA not allowed");
+    AddRest(Outcome::kPermFail, kPermanent,
+            ErrorText(unknown  ? "user unknown"
+                      : closed ? "permission denied"
+                               : "",
+                      error));
   }
   Finish();
 }

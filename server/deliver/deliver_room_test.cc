@@ -525,12 +525,21 @@ TEST_F(DeliverRoomTest, RefusalsOfAgents) {
   RefuseAgent(true, "delivery user 'vmail' does not exist");
   Send(Batch(3));
   RefuseAgent(false, "too many delivery agents");
+  Send(Batch(4));
+  RefuseAgent(false, "user database: Input/output error");
+  Send(Batch(5));
+  RefuseAgent(true, "MDA not allowed to deliver to: root");
   EXPECT_THAT(Results(), ElementsAre(Result::kPermFail, Result::kPermFail,
-                                     Result::kTempFail));
+                                     Result::kTempFail, Result::kTempFail,
+                                     Result::kPermFail));
+  EXPECT_EQ(outcomes_[3].outcomes[0].text, "Temporary failure in user lookup");
+  EXPECT_EQ(outcomes_[3].outcomes[0].status.code, 10);
+  EXPECT_EQ(outcomes_[4].outcomes[0].text,
+            "Error (permission denied: MDA not allowed to deliver to: root)");
   EXPECT_EQ(outcomes_[0].outcomes[0].text, "Permanent failure in user lookup");
   EXPECT_EQ(outcomes_[0].outcomes[0].status.code, 16);
   EXPECT_EQ(outcomes_[1].outcomes[0].text,
-            "Error (delivery user 'vmail' does not exist)");
+            "Error (user unknown: delivery user 'vmail' does not exist)");
   EXPECT_EQ(outcomes_[2].outcomes[0].text,
             "Error (temporary failure: too many delivery agents)");
 }

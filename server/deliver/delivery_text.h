@@ -17,6 +17,7 @@ namespace holdfast {
 // What the reference says for exit status 75.
 inline constexpr char kTemporaryFailure[] = "temporary failure";
 inline constexpr char kUserLookupFailed[] = "Permanent failure in user lookup";
+inline constexpr char kUserLookupLater[] = "Temporary failure in user lookup";
 
 // "Error (KIND: REASON)", or "Error (REASON)" without a kind.
 std::string ErrorText(absl::string_view kind, absl::string_view reason);
