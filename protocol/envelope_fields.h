@@ -16,8 +16,8 @@ namespace holdfast {
 
 // Where an envelope is on its way; the first that fits, from below upwards.
 enum class EnvelopeState : uint8_t {
-  kQueued,     // due, or not tried yet
-  kDeferred,   // waits after a failure, its own or its destination's
+  kQueued,     // due
+  kDeferred,   // due later: after a failure, its own or its destination's
   kInDoubt,    // waits, and an attempt ended without an answer (promise P3)
   kHeld,       // its action is gone, or an operator holds it
   kSuspended,  // an operator paused it
