@@ -270,6 +270,7 @@ void RelayRoom::OnHopeless(RouteSearch* search, const WorkerOutcome& outcome) {
 
 void RelayRoom::OnGreeted(RelaySession* session) {
   ReportSlot(session->route(), SlotReport::Event::kReady);
+  failures_.Forget(session->route().key);
   const auto it = greeting_.find(session);
   if (it == greeting_.end()) return;
   const std::shared_ptr<RouteSearch> search = EndSearch(it->second);

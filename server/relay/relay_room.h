@@ -54,6 +54,7 @@ class RelayRoom : public RoomHandler,
   Dialer* dialer() override { return parts_.dialer.get(); }
   TlsConnector* tls() override { return parts_.tls.get(); }
   SecretQuestions* secrets() override { return &secrets_; }
+  FailureMemory* failures() override { return &failures_; }
   const SaslCrypto* crypto() override { return parts_.crypto; }
   SessionId NewSessionId() override;
   uint64_t AskSlot(SlotRequest request,
@@ -115,6 +116,7 @@ class RelayRoom : public RoomHandler,
   RoomContext context_;
   const Parts parts_;
   SecretQuestions secrets_;
+  FailureMemory failures_;
   QueueQuestions questions_;
   ReverseServer reverse_;
   BatchList batches_;

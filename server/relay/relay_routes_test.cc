@@ -54,6 +54,24 @@ TEST_F(RelayRoutesTest, NoHostTakesAConnection) {
   answers_.push_back({0, SlotAnswer::Result::kNoRoute, 0, 0, {}, ""});
   failure_.clear();
   Give(Batch(2, {{"a@a.test"}}));
+  EXPECT_EQ(failure_,  // not tried: why the last time
+            "Network error on destination MXs (192.0.2.1: IO Error: Connection "
+            "refused; 192.0.2.2: IO Error: Connection refused)");
+  // What the router says otherwise is said.
+  answers_.push_back({0,
+                      SlotAnswer::Result::kNoRoute,
+                      0,
+                      0,
+                      {},
+                      "All routes to destination blocked"});
+  Give(Batch(3, {{"a@a.test"}}));
+  EXPECT_EQ(failure_, "All routes to destination blocked");
+  // Once it works, nothing is left of it.
+  dialer_->refusing.clear();
+  Give(Batch(4, {{"a@a.test"}}));
+  loop_.Advance(absl::Minutes(1));
+  answers_.push_back({0, SlotAnswer::Result::kNoRoute, 0, 0, {}, ""});
+  Give(Batch(5, {{"a@a.test"}}));
   EXPECT_EQ(failure_, "Network error on destination MXs");
 }
 
@@ -118,6 +136,78 @@ TEST_F(RelayRoutesTest, SourceAddresses) {
   batch.target.domain = "b.test";
   Give(batch);
   EXPECT_EQ(failure_, "Address family mismatch on destination MXs");
+}
+
+TEST_F(RelayRoutesTest, ADisabledSourceIsNotTheOnlyOne) {
+  auto table = std::make_shared<Table>("src", Table::Kind::kList, "static", "");
+  table->Add("198.51.100.1", "");
+  table->Add("198.51.100.2", "");
+  config_->actions["out"].src = table;
+  Start();
+  answers_.push_back({0, SlotAnswer::Result::kNoRoute, 0, 0, {}, ""});
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_EQ(outcomes_.back(), "100 Ok 250 2.0.0 queued");
+  ASSERT_THAT(slot_requests_, SizeIs(2));
+  EXPECT_NE(slot_requests_[0].source, slot_requests_[1].source);
+}
+
+// The table gives its addresses in turn: behind the wait for the second comes
+// the first again.
+TEST_F(RelayRoutesTest, ASourceThatHasToWaitIsNotLost) {
+  auto table = std::make_shared<Table>("src", Table::Kind::kList, "static", "");
+  table->Add("198.51.100.1", "");
+  table->Add("198.51.100.2", "");
+  config_->actions["out"].src = table;
+  Start();
+  answers_.push_back({0, SlotAnswer::Result::kNoRoute, 0, 0, {}, ""});
+  for (int i = 0; i < 3; ++i)
+    answers_.push_back(
+        {0, SlotAnswer::Result::kLater, 0, 0, absl::Seconds(5), ""});
+  Give(Batch(1, {{"a@a.test"}}));
+  loop_.Advance(absl::Seconds(16));
+  EXPECT_THAT(outcomes_, ElementsAre("100 Ok 250 2.0.0 queued"));
+  ASSERT_THAT(slot_requests_, SizeIs(5));
+  for (int i = 2; i < 5; ++i)
+    EXPECT_EQ(slot_requests_[i].source, slot_requests_[1].source);
+}
+
+TEST_F(RelayRoutesTest, TheNameWeGiveDependsOnTheSource) {
+  auto src = std::make_shared<Table>("src", Table::Kind::kList, "static", "");
+  src->Add("198.51.100.1", "");
+  src->Add("198.51.100.2", "");
+  auto names =
+      std::make_shared<Table>("names", Table::Kind::kMap, "static", "");
+  names->Add("198.51.100.2", "two.test");
+  Action& action = config_->actions["out"];
+  action.src = src;
+  action.helo_src = names;
+  action.helo = "out.me.test";
+  Start();
+  testing::internal::CaptureStderr();
+  Give(Batch(1, {{"a@a.test"}}));
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(Commands(0), HasSubstr("EHLO two.test"));
+  EXPECT_EQ(dialer_->connections[0]->source, "198.51.100.2");
+  EXPECT_THAT(slots_, ElementsAre("1 closed", "2 ready"));
+  EXPECT_THAT(log, HasSubstr("smtp-out: Error on 198.51.100.1 <-> 192.0.2.1 "
+                             "(192.0.2.1): Failed to retrieve helo string\n"));
+}
+
+TEST_F(RelayRoutesTest, WithoutASourceOfOursTheNameIsThatOfTheAction) {
+  config_->actions["out"].helo_src =
+      std::make_shared<Table>("names", Table::Kind::kMap, "static", "");
+  config_->actions["out"].helo = "out.me.test";
+  Start();
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_THAT(Commands(0), HasSubstr("EHLO out.me.test"));
+}
+
+TEST_F(RelayRoutesTest, NothingOfSourcesIsUsable) {
+  config_->actions["out"].src =
+      std::make_shared<Table>("src", Table::Kind::kList, "static", "");
+  Start();
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_EQ(failure_, "Could not retrieve source address");
 }
 
 TEST_F(RelayRoutesTest, MailForAnIdnDomainAsksDnsInAscii) {

@@ -18,6 +18,7 @@
 #include "server/loop/event_loop.h"
 #include "server/loop/stream.h"
 #include "server/relay/batch_work.h"
+#include "server/relay/failure_memory.h"
 #include "server/relay/resolver.h"
 #include "server/relay/route_policy.h"
 #include "server/relay/secret_questions.h"
@@ -83,6 +84,7 @@ class RelayServices {
   virtual Dialer* dialer() = 0;
   virtual TlsConnector* tls() = 0;
   virtual SecretQuestions* secrets() = 0;
+  virtual FailureMemory* failures() = 0;
   // What passwords are proven with.
   virtual const SaslCrypto* crypto() = 0;
   virtual SessionId NewSessionId() = 0;

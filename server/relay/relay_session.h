@@ -149,7 +149,7 @@ class RelaySession : private SmtpClientSession::Events {
   size_t message_ = 0;              // of work_
   std::vector<size_t> recipients_;  // of that message: those in the transaction
   bool message_sent_ = false;       // to one of them at least
-  std::string trace_;  // goes before the message; not yet given
+  std::string trace_;               // goes before the message; not yet given
   std::unique_ptr<BodySource> body_;
   bool body_complete_ = false;  // all of it is given to session_
   uint64_t question_ = 0;       // for chunks; 0: none is open

@@ -188,5 +188,124 @@ TEST_F(RelaySessionsTest, DomainsOfATransactionMayBeLimited) {
   EXPECT_THAT(outcomes_, SizeIs(3));
 }
 
+// ---- who shares
+
+TEST_F(RelaySessionsTest, ActionsThatAgreeShareASession) {
+  Action other = config_->actions["out"];
+  other.name = "other";
+  other.mail_from = "me@else.test";
+  other.verp = true;
+  config_->actions["other"] = other;
+  other.helo = "other.test";
+  config_->actions["apart"] = other;
+  Start();
+  const auto give = [this](uint64_t id, const std::string& action) {
+    RelayBatch batch = Batch(id, {{"a@a.test"}});
+    batch.destination = DestinationId(id);
+    batch.target.action = action;
+    Give(batch);
+  };
+  give(1, "out");
+  give(2, "other");
+  EXPECT_EQ(connections(), 1u);
+  give(3, "apart");
+  EXPECT_EQ(connections(), 2u);
+  give(4, "out");
+  EXPECT_EQ(connections(), 2u);
+  EXPECT_THAT(outcomes_, SizeIs(4));
+}
+
+TEST_F(RelaySessionsTest, AWaitingBatchOfAnotherActionIsTakenToo) {
+  config_->actions["other"] = config_->actions["out"];
+  Start();
+  Give(Batch(1, {{"a@a.test"}}), /*claimed=*/false);
+  answers_.push_back(
+      {0, SlotAnswer::Result::kLater, 0, 0, absl::Seconds(30), ""});
+  RelayBatch other = Batch(2, {{"b@a.test"}});
+  other.target.action = "other";
+  Give(other);
+  Claim(BatchId(1));
+  EXPECT_THAT(finished_, ElementsAre(1, 2));
+  EXPECT_EQ(connections(), 1u);
+}
+
+// ---- connections in advance
+
+TEST_F(RelaySessionsTest, WhereMoreWaitsTheNextConnectionIsReady) {
+  Start();
+  dialer_->prepare = [](size_t n, Server* s) {
+    if (n == 0) s->answers["dot"] = {Server::kSilence};
+  };
+  RelayBatch batch = Batch(1, {{"a@a.test"}});
+  batch.waiting = 100;
+  Give(batch);
+  EXPECT_EQ(connections(), 2u);  // the second has greeted us
+  EXPECT_THAT(slots_, ElementsAre("1 ready", "2 ready"));
+  Give(Batch(2, {{"b@a.test"}}));
+  EXPECT_EQ(connections(), 2u);
+  EXPECT_THAT(server(1).messages(), SizeIs(1));
+  // One is enough.
+  batch = Batch(3, {{"c@a.test"}});
+  batch.waiting = 100;
+  Give(batch);
+  EXPECT_EQ(connections(), 3u);
+  EXPECT_THAT(finished_, ElementsAre(2, 3));
+  // What nobody uses ends.
+  loop_.Advance(absl::Seconds(11));
+  EXPECT_FALSE(open(2));
+}
+
+TEST_F(RelaySessionsTest, NoneInAdvanceWhereItWouldHaveToWait) {
+  Start();
+  for (const SlotAnswer::Result result :
+       {SlotAnswer::Result::kLater, SlotAnswer::Result::kNoRoute}) {
+    answers_.push_back({0, SlotAnswer::Result::kGranted, 0, 0, {}, ""});
+    answers_.push_back({0, result, 0, 0, absl::Seconds(1), ""});
+    slot_requests_.clear();
+    RelayBatch batch = Batch(1, {{"a@a.test"}});
+    batch.waiting = 100;
+    Give(batch);
+    loop_.Advance(absl::Minutes(1));
+    EXPECT_THAT(slot_requests_, SizeIs(2));
+    EXPECT_EQ(failure_, "");
+  }
+  EXPECT_EQ(connections(), 2u);
+}
+
+TEST_F(RelaySessionsTest, AConnectionInAdvanceThatFailsHarmsNobody) {
+  Start();
+  dialer_->prepare = [](size_t n, Server* s) {
+    if (n == 1) s->answers["banner"] = {"421 4.3.2 too many"};
+  };
+  RelayBatch batch = Batch(1, {{"a@a.test"}});
+  batch.waiting = 100;
+  Give(batch);
+  EXPECT_THAT(outcomes_, ElementsAre("100 Ok 250 2.0.0 queued"));
+  EXPECT_EQ(failure_, "");
+  EXPECT_THAT(slots_, ElementsAre("1 ready", "2 failed"));
+  room_->OnStop(absl::Seconds(30));
+  loop_.RunReady();
+  EXPECT_EQ(exited_, 0);
+}
+
+TEST_F(RelaySessionsTest, AttemptsAreStamped) {
+  Start();
+  dialer_->prepare = [](size_t, Server* s) {
+    s->answers["dot"] = {Server::kSilence};
+  };
+  const absl::Time begin = loop_.Now();
+  Give(Batch(1, {{"a@a.test"}}));
+  loop_.Advance(absl::Seconds(7));
+  dialer_->connections[0]->stream->Write("250 ok\r\n");
+  loop_.RunReady();
+  EXPECT_EQ(last_.began, begin);
+  EXPECT_EQ(last_.took, absl::Seconds(7));
+  // What was not tried was no attempt.
+  room_->OnStop(absl::Seconds(30));
+  Give(Batch(2, {{"a@a.test"}}));
+  EXPECT_EQ(outcomes_.back(), "200 Returned ");
+  EXPECT_EQ(last_.began, absl::UnixEpoch());
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -130,13 +130,17 @@ bool RouteSearch::PickSource() {
     const std::optional<std::string> text = action_->src->Fetch();
     source_ = IpAddress::Parse(text.value_or(""));
     if (!source_) source_ = ParseAddressLiteral(text.value_or(""));
-    if (!source_) continue;
+    if (!source_ || std::find(bad_sources_.begin(), bad_sources_.end(),
+                              *source_) != bad_sources_.end())
+      continue;
     fitting_.clear();
     for (const MailHost& host : hosts_)
       if (host.address.inet6 == source_->inet6) fitting_.push_back(host);
     if (!fitting_.empty()) return true;
   }
-  if (!source_) {
+  if (!bad_sources_.empty()) {
+    Unreachable(why_no_source_);
+  } else if (!source_) {
     LogWarn("warn: Failed to get source address for %s", TargetForLog());
     Unreachable(kNoSource);
   } else {
@@ -186,10 +190,10 @@ void RouteSearch::OnSlot(const SlotAnswer& answer) {
 void RouteSearch::OnNoRoute(const std::string& failure) {
   if (work_ == nullptr) return Unreachable("");
   LogInfo("smtp-out: No valid route for %s", ConnectorForLog());
-  if (source_ && ++bad_sources_ < action_->src->entries().size())
-    return AskSlot();
-  Unreachable(failure.empty() || failure == kNetworkError ? NetworkError()
-                                                          : failure);
+  const bool network = failure.empty() || failure == kNetworkError;
+  const std::string why = network ? NetworkError() : failure;
+  if (!source_) return Unreachable(why);
+  LeaveSource(why);
 }
 
 // ---- a connection
@@ -306,8 +310,14 @@ void RouteSearch::SourceFailed(const std::string& error) {
   state_ = State::kAsking;
   LogInfo("smtp-out: Error on %s: %s", RouteForLog(), error);
   services_->ReportSlot(route_, SlotReport::Event::kClosed);
-  if (++bad_sources_ >= action_->src->entries().size())
-    return Unreachable(kNoRoute);
+  LeaveSource(kNoRoute);
+}
+
+// The table gives its addresses in turn, to all searches: this one may come
+// again.
+void RouteSearch::LeaveSource(const std::string& why) {
+  bad_sources_.push_back(*source_);
+  why_no_source_ = why;
   AskSlot();
 }
 
@@ -333,10 +343,16 @@ void RouteSearch::NoteFailure(const std::string& error) {
       ": ", VisEncode(error).substr(0, kMaxFailureText)));
 }
 
-// The reference's words, and why.
+// The reference's words, and why; where nothing could be tried, why the last
+// time.
 std::string RouteSearch::NetworkError() const {
-  if (failures_.empty()) return kNetworkError;
-  return absl::StrCat(kNetworkError, " (", absl::StrJoin(failures_, "; "), ")");
+  std::string why = absl::StrJoin(failures_, "; ");
+  if (why.empty())
+    why = services_->failures()->Of(key_);
+  else
+    services_->failures()->Note(key_, why);
+  if (why.empty()) return kNetworkError;
+  return absl::StrCat(kNetworkError, " (", why, ")");
 }
 
 void RouteSearch::Unreachable(const std::string& failure) {

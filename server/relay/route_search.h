@@ -111,7 +111,7 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
   void Connected(std::unique_ptr<Stream> stream);
   void OnSecured(absl::StatusOr<std::unique_ptr<Stream>> stream);
   void SourceFailed(const std::string& error);
-  void TryNext();
+  void LeaveSource(const std::string& why);
   void NoteFailure(const std::string& error);
   std::string NetworkError() const;
   void Unreachable(const std::string& failure);
@@ -138,7 +138,9 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
   std::optional<IpAddress> source_;
   std::vector<MailHost> fitting_;  // of hosts_: reachable from source_
   int tries_ = 0;
-  size_t bad_sources_ = 0;
+  // No use, and what to say when there is no other.
+  std::vector<IpAddress> bad_sources_;
+  std::string why_no_source_;
   std::vector<std::string> failures_;  // of hosts, the first of them
 
   uint64_t question_ = 0;  // for a slot; 0: none is open
