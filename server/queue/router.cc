@@ -136,7 +136,9 @@ Router::Obstacle Router::OnTheRoute(const RouteKey& key,
     route.proven = false;
   }
   if (!route.proven && route.use.connections > 0) {
-    o.wait = std::max(o.wait, kProvingDelay);
+    // A host that hangs is not asked about twenty times a second.
+    o.wait = std::max(o.wait, std::clamp((now - route.use.last_begin) / 4,
+                                         kProvingDelay, kLimitDelay));
   }
   o.wait = std::max(
       o.wait, route.last_end + absl::Seconds(limits.reconn_delay_route) - now);

@@ -35,7 +35,7 @@ struct RouterCounts {
 class Router {
  public:
   // Wait before asking again: a limit is reached; another connection is proving
-  // the route.
+  // the route (a quarter of the time that this has taken, between the two).
   static constexpr absl::Duration kLimitDelay = absl::Seconds(1);
   static constexpr absl::Duration kProvingDelay = absl::Milliseconds(50);
   // A route that failed rests 15 s * penalty², an hour at most.

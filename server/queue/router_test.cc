@@ -72,6 +72,10 @@ TEST_F(RouterTest, OneConnectionUntilTheRouteIsProven) {
   const SlotAnswer second = Ask(r);
   EXPECT_EQ(second.result, Answer::kLater);
   EXPECT_EQ(second.delay, Router::kProvingDelay);
+  now_ += absl::Seconds(2);
+  EXPECT_EQ(Ask(r).delay, absl::Milliseconds(500));
+  now_ += absl::Seconds(200);
+  EXPECT_EQ(Ask(r).delay, Router::kLimitDelay);
   Tell(first, Event::kReady);
   EXPECT_EQ(Ask(r).result, Answer::kGranted);
   EXPECT_EQ(Ask(r).result, Answer::kGranted);
