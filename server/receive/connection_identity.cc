@@ -11,6 +11,7 @@
 #include "server/receive/address_text.h"
 #include "server/receive/limit_refusals.h"
 #include "server/receive/smtp_connection.h"
+#include "server/tls/tls_log.h"
 
 namespace holdfast {
 namespace {
@@ -176,7 +177,7 @@ void SmtpConnection::OnTls(absl::StatusOr<std::unique_ptr<Stream>> stream,
   if (!stream.ok()) return OnTlsFailed(stream.status());
   UseStream(*std::move(stream));
   LogTls(info);
-  tls_ = absl::StrCat(info.version, ":", info.cipher, ":", info.bits, ":",
+  tls_ = absl::StrCat(TlsCiphersText(info), ":",
                       info.peer_verified ? "YES" : "NO");
   const bool wrapped = listener_->smtp.tls == SmtpServerOptions::Tls::kWrapped;
   in_tls_count_ = true;
@@ -197,11 +198,9 @@ void SmtpConnection::OnTlsFailed(const absl::Status& why) {
 }
 
 void SmtpConnection::LogTls(const TlsInfo& info) {
-  LogInfo("%s smtp tls ciphers=%s:%s:%d", ToString(id_), info.version,
-          info.cipher, info.bits);
-  if (!info.peer_certificate) return;
-  LogInfo("%s smtp cert-check result=\"%s\" fingerprint=\"%s\"", ToString(id_),
-          info.peer_verified ? "verified" : "unchecked", info.peer_fingerprint);
+  LogInfo("%s %s", ToString(id_), TlsLogText("smtp", info));
+  if (info.peer_certificate)
+    LogInfo("%s %s", ToString(id_), CertCheckLogText("smtp", info));
 }
 
 // ---- AUTH
