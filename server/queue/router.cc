@@ -32,6 +32,18 @@ bool FamilyFits(const std::string& source, const std::string& address,
   return source.empty() || IsInet6(source) == v6;
 }
 
+bool IsSensible(const SlotRequest& request) {
+  const auto fits = [](const std::string& text) {
+    return text.size() <= Router::kMaxText;
+  };
+  return fits(request.domain) && fits(request.source) &&
+         fits(request.target.domain) && fits(request.target.backup_name) &&
+         std::all_of(request.hosts.begin(), request.hosts.end(),
+                     [&](const SlotRequest::Host& host) {
+                       return fits(host.address) && fits(host.name);
+                     });
+}
+
 RouteKey KeyOfHost(const std::string& source, const SlotRequest::Host& host) {
   return {source, host.address.empty() ? host.name : host.address};
 }
@@ -235,6 +247,10 @@ SlotAnswer Router::Ask(WorkerId worker, const SlotRequest& request,
                        absl::Duration now) {
   Wake(now);
   Forget(now);
+  SlotAnswer answer;
+  answer.question = request.question;
+  answer.failure = kNoRoute;
+  if (!IsSensible(request)) return answer;
   Slot slot;
   slot.worker = worker;
   slot.relay = KeyOf(request.target);
@@ -242,8 +258,7 @@ SlotAnswer Router::Ask(WorkerId worker, const SlotRequest& request,
   slot.route.first = request.source;
   const Choice choice = Choose(request, slot, now);
   NoteAnswer(slot, request, choice, now);
-  SlotAnswer answer;
-  answer.question = request.question;
+  answer.failure.clear();
   if (choice.host >= 0) {
     const SlotRequest::Host& host = request.hosts[choice.host];
     answer.result = SlotAnswer::Result::kGranted;
@@ -317,7 +332,7 @@ bool Router::Report(WorkerId worker, const SlotReport& report,
   Slot& slot = it->second;
   RouterHost& host = hosts_[slot.route.second];
   host.ptr_known = true;
-  if (!report.ptr.empty()) host.ptr = report.ptr;
+  if (!report.ptr.empty()) host.ptr = report.ptr.substr(0, kMaxText);
   if (host.ptr.empty()) host.ptr = slot.route.second;
   if (report.event == SlotReport::Event::kReady) {
     if (!std::exchange(slot.ready, true)) ++relays_[slot.relay].ready;

@@ -52,6 +52,9 @@ class Router {
   static constexpr size_t kMaxRemembered = 10000;
   // Connections at a time, whatever the limits are.
   static constexpr size_t kMaxSlots = 20000;
+  // What is longer is no address, name or URL.  Relays speak with strangers:
+  // what one says must not cost memory without bound.
+  static constexpr size_t kMaxText = 1024;
   // Pairs of `pause mta from ... for ...`.
   static constexpr size_t kMaxBlocks = 1000;
 

@@ -305,6 +305,25 @@ TEST_F(RouterActsTest, QuestionsAloneCostNoMemory) {
   EXPECT_EQ(router_.relays(), 0u);
 }
 
+TEST_F(RouterActsTest, WhatIsTooLongToBeANameIsNotRemembered) {
+  const std::string text(Router::kMaxText + 1, 'x');
+  std::vector<SlotRequest> requests(6, Request({kA}));
+  requests[0].domain = text;
+  requests[1].source = text;
+  requests[2].target.domain = text;
+  requests[3].target.backup_name = text;
+  requests[4].hosts.front().address = text;
+  requests[5].hosts.front().name = text;
+  for (const SlotRequest& r : requests) {
+    const SlotAnswer answer = Ask(r);
+    EXPECT_EQ(answer.result, Answer::kNoRoute);
+    EXPECT_EQ(answer.failure, "No valid route to destination");
+  }
+  EXPECT_EQ(router_.hosts() + router_.relays() + router_.routes(), 0u);
+  Tell(Get(Request({kA})), Event::kReady, text);
+  EXPECT_LT(router_.HostLines(now_).front().size(), text.size() + 100);
+}
+
 TEST_F(RouterActsTest, SlotsAreBounded) {
   config_.mta_limits.max_conn_per_source = 1000000;
   for (size_t i = 0; i < Router::kMaxSlots; ++i) {

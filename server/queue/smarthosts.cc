@@ -21,6 +21,13 @@ Smarthosts::Group& Smarthosts::GroupOf(const Action& action) {
     const auto parsed = ParseWeightedRelayUrl(contents->at(i).first);
     // Who loads tables has looked at the weights; this one came another way.
     if (!parsed.ok()) continue;
+    const auto twice =
+        std::find_if(group.elements.begin(), group.elements.end(),
+                     [&](const Element& e) { return e.url == parsed->url; });
+    if (twice != group.elements.end()) {
+      twice->weight += parsed->weight;
+      continue;
+    }
     Element fresh;
     fresh.url = parsed->url;
     const auto known =

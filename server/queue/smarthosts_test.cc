@@ -57,6 +57,15 @@ TEST_F(SmarthostsTest, WeightsAreKeptWithoutLumps) {
                                                Pair("c", 100)));
 }
 
+// What fails is a host, however often it stands there.
+TEST_F(SmarthostsTest, OneThatStandsTwiceIsOneOfTwiceTheWeight) {
+  Use({"a", "b", "a weight=2"});
+  EXPECT_THAT(Share(8), UnorderedElementsAre(Pair("a", 6), Pair("b", 2)));
+  EXPECT_TRUE(Fails("a"));
+  EXPECT_THAT(Share(8), ElementsAre(Pair("b", 8)));
+  EXPECT_FALSE(Fails("b"));
+}
+
 TEST_F(SmarthostsTest, WeightsCountMessages) {
   Use({"a", "b"});
   std::map<std::string, size_t> messages;
