@@ -70,6 +70,9 @@ class Sink:
                     connection.sendall(b"250 ok\r\n")
 
     def close(self):
+        # Also while accept() waits, which would keep it open.
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
 
