@@ -22,6 +22,23 @@ TEST_F(RelayRoutesTest, LaterMeansToAskAgain) {
   EXPECT_THAT(slot_requests_, SizeIs(3));
 }
 
+TEST_F(RelayRoutesTest, WhoHasWaitedForLongGivesItsWorkBack) {
+  Start();
+  for (int i = 0; i < 1000; ++i)
+    answers_.push_back(
+        {0, SlotAnswer::Result::kLater, 0, 0, absl::Seconds(5), ""});
+  Give(Batch(1, {{"a@a.test"}}));
+  loop_.Advance(kMaxSlotWait - absl::Seconds(1));
+  EXPECT_THAT(outcomes_, SizeIs(0));
+  loop_.Advance(absl::Seconds(1));
+  EXPECT_THAT(outcomes_, ElementsAre("100 Returned "));
+  EXPECT_THAT(finished_, ElementsAre(1));
+  EXPECT_EQ(failure_, "");  // no fault of the destination
+  const size_t asked = slot_requests_.size();
+  loop_.Advance(absl::Minutes(1));
+  EXPECT_EQ(slot_requests_.size(), asked);
+}
+
 TEST_F(RelayRoutesTest, TheNextHostIfOneFails) {
   Start();
   Hosts("a.test", {"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"});

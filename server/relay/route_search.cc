@@ -175,6 +175,8 @@ void RouteSearch::OnSlot(const SlotAnswer& answer) {
       return Connect(answer);
     case SlotAnswer::Result::kLater:
       if (work_ == nullptr) return Unreachable("");
+      if (took() >= kMaxSlotWait)
+        return Unreachable(failures_.empty() ? "" : NetworkError());
       state_ = State::kWaiting;
       timer_ = services_->loop()->RunAfter(
           std::clamp(answer.delay, kMinSlotDelay, kMaxSlotDelay),

@@ -33,6 +33,9 @@ inline constexpr size_t kMaxFailureText = 200;
 // Bounds of what the router's "later" may be.
 inline constexpr absl::Duration kMinSlotDelay = absl::Milliseconds(50);
 inline constexpr absl::Duration kMaxSlotDelay = absl::Seconds(60);
+// One that has waited for a slot so long gives its work back untried: only in
+// the queue can it be removed, expire, or go before or behind others.
+inline constexpr absl::Duration kMaxSlotWait = absl::Minutes(10);
 
 class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
  public:
@@ -43,7 +46,8 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
     // work and drops the search.
     virtual void OnConnected(RouteSearch* search, Route route,
                              std::unique_ptr<Stream> stream) = 0;
-    // No way: the destination as a whole is to be tried later.
+    // No way: the destination as a whole is to be tried later.  `failure`
+    // empty: nothing is known to be wrong with it.
     virtual void OnUnreachable(RouteSearch* search,
                                const std::string& failure) = 0;
     // Every recipient has the same fate: `outcome` (without an envelope).
