@@ -75,6 +75,7 @@ class MailServer:
 
     def wrap(self, client, session):
         if self.broken_tls:
+            client.recv(1)    # not together with the go-ahead
             client.sendall(b"this is no TLS\r\n")
             raise EOFError
         sock = self.context.wrap_socket(client, server_side=True)

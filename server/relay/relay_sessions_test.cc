@@ -60,6 +60,49 @@ TEST_F(RelaySessionsTest, SessionMailMax) {
   EXPECT_THAT(Commands(0), HasSubstr("QUIT"));
 }
 
+TEST_F(RelaySessionsTest, LimitsOfADomainAndOfASmarthost) {
+  MtaLimits few;
+  few.session_mail_max = 1;
+  config_->mta_domain_limits["a.test"] = few;
+  few.session_keepalive = 60;
+  few.session_mail_max = 2;
+  config_->mta_domain_limits["relay.test"] = few;
+  Start();
+  Hosts("relay.test", {"192.0.2.7"});
+  Give(Batch(1, {{"a@a.test"}, {"b@a.test"}}));
+  EXPECT_EQ(connections(), 2u);
+  RelayBatch batch = Batch(2, {{"a@x.test"}});
+  batch.target.domain = "smtp+notls://Relay.test:26";
+  batch.target.smarthost = true;
+  resolver_->domains["Relay.test"] = resolver_->domains["relay.test"];
+  Give(batch);
+  loop_.Advance(absl::Seconds(50));  // longer than the default
+  batch.batch = BatchId(3);
+  Give(batch);
+  EXPECT_EQ(connections(), 3u);
+  EXPECT_THAT(server(2).messages(), SizeIs(2));
+  EXPECT_THAT(Commands(2), HasSubstr("QUIT"));
+}
+
+TEST_F(RelaySessionsTest, RefusalsInARowEndASession) {
+  MtaLimits few;
+  few.max_failures_per_session = 2;
+  config_->mta_domain_limits["a.test"] = few;
+  Start();
+  dialer_->prepare = [](size_t n, Server* s) {
+    if (n > 0) return;
+    s->extensions = {};
+    s->answers["RCPT"] = {"550 5.1.1 no", "550 5.1.1 no", "550 5.1.1 no"};
+  };
+  Give(Batch(1, {{"a@a.test", "b@a.test", "c@a.test"}, {"d@a.test"}}));
+  EXPECT_THAT(
+      outcomes_,
+      ElementsAre("100 Perm 550 5.1.1 no", "101 Perm 550 5.1.1 no",
+                  "102 Temp Too many consecutive errors, closing connection",
+                  "103 Ok 250 2.0.0 queued"));
+  EXPECT_EQ(connections(), 2u);
+}
+
 TEST_F(RelaySessionsTest, SessionTransactionDelay) {
   config_->mta_limits.session_transaction_delay = 3;
   Start();
