@@ -99,7 +99,7 @@ const std::vector<EnvelopeFieldInfo>& EnvelopeFieldTable() {
           {F::kExpiry, "expiry", "expire expires", T::kDuration,
            "until it is given up"},
           {F::kAttempts, "attempts", "tries retry", T::kNumber,
-           "temporary failures so far"},
+           "temporary failures so far, those of its destination counted"},
           {F::kError, "error", "last-error", T::kText,
            "why it is still here, if it is known"},
           {F::kStatus, "status", "code", T::kStatus,
@@ -217,7 +217,7 @@ std::optional<int64_t> FieldNumber(const EnvelopeFacts& facts,
     case F::kExpiry:
       return Seconds(e.expires - now);
     case F::kAttempts:
-      return e.retry;
+      return int64_t{e.retry} + facts.destination_failures;
     case F::kPriority:
       return e.priority;
     case F::kStatus:

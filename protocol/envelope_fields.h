@@ -35,6 +35,8 @@ struct EnvelopeFacts {
   std::optional<absl::Time> due;
   EnvelopeState state = EnvelopeState::kQueued;
   std::string error;  // its own, or why its destination waits
+  // In a row, of its destination as a whole; 0 once it answers.
+  uint32_t destination_failures = 0;
 };
 
 enum class EnvelopeField : uint8_t {

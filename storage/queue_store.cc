@@ -217,8 +217,12 @@ absl::Status LmdbQueueStore::CountStart() {
 }
 
 void LmdbQueueStore::StartThreads() {
-  source_ = {env_.get(), &views_, &status_, options_.size_limit,
-             [this](const Damage& damage) { OnDamage(damage); }};
+  source_ = {env_.get(),
+             &views_,
+             &status_,
+             options_.size_limit,
+             [this](const Damage& damage) { OnDamage(damage); },
+             digest_seed_};
   reader_ = std::make_unique<ReaderThread>();
   if (options_.read_only) {
     status_.accepting = false;
@@ -298,6 +302,29 @@ void LmdbQueueStore::ReadLater(
       read(view.status());
     }
   });
+}
+
+// Of a view that keeps no such rows: out of what it has.
+absl::StatusOr<EnvelopeRow> QueueView::FindEnvelopeRow(EnvelopeId id) const {
+  absl::StatusOr<Envelope> envelope = FindEnvelope(id);
+  if (!envelope.ok()) return envelope.status();
+  EnvelopeRow row;
+  row.due = DueOf(*envelope);
+  row.claimed = IsClaimed(id);
+  const auto destination = DestinationOf(*envelope);
+  if (destination.ok()) row.destination = destination->id;
+  row.envelope = *std::move(envelope);
+  return row;
+}
+
+std::vector<EnvelopeRow> QueueView::EnvelopeRows(EnvelopeId after,
+                                                 size_t limit) const {
+  std::vector<EnvelopeRow> rows;
+  for (const Envelope& envelope : Envelopes(after, limit)) {
+    auto row = FindEnvelopeRow(envelope.id);
+    if (row.ok()) rows.push_back(*std::move(row));
+  }
+  return rows;
 }
 
 void LmdbQueueStore::Drain() {

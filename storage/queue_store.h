@@ -94,6 +94,14 @@ struct ClaimRow {
   std::vector<EnvelopeId> envelopes;
 };
 
+// An envelope and where it stands.
+struct EnvelopeRow {
+  Envelope envelope;
+  DestinationId destination{};
+  std::optional<absl::Time> due;  // nullopt: in no lane (held)
+  bool claimed = false;
+};
+
 struct DoubtRow {
   EnvelopeId envelope{};
   absl::Time when;
@@ -177,8 +185,20 @@ class QueueView {
   // Envelopes in order of id, behind `after`.
   virtual std::vector<Envelope> Envelopes(EnvelopeId after,
                                           size_t limit) const = 0;
+  // The same with where they stand, and one of them.
+  virtual std::vector<EnvelopeRow> EnvelopeRows(EnvelopeId after,
+                                                size_t limit) const;
+  virtual absl::StatusOr<EnvelopeRow> FindEnvelopeRow(EnvelopeId id) const;
+  // Held and suspended envelopes, in order of (destination, id), behind
+  // (`from`, `after`).
+  virtual std::vector<std::pair<DestinationId, EnvelopeId>> Held(
+      DestinationId from, EnvelopeId after, size_t limit) const = 0;
   virtual std::vector<DestinationRow> Destinations(DestinationId after,
                                                    size_t limit) const = 0;
+  // kNotFound: it has no row.
+  virtual absl::StatusOr<DestinationRow> FindDestination(
+      DeliveryKind kind, const std::string& action,
+      const std::string& routing_key) const = 0;
   virtual Ledger ReadLedger() const = 0;
   virtual StoreStats Stats() const = 0;
 };

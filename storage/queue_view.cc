@@ -135,6 +135,27 @@ std::vector<DestinationRow> LmdbQueueView::Destinations(DestinationId after,
   return rows;
 }
 
+absl::StatusOr<DestinationRow> LmdbQueueView::FindDestination(
+    DeliveryKind kind, const std::string& action,
+    const std::string& routing_key) const {
+  DestinationRecord wanted;
+  wanted.kind = kind;
+  wanted.action = action;
+  wanted.routing_key = routing_key;
+  const uint64_t digest = DestinationDigest(wanted, source_->digest_seed);
+  LmdbCursor row(&txn_, Table::kDestinationIds,
+                 DestinationIdKey(digest, DestinationId{0}));
+  for (; row.valid(); row.Next()) {
+    KeyReader key(row.key());
+    if (key.Get64() != digest) break;
+    auto found = Destination(DestinationId{key.Get32()});
+    if (found.ok() && found->kind == kind && found->action == action &&
+        found->routing_key == routing_key)
+      return found;
+  }
+  return Missing("no such destination");
+}
+
 // ---- Envelopes
 
 absl::StatusOr<EnvelopeRecord> LmdbQueueView::LoadEnvelope(
@@ -169,7 +190,24 @@ bool LmdbQueueView::IsClaimed(EnvelopeId id) const {
 
 std::vector<Envelope> LmdbQueueView::Envelopes(EnvelopeId after,
                                                size_t limit) const {
-  std::vector<Envelope> rows;
+  std::vector<Envelope> envelopes;
+  for (EnvelopeRow& row : EnvelopeRows(after, limit))
+    envelopes.push_back(std::move(row.envelope));
+  return envelopes;
+}
+
+EnvelopeRow LmdbQueueView::ToEnvelopeRow(EnvelopeRecord record) const {
+  EnvelopeRow row;
+  row.destination = record.destination;
+  if (record.InLane()) row.due = record.due;
+  row.claimed = IsClaimed(record.envelope.id);
+  row.envelope = std::move(record.envelope);
+  return row;
+}
+
+std::vector<EnvelopeRow> LmdbQueueView::EnvelopeRows(EnvelopeId after,
+                                                     size_t limit) const {
+  std::vector<EnvelopeRow> rows;
   const Key from = EnvelopeKey(after);
   LmdbCursor row(&txn_, Table::kEnvelopes, from);
   for (; row.valid() && rows.size() < limit; row.Next()) {
@@ -177,12 +215,33 @@ std::vector<Envelope> LmdbQueueView::Envelopes(EnvelopeId after,
     auto record = OpenEnvelope(row.key(), row.value());
     const EnvelopeId id = LastId(row.key());
     if (record.ok()) {
-      rows.push_back(std::move(record->envelope));
+      rows.push_back(ToEnvelopeRow(*std::move(record)));
     } else {
       Damaged({Damage::What::kEnvelope, id, 0, MessageOf(id), {}},
               record.status())
           .IgnoreError();
     }
+  }
+  return rows;
+}
+
+absl::StatusOr<EnvelopeRow> LmdbQueueView::FindEnvelopeRow(
+    EnvelopeId id) const {
+  auto record = LoadEnvelope(id, /*head_only=*/false);
+  if (!record.ok()) return record.status();
+  return ToEnvelopeRow(*std::move(record));
+}
+
+std::vector<std::pair<DestinationId, EnvelopeId>> LmdbQueueView::Held(
+    DestinationId from, EnvelopeId after, size_t limit) const {
+  std::vector<std::pair<DestinationId, EnvelopeId>> rows;
+  const Key first = HeldKey(from, after);
+  LmdbCursor row(&txn_, Table::kHeld, first);
+  for (; row.valid() && rows.size() < limit; row.Next()) {
+    if (row.key() == absl::string_view(first)) continue;
+    KeyReader key(row.key());
+    const DestinationId destination{key.Get32()};
+    rows.emplace_back(destination, EnvelopeId{key.Get64()});
   }
   return rows;
 }

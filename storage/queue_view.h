@@ -23,6 +23,7 @@ struct ViewSource {
   uint64_t size_limit = 0;
   // Safe from any thread.
   std::function<void(const Damage&)> on_damage;
+  uint64_t digest_seed = 0;  // of the keys of destination_ids
 };
 
 class LmdbQueueView : public QueueView {
@@ -61,14 +62,23 @@ class LmdbQueueView : public QueueView {
                                   EnvelopeId last, size_t limit) const override;
   std::vector<Envelope> Envelopes(EnvelopeId after,
                                   size_t limit) const override;
+  std::vector<EnvelopeRow> EnvelopeRows(EnvelopeId after,
+                                        size_t limit) const override;
+  absl::StatusOr<EnvelopeRow> FindEnvelopeRow(EnvelopeId id) const override;
+  std::vector<std::pair<DestinationId, EnvelopeId>> Held(
+      DestinationId from, EnvelopeId after, size_t limit) const override;
   std::vector<DestinationRow> Destinations(DestinationId after,
                                            size_t limit) const override;
+  absl::StatusOr<DestinationRow> FindDestination(
+      DeliveryKind kind, const std::string& action,
+      const std::string& routing_key) const override;
   Ledger ReadLedger() const override;
   StoreStats Stats() const override;
 
  private:
   absl::StatusOr<EnvelopeRecord> LoadEnvelope(EnvelopeId id,
                                               bool head_only) const;
+  EnvelopeRow ToEnvelopeRow(EnvelopeRecord record) const;
   absl::Status Missing(absl::string_view what) const;
   absl::Status Damaged(Damage damage, const absl::Status& why) const;
 

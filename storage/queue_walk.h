@@ -37,7 +37,10 @@ class QueueWalk {
     kDue,           // the agenda's destinations, their lanes up to the time
     kAll,
   };
-  explicit QueueWalk(EnvelopeFilter filter);
+  // `relay_actions`: names of actions whose destinations are looked up first,
+  // so that the first of many destinations is there at once; may be empty.
+  explicit QueueWalk(EnvelopeFilter filter,
+                     std::vector<std::string> relay_actions = {});
 
   // Goes on where the last step ended; looks at no more than `max_rows` rows of
   // any table (at most kMaxWalkRows) and appends what matches.  Damaged rows
@@ -51,33 +54,35 @@ class QueueWalk {
   uint64_t looked_at() const { return looked_at_; }
   Plan plan() const { return plan_; }
 
-  // Where it is, for another walk with the same filter text to go on from.
-  // Opaque.  kInvalidArgument: not a cursor of such a walk.
+  // Where it is, for another walk with the same filter text and actions to go
+  // on from.  Opaque.  kInvalidArgument: not a cursor of such a walk.
   std::string Cursor() const;
   absl::Status Resume(absl::string_view cursor);
 
  private:
   // Where the walk is; what is used depends on the plan.
   struct Position {
+    uint8_t plan = 0;
     bool ended = false;
-    uint64_t index = 0;           // of the hints' list
+    uint64_t index = 0;           // of a list of the plan
     EnvelopeId envelope{};        // behind this
     DestinationId destination{};  // in or behind this
-    bool inside = false;          // of `destination`
-    bool lane_done = false;       // its held rows are next
-    LanePosition lane;            // behind this
     absl::Time agenda = absl::InfinitePast();
+    // Of `destination`: not inside, in its lane, in its held rows.
+    enum class Part : uint8_t { kNone, kLane, kHeld } part = Part::kNone;
+    LanePosition lane;  // behind this
 
     template <class A>
     void Fields(A& a) {
-      a(ended, index, envelope, destination, inside, lane_done);
-      a(lane.priority, lane.due, lane.envelope, agenda);
+      a(plan, ended, index, envelope, destination, agenda, part);
+      a(lane.priority, lane.due, lane.envelope);
     }
   };
   class Stepper;
 
-  EnvelopeFilter filter_;
-  Plan plan_;
+  const EnvelopeFilter filter_;
+  const std::vector<std::string> relay_actions_;
+  const Plan plan_;
   Position state_;
   uint64_t looked_at_ = 0;
 };

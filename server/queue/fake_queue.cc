@@ -12,8 +12,23 @@ class FakeQueueStore::FakeView : public QueueView {
       absl::Time, DestinationId, absl::Time, size_t) const override {
     return {};
   }
-  absl::StatusOr<DestinationRow> Destination(DestinationId) const override {
+  absl::StatusOr<DestinationRow> Destination(DestinationId id) const override {
+    for (const auto& [key, row] : store_.destinations)
+      if (row.id == id) return row;
     return absl::NotFoundError("destination");
+  }
+  absl::StatusOr<DestinationRow> FindDestination(
+      DeliveryKind kind, const std::string& action,
+      const std::string& routing_key) const override {
+    const auto found = store_.destinations.find(routing_key);
+    if (found == store_.destinations.end() || found->second.kind != kind ||
+        found->second.action != action)
+      return absl::NotFoundError("destination");
+    return found->second;
+  }
+  std::vector<std::pair<DestinationId, EnvelopeId>> Held(
+      DestinationId, EnvelopeId, size_t) const override {
+    return {};
   }
   absl::StatusOr<DestinationRow> DestinationOf(
       const Envelope& envelope) const override {

@@ -193,6 +193,32 @@ class FakeDiskView : public QueueView {
     return out;
   }
 
+  std::vector<std::pair<DestinationId, EnvelopeId>> Held(
+      DestinationId from, EnvelopeId after, size_t limit) const override {
+    std::set<std::pair<DestinationId, EnvelopeId>> rows;
+    for (const auto& [id, e] : d_.envelopes) {
+      if (d_.due.count(id) > 0) continue;
+      const auto found =
+          d_.destination_ids.find({e.kind, e.action, e.routing_key});
+      rows.emplace(
+          found == d_.destination_ids.end() ? DestinationId{} : found->second,
+          id);
+    }
+    std::vector<std::pair<DestinationId, EnvelopeId>> out;
+    for (auto row = rows.upper_bound({from, after});
+         row != rows.end() && out.size() < limit; ++row)
+      out.push_back(*row);
+    return out;
+  }
+
+  absl::StatusOr<DestinationRow> FindDestination(
+      DeliveryKind kind, const std::string& action,
+      const std::string& routing_key) const override {
+    const auto it = d_.destination_ids.find({kind, action, routing_key});
+    if (it == d_.destination_ids.end()) return absl::NotFoundError("none");
+    return Destination(it->second);
+  }
+
   std::vector<DestinationRow> Destinations(DestinationId after,
                                            size_t limit) const override {
     std::vector<DestinationRow> out;
