@@ -2,6 +2,7 @@
 // What becomes of each recipient, within which time and with how much memory,
 // and that nothing of what was sent gets into a log line as it is.
 #include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "server/relay/relay_test_bed.h"
 
 namespace holdfast {
@@ -40,7 +41,7 @@ const std::vector<Behaviour>& Behaviours() {
 // whole is to be tried later.
 struct Stage {
   const char* name;
-  std::vector<std::string> fates;  // in order of Behaviours()
+  const char* fates;  // words, in order of Behaviours()
 };
 
 class RelayHostileTest : public RelayTestBed {
@@ -137,45 +138,29 @@ class RelayHostileTest : public RelayTestBed {
 // In order: 4xx 5xx 421 garbage nul code long endless close silence twice.
 const Stage kStages[] = {
     // Before a host is ready nothing is the mail's fault.
-    {"banner",
-     {"RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR",
-      "RRR"}},
+    {"banner", "RRR RRR RRR RRR RRR RRR RRR RRR RRR RRR RRR"},
     // What refuses EHLO may know HELO.
-    {"EHLO",
-     {"OOO", "OOO", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR",
-      "TTO"}},
+    {"EHLO", "OOO OOO RRR RRR RRR RRR RRR RRR RRR RRR TTO"},
     // Once more in clear, or on in clear.
-    {"STARTTLS",
-     {"OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO",
-      "OOO"}},
-    {"EHLO/TLS",
-     {"OOO", "OOO", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR", "RRR",
-      "TTO"}},
+    {"STARTTLS", "OOO OOO OOO OOO OOO OOO OOO OOO OOO OOO OOO"},
+    {"EHLO/TLS", "OOO OOO RRR RRR RRR RRR RRR RRR RRR RRR TTO"},
     // The rest of a batch goes to another session.
-    {"MAIL",
-     {"TTO", "PPO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO",
-      "TTO"}},
-    {"RCPT",
-     {"TOO", "POO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO",
-      "TTO"}},
-    {"DATA",
-     {"TTO", "PPO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO",
-      "TTO"}},
-    {"dot",
-     {"TTO", "PPO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO", "TTO",
-      "OOO"}},
-    {"QUIT",
-     {"OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO", "OOO",
-      "OOO"}},
+    {"MAIL", "TTO PPO TTO TTO TTO TTO TTO TTO TTO TTO TTO"},
+    {"RCPT", "TOO POO TTO TTO TTO TTO TTO TTO TTO TTO TTO"},
+    {"DATA", "TTO PPO TTO TTO TTO TTO TTO TTO TTO TTO TTO"},
+    {"dot", "TTO PPO TTO TTO TTO TTO TTO TTO TTO TTO OOO"},
+    {"QUIT", "OOO OOO OOO OOO OOO OOO OOO OOO OOO OOO OOO"},
 };
 
 TEST_F(RelayHostileTest, EveryStageAndEveryBehaviour) {
   for (const Stage& stage : kStages) {
+    const std::vector<std::string> fates = absl::StrSplit(stage.fates, ' ');
+    ASSERT_EQ(fates.size(), Behaviours().size());
     for (size_t i = 0; i < Behaviours().size(); ++i) {
       const Behaviour& behaviour = Behaviours()[i];
       SCOPED_TRACE(absl::StrCat(stage.name, " ", behaviour.name));
       const std::string log = Play(stage.name, behaviour);
-      EXPECT_EQ(Fates(), stage.fates.at(i));
+      EXPECT_EQ(Fates(), fates[i]);
       Check(log);
     }
   }
