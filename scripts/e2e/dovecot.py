@@ -1,5 +1,6 @@
-"""Dovecot, unpacked from its Debian packages (scripts/setup), as an LMTP server
-and as an IMAP server for Maildirs that we have written."""
+"""Dovecot, unpacked from its Debian packages (scripts/setup), as an LMTP server,
+as an IMAP server for Maildirs that we have written, and as who checks the
+passwords of Postfix's clients."""
 import contextlib
 import imaplib
 import os
@@ -93,3 +94,49 @@ service imap-login {{
         texts = [client.fetch(n, "(RFC822)")[1][0][1] for n in numbers]
         client.logout()
         return texts
+
+
+class DovecotAuth(Peer):
+    """Checks one user's password, by one SASL mechanism, at `socket_path`."""
+
+    packages = ("dovecot-core",)
+    program = "usr/sbin/dovecot"
+
+    def __init__(self, user, password, mechanism):
+        self.user, self.password = user, password
+        self.mechanism = mechanism
+        super().__init__(0)
+
+    def prepare(self):
+        self.socket_path = self.path("auth")
+        self.folders(0, 0o755, "run", "state")
+        self.write("users", "%s:{PLAIN}%s:::::\n" % (self.user,
+                                                     self.password))
+        self.write("dovecot.conf", """\
+base_dir = {f}/run
+state_dir = {f}/state
+log_path = {f}/log
+protocols =
+ssl = no
+auth_mechanisms = {mechanism}
+auth_verbose = yes
+passdb {{
+  driver = passwd-file
+  args = {f}/users
+}}
+service auth {{
+  unix_listener {f}/auth {{
+    mode = 0666
+  }}
+}}
+""".format(f=self.folder, mechanism=self.mechanism.lower()))
+
+    def command(self):
+        return ["/usr/sbin/dovecot", "-F", "-c", self.path("dovecot.conf")]
+
+    def ready(self):
+        with contextlib.suppress(OSError), socket.socket(
+                socket.AF_UNIX) as s:
+            s.connect(self.socket_path)
+            return s.recv(7) == b"VERSION"
+        return False

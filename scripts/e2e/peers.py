@@ -146,7 +146,7 @@ mydestination =
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 mynetworks = 127.0.0.0/8
-smtpd_relay_restrictions = permit_mynetworks, reject
+smtpd_relay_restrictions = {who}, reject
 relayhost = [127.0.0.1]:{next}
 disable_dns_lookups = yes
 smtputf8_enable = yes
@@ -154,7 +154,10 @@ smtp_tls_security_level = {level}
 smtp_tls_loglevel = 1
 smtpd_tls_loglevel = 1
 smtpd_tls_received_header = yes
-{more}""".format(f=self.folder, next=self.next_hop, more=self.server_tls(),
+{more}""".format(f=self.folder, next=self.next_hop,
+              more=self.server_tls() + self.server_auth(),
+              who="permit_sasl_authenticated" if self.auth else
+              "permit_mynetworks",
               level="encrypt" if self.tls else "none"))
         self.write("dynamicmaps.cf", "")
         self.write("master.cf", """\
@@ -183,6 +186,15 @@ postlog unix-dgram n - n - 1 postlogd
             return ""
         return ("smtpd_tls_security_level = may\nsmtpd_tls_chain_files = "
                 "%s, %s\n" % self.certificate[::-1])
+
+    def server_auth(self):
+        if not self.auth:
+            return ""
+        import dovecot    # which is a peer, too
+        self.checker = dovecot.DovecotAuth(*self.auth)
+        return ("smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\n"
+                "smtpd_tls_auth_only = yes\nsmtpd_sasl_path = %s\n" %
+                self.checker.socket_path)
 
     def command(self):
         return ["/usr/lib/postfix/sbin/master", "-c", self.folder]

@@ -143,6 +143,26 @@ def test_postfix_other_name():
     another_name(Postfix)
 
 
+def test_postfix_plain():
+    by_auth(Postfix, "PLAIN")
+
+
+def test_postfix_login():
+    by_auth(Postfix, "LOGIN")
+
+
+def test_postfix_cram_md5():
+    by_auth(Postfix, "CRAM-MD5")
+
+
+def test_postfix_scram():
+    by_auth(Postfix, "SCRAM-SHA-256")
+
+
+def test_postfix_without_credentials():
+    no_auth(Postfix, "PLAIN")
+
+
 def test_exim_in_clear():
     everything(Exim)
 
