@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "protocol/attempts.h"
+#include "protocol/json_line.h"
 #include "protocol/queue_listing.h"
 #include "protocol/vis.h"
 
@@ -40,13 +40,6 @@ Columns ColumnsOf(const Attempt& attempt) {
           OrDash(attempt.relay),
           OrDash(attempt.tls),
           OrDash(attempt.answer)};
-}
-
-using Json = nlohmann::ordered_json;
-
-Json JsonTime(absl::Time time) {
-  if (time == absl::UnixEpoch()) return nullptr;
-  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", time, absl::UTCTimeZone());
 }
 
 Json JsonOf(const Attempt& attempt) {
@@ -143,9 +136,7 @@ std::string HistoryJson(const HistoryListing& listing) {
   json["attempts"] = Json::array();
   for (const Attempt& attempt : e.attempts)
     json["attempts"].push_back(JsonOf(attempt));
-  return absl::StrCat(
-      json.dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace),
-      "\n");
+  return JsonLine(json);
 }
 
 }  // namespace holdfast
