@@ -252,6 +252,8 @@ QueueTxnContext CommitThread::MakeContext(LmdbTxn* txn, bool accepting) {
   context.report_room_pages = free > report_reserve ? free - report_reserve : 0;
   context.accepting = accepting && space_.file_system_has_room();
   context.keep_attempts = options_.keep_attempts;
+  context.scarce = free < reserve - reserve / 8;
+  context.hardly_any = free < reserve / 2;
   context.history = PlanHistory(space, used, free, accepting);
   return context;
 }

@@ -78,6 +78,10 @@ struct QueueTxnContext {
   size_t free_bytes = 1 << 20;
   // Whether records may hold attempts (not in a store of schema 1).
   bool keep_attempts = true;
+  // What is left of the reserve is for what lets mail move on: records must
+  // not grow by attempts; (less still) nor by reasons.
+  bool scarce = false;
+  bool hardly_any = false;
   HistoryPlan history;
 };
 
@@ -154,6 +158,8 @@ class QueueTxn {
   absl::Status RemoveAside(const ActOnEnvelope& op, OperationResult* result);
   void AddDoubt(const Envelope& envelope);
   void KeepAttempt(const EnvelopeOutcome& outcome, Envelope* envelope);
+  // The outcome's reason, in place of the one that is there.
+  bool MayHold(const EnvelopeOutcome& outcome, const Envelope& envelope) const;
 
   // queue_txn_aside.cc
   void AsideEnvelope(const SetAside& aside);

@@ -82,11 +82,21 @@ void QueueTxn::AddDoubt(const Envelope& envelope) {
 
 void QueueTxn::KeepAttempt(const EnvelopeOutcome& outcome, Envelope* envelope) {
   if (!outcome.attempt.has_value() || !context_.keep_attempts) return;
+  if (context_.scarce) {
+    envelope->attempts.clear();
+    return;
+  }
   // Nobody would see it.
   if (outcome.result == Result::kEnded && !outcome.report &&
       !context_.history.write)
     return;
   AddAttempt(*outcome.attempt, &envelope->attempts);
+}
+
+bool QueueTxn::MayHold(const EnvelopeOutcome& outcome,
+                       const Envelope& envelope) const {
+  return !context_.hardly_any || outcome.result == Result::kEnded ||
+         outcome.error_line.size() <= envelope.error_line.size();
 }
 
 OperationResult QueueTxn::Do(const RecordOutcomes& op) {
@@ -116,7 +126,7 @@ bool QueueTxn::ApplyOutcome(const EnvelopeOutcome& outcome,
   if (outcome.result == Result::kRetry || outcome.result == Result::kEnded) {
     envelope.last_try = context_.now;
     envelope.status = outcome.status;
-    envelope.error_line = outcome.error_line;
+    if (MayHold(outcome, envelope)) envelope.error_line = outcome.error_line;
   } else if (outcome.result == Result::kHold && !outcome.error_line.empty()) {
     envelope.status = outcome.status;
     envelope.error_line = outcome.error_line;
