@@ -2,9 +2,11 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "protocol/vis.h"
 #include "server/log/log.h"
 
 namespace holdfast {
@@ -36,34 +38,89 @@ bool AuthPool::IsPossibleName(const std::string& name) {
 }
 
 void AuthPool::Begin(std::unique_ptr<Pending> work) {
-  if (waiting_.size() >= kMaxAuthQuestions) return work->Fail();
+  const auto load = loads_.find(work->name());
+  if (waiting_.size() >= kMaxAuthQuestions || IsResting(work->name()) ||
+      (load != loads_.end() &&
+       load->second.waiting >= kMaxAuthQuestionsForName))
+    return work->Fail();
+  ++loads_[work->name()].waiting;
   waiting_.push_back(std::move(work));
   Match();
 }
 
+std::unique_ptr<AuthPool::Pending> AuthPool::TakeNext() {
+  for (auto it = waiting_.begin(); it != waiting_.end(); ++it) {
+    Load& load = loads_[(*it)->name()];
+    if (load.busy >= kMaxAuthProcessesForName) continue;
+    --load.waiting;
+    ++load.busy;
+    std::unique_ptr<Pending> work = std::move(*it);
+    waiting_.erase(it);
+    return work;
+  }
+  return nullptr;
+}
+
+void AuthPool::Done(const std::string& name) {
+  const auto load = loads_.find(name);
+  if (--load->second.busy == 0 && load->second.waiting == 0) loads_.erase(load);
+}
+
+bool AuthPool::IsResting(const std::string& name) {
+  const auto it = resting_.find(name);
+  if (it == resting_.end()) return false;
+  if (it->second > loop_->Elapsed()) return true;
+  resting_.erase(it);
+  return false;
+}
+
+// Those of it that wait are answered, too.
+void AuthPool::Rest(const std::string& name) {
+  const absl::Duration now = loop_->Elapsed();
+  if (resting_.size() >= kMaxRestingNames)
+    std::erase_if(resting_, [now](const auto& r) { return r.second <= now; });
+  if (resting_.size() < kMaxRestingNames) resting_[name] = now + kAuthRest;
+  std::vector<std::unique_ptr<Pending>> refused;
+  for (auto& work : waiting_) {
+    if (work->name() == name) refused.push_back(std::move(work));
+  }
+  std::erase(waiting_, nullptr);
+  if (const auto load = loads_.find(name); load != loads_.end()) {
+    load->second.waiting = 0;
+    if (load->second.busy == 0) loads_.erase(load);
+  }
+  for (auto& work : refused) work->Fail();
+}
+
+size_t AuthPool::Working() const {
+  return children_.size() - std::min(stuck_, kMaxStuckAuthProcesses);
+}
+
 void AuthPool::Match() {
   for (auto& [number, child] : children_) {
-    if (waiting_.empty()) return;
     if (child->door == nullptr || child->work != nullptr) continue;
-    std::unique_ptr<Pending> work = std::move(waiting_.front());
-    waiting_.pop_front();
+    std::unique_ptr<Pending> work = TakeNext();
+    if (work == nullptr) return;
     Give(child.get(), std::move(work));
   }
-  while (!waiting_.empty() && children_.size() < kMaxAuthProcesses) {
+  while (!waiting_.empty() && Working() < kMaxAuthProcesses) {
     if (!StartChild()) break;
   }
   // Without any child nobody would ever come back to these.
-  while (children_.empty() && !waiting_.empty()) {
-    std::unique_ptr<Pending> work = std::move(waiting_.front());
-    waiting_.pop_front();
+  while (children_.size() == stuck_ && !waiting_.empty()) {
+    std::unique_ptr<Pending> work = TakeNext();
+    const std::string name = work->name();
+    Done(name);
     work->Fail();
   }
 }
 
-// Starts one for the first who waits.
+// Starts one for the first who may have it.  False: nobody, or none.
 bool AuthPool::StartChild() {
   auto [ours, theirs] = MakeDoorSockets();
   if (!ours || !theirs) return false;
+  std::unique_ptr<Pending> work = TakeNext();
+  if (work == nullptr) return false;
   const uint64_t number = next_child_++;
   ProgramStart program;
   program.path = program_;
@@ -72,6 +129,11 @@ bool AuthPool::StartChild() {
       std::move(program), [this, number](int) { OnExit(number); });
   if (!pid.ok()) {
     LogWarn("warn: auth: %s", pid.status().message());
+    // Back to its place.
+    Load& load = loads_[work->name()];
+    --load.busy;
+    ++load.waiting;
+    waiting_.push_front(std::move(work));
     return false;
   }
   auto owned = std::make_unique<Child>();
@@ -82,8 +144,6 @@ bool AuthPool::StartChild() {
       [this, child](Frame& frame) { OnFrame(child, frame); },
       [this, child](absl::Status) { Kill(child); });
   children_.emplace(number, std::move(owned));
-  std::unique_ptr<Pending> work = std::move(waiting_.front());
-  waiting_.pop_front();
   Give(child, std::move(work));
   return true;
 }
@@ -91,10 +151,23 @@ bool AuthPool::StartChild() {
 void AuthPool::Give(Child* child, std::unique_ptr<Pending> work) {
   child->work = std::move(work);
   child->work->Send(child->door.get());
-  child->timer = loop_->RunAfter(kAuthDeadline, [this, child] {
-    LogWarn("warn: auth: no answer in time");
-    Kill(child);
-  });
+  child->timer =
+      loop_->RunAfter(kAuthDeadline, [this, child] { OnDeadline(child); });
+}
+
+// A process that waits for a file server may not even end now: who asked is
+// not kept waiting for that.
+void AuthPool::OnDeadline(Child* child) {
+  const std::unique_ptr<Pending> work = std::move(child->work);
+  const std::string name = work->name();
+  LogWarn("warn: auth: no answer in time about %s", VisEncode(name));
+  child->stuck = true;
+  ++stuck_;
+  Kill(child);
+  Done(name);
+  work->Fail();
+  Rest(name);
+  Match();
 }
 
 void AuthPool::OnFrame(Child* child, Frame& frame) {
@@ -104,6 +177,7 @@ void AuthPool::OnFrame(Child* child, Frame& frame) {
   }
   // Free for the next question before the asker may ask it.
   const std::unique_ptr<Pending> work = std::move(child->work);
+  Done(work->name());
   BecomeIdle(child);
   answer();
   Match();
@@ -125,7 +199,11 @@ void AuthPool::OnExit(uint64_t number) {
   if (it == children_.end()) return;
   std::unique_ptr<Child> child = std::move(it->second);
   children_.erase(it);
-  if (child->work != nullptr) child->work->Fail();
+  if (child->stuck) --stuck_;
+  if (child->work != nullptr) {
+    Done(child->work->name());
+    child->work->Fail();
+  }
   Match();
 }
 

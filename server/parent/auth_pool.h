@@ -23,10 +23,21 @@ namespace holdfast {
 
 inline constexpr size_t kMaxAuthProcesses = 16;
 inline constexpr absl::Duration kAuthDeadline = absl::Seconds(30);
+// One name never holds up the others: it has so many of the processes at once,
+// so many places to wait, and when one of its questions got no answer in time,
+// all of them are answered with an error for a while.
+inline constexpr size_t kMaxAuthProcessesForName = 4;
+inline constexpr size_t kMaxAuthQuestionsForName = 256;
+inline constexpr absl::Duration kAuthRest = absl::Minutes(2);
+inline constexpr size_t kMaxRestingNames = 4096;
+// Those that even SIGKILL does not end (a file server that hangs) are not
+// counted above, up to this.
+inline constexpr size_t kMaxStuckAuthProcesses = 48;
 inline constexpr absl::Duration kAuthIdle = absl::Seconds(60);
 // More are answered with an error at once.
 inline constexpr size_t kMaxAuthQuestions = 4096;
 inline constexpr size_t kMaxUserNameBytes = 255;
+inline constexpr size_t kMaxHomeBytes = 4096;
 inline constexpr size_t kMaxAskedPassword = 1023;
 
 // What is answered for a name that no user can have; no child is asked.  These
@@ -60,6 +71,7 @@ class AuthPool {
  private:
   struct Pending {
     virtual ~Pending() = default;
+    virtual const std::string& name() const = 0;
     virtual void Send(Door* door) const = 0;
     // False: `frame` is no answer to this.  Else `answer` gives it to who
     // asked.
@@ -72,6 +84,7 @@ class AuthPool {
     Typed(Question q, absl::AnyInvocable<void(Answer)> d)
         : question(std::move(q)), done(std::move(d)) {}
     ~Typed() override { WipeSecrets(&question); }
+    const std::string& name() const override { return question.name; }
     void Send(Door* door) const override { door->Send(question); }
     bool Take(Frame& frame, absl::AnyInvocable<void()>* answer) override {
       return Dispatch<Answer>(frame, [&](Answer& heard) {
@@ -94,12 +107,23 @@ class AuthPool {
     std::unique_ptr<Door> door;
     std::unique_ptr<Pending> work;
     EventLoop::Timer timer;  // deadline, or idle
+    bool stuck = false;      // had its deadline, and has not ended
+  };
+  // Of one name; gone when all is zero.
+  struct Load {
+    size_t waiting = 0;
+    size_t busy = 0;
   };
 
   static bool IsPossibleName(const std::string& name);
   template <class Question>
   static bool IsPossible(const Question& question) {
     return IsPossibleName(question.name);
+  }
+  static bool IsPossible(const ForwardQuestion& question) {
+    return IsPossibleName(question.name) &&
+           question.home.size() <= kMaxHomeBytes &&
+           question.home.find('\0') == std::string::npos;
   }
   static bool IsPossible(const PasswordQuestion& question) {
     return IsPossibleName(question.name) &&
@@ -113,11 +137,19 @@ class AuthPool {
   }
   void Begin(std::unique_ptr<Pending> work);
   void Match();
+  // The first that waits and whose name has not too many processes; null:
+  // there is none.
+  std::unique_ptr<Pending> TakeNext();
+  void Done(const std::string& name);  // one of its is not busy any more
+  void Rest(const std::string& name);
+  bool IsResting(const std::string& name);
+  size_t Working() const;
   bool StartChild();
   void Give(Child* child, std::unique_ptr<Pending> work);
   void OnFrame(Child* child, Frame& frame);
   void BecomeIdle(Child* child);
   void Kill(Child* child);
+  void OnDeadline(Child* child);
   void OnExit(uint64_t child);
 
   EventLoop* const loop_;
@@ -126,6 +158,9 @@ class AuthPool {
   uint64_t next_child_ = 1;
   std::map<uint64_t, std::unique_ptr<Child>> children_;
   std::deque<std::unique_ptr<Pending>> waiting_;
+  std::map<std::string, Load> loads_;
+  std::map<std::string, absl::Duration> resting_;  // until, by Elapsed()
+  size_t stuck_ = 0;
 };
 
 }  // namespace holdfast

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/loop/fake_event_loop.h"
@@ -87,7 +88,7 @@ TEST_F(AuthPoolTest, AChildIsUsedAgain) {
 }
 
 TEST_F(AuthPoolTest, SixteenAtOnceTheRestWaits) {
-  for (uint64_t q = 1; q <= 20; ++q) Ask(q);
+  for (uint64_t q = 1; q <= 20; ++q) Ask(q, absl::StrCat("user", q));
   ASSERT_EQ(auths_.size(), kMaxAuthProcesses);
   Answer(auths_[0].get());
   EXPECT_EQ(auths_[0]->questions.back().question, 17u);
@@ -98,12 +99,78 @@ TEST_F(AuthPoolTest, AHungDatabaseIsAnErrorAfterItsDeadline) {
   Ask(1);
   loop_.Advance(kAuthDeadline);
   EXPECT_THAT(auths_[0]->child->signals, ElementsAre(SIGKILL));
-  EXPECT_THAT(answers_, IsEmpty());
-  End(auths_[0].get());
+  // At once: it may never end.
   ASSERT_EQ(answers_.size(), 1u);
   EXPECT_EQ(answers_[0].result, UserAnswer::Result::kError);
+  End(auths_[0].get());
+  EXPECT_EQ(answers_.size(), 1u);
+}
+
+TEST_F(AuthPoolTest, ANameThatHungRests) {
+  Ask(1);
+  loop_.Advance(kAuthDeadline);
   Ask(2);
+  EXPECT_EQ(answers_.size(), 2u);  // an error at once
+  EXPECT_EQ(auths_.size(), 1u);
+  Ask(3, "joe");
   EXPECT_EQ(auths_.size(), 2u);
+  loop_.Advance(kAuthRest);
+  answers_.clear();
+  Ask(4);
+  EXPECT_THAT(answers_, IsEmpty());
+  EXPECT_EQ(auths_.size(), 3u);
+}
+
+TEST_F(AuthPoolTest, OneNameHasAFewOfTheProcesses) {
+  for (uint64_t q = 1; q <= 10; ++q) Ask(q, "mallory");
+  EXPECT_EQ(auths_.size(), kMaxAuthProcessesForName);
+  Ask(11, "joe");
+  ASSERT_EQ(auths_.size(), kMaxAuthProcessesForName + 1);
+  Answer(auths_.back().get());
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_EQ(answers_[0].question, 11u);
+  for (uint64_t q = 12; q <= 11 + kMaxAuthQuestionsForName; ++q)
+    Ask(q, "mallory");
+  // Six waited already.
+  EXPECT_EQ(answers_.size(), 1u + 6u);
+  // When it hangs, all that wait for it know.
+  loop_.Advance(kAuthDeadline);
+  EXPECT_EQ(answers_.size(), 11u + kMaxAuthQuestionsForName);
+}
+
+TEST_F(AuthPoolTest, ProcessesThatCannotEndLeaveRoomForOthers) {
+  for (uint64_t q = 1; q <= kMaxAuthProcesses; ++q)
+    Ask(q, absl::StrCat("hung", q));
+  Ask(100, "joe");
+  EXPECT_EQ(auths_.size(), kMaxAuthProcesses);
+  loop_.Advance(kAuthDeadline);
+  Meet();
+  ASSERT_EQ(auths_.size(), kMaxAuthProcesses + 1);
+  Answer(auths_.back().get());
+  EXPECT_EQ(answers_.back().question, 100u);
+  // But not for ever more of them.
+  for (int round = 0; round < 10; ++round) {
+    for (uint64_t q = 1; q <= kMaxAuthProcesses; ++q)
+      Ask(q, absl::StrCat("hung", round, "-", q));
+    loop_.Advance(kAuthDeadline);
+    Meet();
+  }
+  EXPECT_LE(auths_.size(), kMaxAuthProcesses + kMaxStuckAuthProcesses);
+}
+
+TEST_F(AuthPoolTest, HomesAreBounded) {
+  std::vector<ForwardAnswer> answers;
+  for (const std::string& home :
+       {std::string(kMaxHomeBytes + 1, 'h'), std::string("/h\0x", 4)}) {
+    ForwardQuestion question;
+    question.name = "bob";
+    question.has_user = true;
+    question.home = home;
+    pool_.Ask(std::move(question),
+              [&](ForwardAnswer answer) { answers.push_back(answer); });
+  }
+  EXPECT_EQ(answers.size(), 2u);
+  EXPECT_THAT(processes_.children, IsEmpty());
 }
 
 TEST_F(AuthPoolTest, IdleChildrenGo) {

@@ -7,8 +7,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/log/log.h"
+#include "server/parent/exact_message.h"
 #include "server/parent/spool_setup.h"
 #include "server/parent/system_facts.h"
+#include "server/parent/userbase_check.h"
 
 namespace holdfast {
 namespace {
@@ -112,7 +114,7 @@ Start Parent::MakeStart(Room room, uint32_t number, std::vector<OwnedFd>* fds) {
   start.privileged = setup_.privileged;
   start.paused = setup_.paused;
   if (setup_.privileged) {
-    start.user = IsNetworkRoom(room) ? kNetworkUser : kQueueUser;
+    start.user = IsNetworkRoom(room) ? setup_.network_user : kQueueUser;
     if (IsNetworkRoom(room)) start.chroot = EmptyFolder(setup_.paths);
   }
   if (room == Room::kRelay) {
@@ -171,26 +173,32 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
         Ask(pool, worker, door, std::move(question));
       };
     };
-    return Dispatch<UpdateTable>(frame,
-                                 [&](const UpdateTable& update) {
-                                   UpdateFor(worker, door, update);
-                                 }) ||
-           Dispatch<UserQuestion>(frame, ask(&users_)) ||
-           Dispatch<PasswordQuestion>(frame, ask(&passwords_)) ||
-           Dispatch<ForwardQuestion>(frame, ask(&forwards_));
+    return DispatchExact<UpdateTable>(frame,
+                                      [&](const UpdateTable& update) {
+                                        UpdateFor(worker, door, update);
+                                      }) ||
+           DispatchExact<UserQuestion>(frame, ask(&users_)) ||
+           DispatchExact<PasswordQuestion>(frame, ask(&passwords_)) ||
+           DispatchExact<ForwardQuestion>(
+               frame, [&](ForwardQuestion& question) {
+                 if (question.has_user &&
+                     !IsInUserbase(*setup_.loaded.config, question))
+                   return RefuseForward(door, question);
+                 Ask(&forwards_, worker, door, std::move(question));
+               });
   }
   if (room == Room::kRelay) {
-    return Dispatch<LmtpConnect>(frame, [&](LmtpConnect& question) {
+    return DispatchExact<LmtpConnect>(frame, [&](LmtpConnect& question) {
       lmtp_.OnQuestion(door, question);
     });
   }
   if (room != Room::kDeliver) return false;
   if (frame.type == AgentRequest::kType) {
-    return Dispatch<AgentRequest>(frame, [&](AgentRequest& request) {
+    return DispatchExact<AgentRequest>(frame, [&](AgentRequest& request) {
       agents_.OnRequest(worker, door, request);
     });
   }
-  return Dispatch<AgentKill>(
+  return DispatchExact<AgentKill>(
       frame, [&](AgentKill& kill) { agents_.OnKill(worker, kill); });
 }
 
@@ -207,6 +215,15 @@ void Parent::UpdateFor(WorkerId worker, Door* door, const UpdateTable& update) {
         answer.error = error;
         it->second->Send(answer);
       });
+}
+
+// It may have known the user a moment ago: the table may have changed.
+void Parent::RefuseForward(Door* door, const ForwardQuestion& question) {
+  ForwardAnswer answer;
+  answer.question = question.question;
+  answer.error = absl::StrCat("warn: smtpd: ", question.name,
+                              ": not so in any userbase table");
+  door->Send(answer);
 }
 
 template <class Question>

@@ -23,7 +23,11 @@
 
 namespace holdfast {
 
-inline constexpr char kNetworkUser[] = "_smtpd";
+// Commands of aliases run as _smtpd.  A process can signal those of its own
+// user, so the rooms on the network have a user of their own; where nobody has
+// made it, they are _smtpd, too.
+inline constexpr char kNetworkUser[] = "_smtpn";
+inline constexpr char kAliasCommandUser[] = "_smtpd";
 inline constexpr char kQueueUser[] = "_smtpq";
 
 // All that was found out and opened before.
@@ -33,6 +37,7 @@ struct ParentSetup {
   std::string helpers;  // folder of mail.maildir and mail.lmtp; empty: none
   std::vector<std::string> environment;  // of the rooms
   bool privileged = false;
+  std::string network_user = kNetworkUser;  // of receive, relay, deliver
 
   ParseOptions parse;
   LoadedConfig loaded;
@@ -75,6 +80,7 @@ class Parent : public SupervisorHost {
                    std::vector<OwnedFd>* fds);
   void MapClients();
   void UpdateFor(WorkerId worker, Door* door, const UpdateTable& update);
+  void RefuseForward(Door* door, const ForwardQuestion& question);
   // Asks `pool`, and tells the lookup room that asked if it is still there.
   template <class Question>
   void Ask(AuthPool* pool, WorkerId worker, Door* door, Question question);

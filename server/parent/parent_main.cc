@@ -152,7 +152,7 @@ void FindPrograms(ParentSetup* setup) {
 SpoolOwners FindOwners(bool privileged) {
   if (!privileged) return {geteuid(), geteuid(), getegid()};
   const passwd* queue = nullptr;
-  for (const char* user : {kNetworkUser, kQueueUser}) {
+  for (const char* user : {kAliasCommandUser, kQueueUser}) {
     queue = getpwnam(user);
     if (queue == nullptr) {
       Refuse(absl::StrCat("unknown user ", user,
@@ -160,6 +160,15 @@ SpoolOwners FindOwners(bool privileged) {
     }
   }
   return {0, queue->pw_uid, queue->pw_gid};
+}
+
+void ChooseNetworkUser(ParentSetup* setup) {
+  if (getpwnam(kNetworkUser) != nullptr) return;
+  setup->network_user = kAliasCommandUser;
+  LogWarn(
+      "warn: no user %s: commands of aliases can end the processes on the "
+      "network, which are %s's, too (scripts/setup --users makes it)",
+      kNetworkUser, kAliasCommandUser);
 }
 
 std::vector<std::string> RoomEnvironment(bool privileged) {
@@ -250,6 +259,7 @@ int Serve(CommandLine line, ParentSetup setup) {
   if (absl::Status s = (*instance)->WritePid(); !s.ok())
     LogWarn("warn: %s", s.message());
   if (setup.privileged) {
+    ChooseNetworkUser(&setup);
     if (absl::Status s = DropCapabilities(); !s.ok())
       LogWarn("warn: %s", s.message());
   }

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/log/log.h"
+#include "server/parent/exact_message.h"
 
 namespace holdfast {
 namespace {
@@ -175,16 +176,29 @@ void Supervisor::OnDoorClosed(Slot* slot, const absl::Status& why) {
   slot->timer = loop_->RunAfter(kWithoutDoor, [this, slot] { Kill(slot); });
 }
 
-void Supervisor::OnFrame(Slot* slot, Frame& frame) {
+bool Supervisor::Understand(Slot* slot, Frame& frame) {
+  // Nobody has a descriptor to give us.
+  if (!frame.fds.empty()) return false;
   if (frame.type == Ready::kType) {
-    if (slot->state == State::kStarting) return OnReady(slot);
-  } else if (frame.type == SetVerbose::kType && slot->room == Room::kQueue) {
-    if (Dispatch<SetVerbose>(
-            frame, [this](SetVerbose& m) { SetVerboseEverywhere(m.verbose); }))
-      return;
-  } else if (host_->OnRoomFrame(slot->room, slot->worker, slot->door.get(),
-                                frame)) {
-    return;
+    return slot->state == State::kStarting &&
+           DispatchExact<Ready>(frame, [&](Ready&) { OnReady(slot); });
+  }
+  if (frame.type == SetVerbose::kType) {
+    return slot->room == Room::kQueue &&
+           DispatchExact<SetVerbose>(frame, [this](SetVerbose& message) {
+             SetVerboseEverywhere(message.verbose);
+           });
+  }
+  return host_->OnRoomFrame(slot->room, slot->worker, slot->door.get(), frame);
+}
+
+void Supervisor::OnFrame(Slot* slot, Frame& frame) {
+  if (Understand(slot, frame)) {
+    Door* const door = slot->door.get();
+    if (door->backlog() < kMaxUnreadAnswers) return;
+    door->PauseReading();
+    return door->WhenBelow(kMaxUnreadAnswers,
+                           [door] { door->ResumeReading(); });
   }
   LogWarn("warn: %s: unexpected message %d", RoomName(slot->room), frame.type);
   Kill(slot);

@@ -21,6 +21,8 @@ namespace holdfast {
 
 // A room that lived so long has earned a restart without delay.
 inline constexpr absl::Duration kGoodLife = absl::Seconds(30);
+// A room that does not take its answers is not heard until it has taken them.
+inline constexpr size_t kMaxUnreadAnswers = 4 << 20;
 // All of an orderly stop.
 inline constexpr absl::Duration kStopTime = absl::Seconds(30);
 
@@ -89,6 +91,8 @@ class Supervisor {
   void LaunchLater(Slot* slot);
   void OnExit(Slot* slot, int wait_status);
   void OnFrame(Slot* slot, Frame& frame);
+  // False: it must not say that, or not so, or not now.
+  bool Understand(Slot* slot, Frame& frame);
   void OnDoorClosed(Slot* slot, const absl::Status& why);
   void OnReady(Slot* slot);
   void Connect(Slot* a, Slot* b);
