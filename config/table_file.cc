@@ -4,16 +4,10 @@
 #include "absl/strings/str_split.h"
 #include "config/expansion_items.h"
 #include "config/table.h"
+#include "config/table_line.h"
 
 namespace holdfast {
 namespace {
-
-// A line taken apart.
-struct Line {
-  absl::string_view key;
-  bool separated = false;  // something that separates stood behind the key
-  absl::string_view value;
-};
 
 void SkipBlanks(absl::string_view* text) {
   while (!text->empty() && (text->front() == ' ' || text->front() == '\t')) {
@@ -21,8 +15,14 @@ void SkipBlanks(absl::string_view* text) {
   }
 }
 
-// Nothing if the bracket that the line begins with is never closed.
-std::optional<Line> Split(absl::string_view text) {
+bool SaysList(absl::string_view comment) {
+  comment.remove_prefix(1);
+  return absl::StripAsciiWhitespace(comment) == "@list";
+}
+
+}  // namespace
+
+std::optional<TableLine> SplitTableLine(absl::string_view text) {
   size_t end;
   if (text.front() == '[') {
     end = text.find(']');
@@ -31,7 +31,7 @@ std::optional<Line> Split(absl::string_view text) {
   } else {
     end = text.find_first_of(" \t:");
   }
-  Line line;
+  TableLine line;
   line.key = text.substr(0, end);
   if (end == absl::string_view::npos || end >= text.size()) return line;
   line.separated = true;
@@ -46,13 +46,6 @@ std::optional<Line> Split(absl::string_view text) {
   }
   return line;
 }
-
-bool SaysList(absl::string_view comment) {
-  comment.remove_prefix(1);
-  return absl::StripAsciiWhitespace(comment) == "@list";
-}
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<const TableContents>> ParseTableText(
     absl::string_view path, absl::string_view text) {
@@ -72,9 +65,9 @@ absl::StatusOr<std::shared_ptr<const TableContents>> ParseTableText(
       if (kind == Kind::kUnknown && SaysList(raw)) kind = Kind::kList;
       continue;
     }
-    std::optional<Line> line;
+    std::optional<TableLine> line;
     if (kind != Kind::kList) {
-      line = Split(raw);
+      line = SplitTableLine(raw);
       if (line && kind == Kind::kUnknown) {
         kind = line->separated ? Kind::kMap : Kind::kList;
       }

@@ -66,22 +66,25 @@ bool WorksOffline(const Words& words) {
   return std::find(kShown.begin(), kShown.end(), words[1]) != kShown.end();
 }
 
-// Becomes smtpctl-store, which lies beside this program or in
+// Becomes another program of ours, which lies beside this one or in
 // ../libexec/holdfast; returns only if it can't.
-int BecomeStoreTool(Words arguments) {
+int Become(const std::string& program, Words arguments) {
   char self[PATH_MAX] = {};
   const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
   const std::string path(self, n > 0 ? static_cast<size_t>(n) : 0);
   const std::string folder = path.substr(0, path.rfind('/'));
-  arguments.insert(arguments.begin(), "smtpctl-store");
+  arguments.insert(arguments.begin(), program);
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
   argv.push_back(nullptr);
-  for (const char* place :
-       {"/smtpctl-store", "/../libexec/holdfast/smtpctl-store"})
-    execv((folder + place).c_str(), argv.data());
-  Say(absl::StrCat("smtpctl-store: ", strerror(errno)));
+  for (const char* place : {"/", "/../libexec/holdfast/"})
+    execv(absl::StrCat(folder, place, program).c_str(), argv.data());
+  Say(absl::StrCat(program, ": ", strerror(errno)));
   return 1;
+}
+
+int BecomeStoreTool(Words arguments) {
+  return Become("smtpctl-store", std::move(arguments));
 }
 
 int ReadOffline(const std::string& spool, const Words& words) {
@@ -109,6 +112,16 @@ int RunEncrypt(const Words& words) {
   return scram ? BecomeStoreTool({"encrypt", "-s"}) : EncryptLines(CryptHash);
 }
 
+// On a terminal, acts on many envelopes tell how far they are.
+Words WithProgress(Words words) {
+  static const Words kActs = {"remove", "hold",   "release", "schedule",
+                              "expire", "bounce", "reroute", "set"};
+  if (words.size() > 2 && words[0] == "queue" && isatty(STDOUT_FILENO) &&
+      std::find(kActs.begin(), kActs.end(), words[1]) != kActs.end())
+    words.insert(words.begin() + 2, "--progress");
+  return words;
+}
+
 int RunControl(const std::string& program, const std::string& spool,
                const Words& words) {
   const ParsedCommand command = ParseCommand(words);
@@ -119,7 +132,8 @@ int RunControl(const std::string& program, const std::string& spool,
   if (command.words[0] == "encrypt") return RunEncrypt(command.words);
   absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
   if (fd.ok())
-    return RunControlCommand(*fd, command.words, program, STDOUT_FILENO);
+    return RunControlCommand(*fd, WithProgress(command.words), program,
+                             STDOUT_FILENO);
   if (!absl::IsUnavailable(fd.status())) {
     Say(absl::StrCat(program, ": ", std::string(fd.status().message())));
     return 1;
@@ -129,9 +143,12 @@ int RunControl(const std::string& program, const std::string& spool,
   return 1;
 }
 
-int NeedsDatabase(absl::string_view program) {
-  Say(absl::StrCat(program, ": not available in this version"));
-  return 1;
+int BecomeMapTool(const std::string& program, const std::string& spool,
+                  const Words& words) {
+  Words arguments = {program};
+  if (program == "newaliases") arguments.push_back(spool);
+  arguments.insert(arguments.end(), words.begin(), words.end());
+  return Become("smtpctl-makemap", std::move(arguments));
 }
 
 // Descriptors 0 to 2 are open, so that no file of ours becomes one of them.
@@ -157,12 +174,13 @@ int Main(int argc, char** argv) {
     if (spool.empty()) spool = after;
   }
   if (program == "sendmail" || program == "send-mail") {
-    if (WantsNewaliases(words)) return NeedsDatabase("newaliases");
+    if (WantsNewaliases(words))
+      return BecomeMapTool("newaliases", spool, words);
     return RunSendmail(words, PathsBelow(spool));
   }
   if (program == "mailq") return RunControl(program, spool, {"show", "queue"});
   if (program == "newaliases" || program == "makemap")
-    return NeedsDatabase(program);
+    return BecomeMapTool(program, spool, words);
   if (program == "smtpctl") return RunControl(program, spool, words);
   Say("unsupported mode");
   return 1;

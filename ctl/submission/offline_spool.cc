@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "ctl/control/whole_io.h"
+#include "protocol/offline_file.h"
 
 namespace holdfast {
 namespace {
@@ -63,7 +64,7 @@ absl::Status Link(int fd, const std::string& folder, absl::Time now) {
 }
 
 // For file systems without O_TMPFILE.  The file is seen while it is written;
-// the scan happens at the daemon's start, when this is seldom.
+// the daemon leaves it alone until it is closed.
 absl::Status StoreNamed(const std::string& folder, const std::string& line,
                         const Submission& submission, absl::Time now) {
   std::string path =
@@ -91,7 +92,8 @@ absl::StatusOr<std::string> OfflineLine(
     if (word.find_first_of(std::string("|\r\n\0", 4)) != std::string::npos)
       return absl::InvalidArgumentError(
           absl::StrCat(word, " contains illegal character"));
-  return absl::StrJoin(words, "|");
+  return absl::StrCat(kOfflineFileMark, words.empty() ? "" : "|",
+                      absl::StrJoin(words, "|"));
 }
 
 absl::Status StoreOffline(const std::string& folder, const std::string& line,

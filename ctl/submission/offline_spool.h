@@ -1,7 +1,7 @@
 // Where sendmail leaves mail while the daemon is down (reference part 2,
-// section 6.3): one file a message, the first line its arguments joined by '|',
-// then the message.  The parent picks them up and runs `sendmail -S` with them
-// as their owner.
+// section 6.3): one file a message, the first line a mark
+// (protocol/offline_file.h) and its arguments, joined by '|', then the message.
+// The parent picks them up and runs `sendmail -S` with them as their owner.
 #ifndef HOLDFAST_CTL_SUBMISSION_OFFLINE_SPOOL_H_
 #define HOLDFAST_CTL_SUBMISSION_OFFLINE_SPOOL_H_
 
@@ -15,9 +15,9 @@
 
 namespace holdfast {
 
-// The first line: `arguments` and, in angle brackets, `blind` (recipients whose
-// header was dropped; they must not be lost).  kInvalidArgument "<arg> contains
-// illegal character" if one holds '|' or a line end.
+// The first line: mark, `arguments` and, in angle brackets, `blind` (recipients
+// whose header was dropped; they must not be lost).  kInvalidArgument "<arg>
+// contains illegal character" if one holds '|' or a line end.
 absl::StatusOr<std::string> OfflineLine(
     const std::vector<std::string>& arguments,
     const std::vector<std::string>& blind);

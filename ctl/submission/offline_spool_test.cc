@@ -19,7 +19,7 @@ using ::testing::MatchesRegex;
 
 TEST(OfflineLine, KeepsBlindRecipients) {
   EXPECT_EQ(*OfflineLine({"-t", "-f", "a@b"}, {"c@d", "-e@f"}),
-            "-t|-f|a@b|<c@d>|<-e@f>");
+            "smtpd-offline-1|-t|-f|a@b|<c@d>|<-e@f>");
   EXPECT_EQ(OfflineLine({"a|b"}, {}).status().message(),
             "a|b contains illegal character");
   EXPECT_FALSE(OfflineLine({"-F", "x\n-f"}, {}).ok());

@@ -334,7 +334,8 @@ int RunSendmail(const std::vector<std::string>& arguments,
 }
 
 bool WantsNewaliases(const std::vector<std::string>& arguments) {
-  return ParseSendmailOptions(arguments).newaliases;
+  return std::find(arguments.begin(), arguments.end(), "-bi") !=
+         arguments.end();
 }
 
 }  // namespace holdfast

@@ -234,24 +234,30 @@ def test_deliver_killed():
 
 
 def test_offline_folder():
-    """L3: what is no file of a user's own stays where it is, unread."""
+    """L3: what is no message of a user's own is not taken for one, and what is
+    too much, or is a folder, does not stay (root's own does)."""
     p = Place()
     p.server.stop()
     folder = os.path.join(p.server.spool, "offline")
     secret = os.path.join(p.server.folder, "secret")
     with open(secret, "w") as f:
-        f.write("evil@box.example\nSubject: evil\n\nx\n")
+        f.write("smtpd-offline-1|evil@box.example\nSubject: evil\n\nx\n")
 
-    def put(name, data):
+    def put(name, data, begin=b"smtpd-offline-1|", mode=0o600):
         with open(os.path.join(folder, name), "wb") as f:
-            f.write(data)
-    bad = ["1.device", "1.fifo", "1.folder", "1.hard", "1.link", "1.noline",
-           "1.nul", "1.option"]
+            f.write(begin + data)
+        os.chmod(os.path.join(folder, name), mode)
+    bad = ["1.begin", "1.device", "1.fifo", "1.folder", "1.group", "1.hard",
+           "1.link", "1.mode", "1.noline", "1.nul", "1.option"]
     os.symlink(secret, os.path.join(folder, "1.link"))
     os.link(secret, os.path.join(folder, "1.hard"))
     os.mkfifo(os.path.join(folder, "1.fifo"))
     os.mkdir(os.path.join(folder, "1.folder"))
     os.mknod(os.path.join(folder, "1.device"), 0o20666, os.makedev(1, 5))
+    put("1.begin", b"evil@box.example\n\nx\n", begin=b"")
+    put("1.mode", b"evil@box.example\n\nx\n", mode=0o640)
+    put("1.group", b"evil@box.example\n\nx\n")
+    os.chown(os.path.join(folder, "1.group"), 0, 0)
     put("1.noline", b"x" * 300000)
     put("1.nul", b"a@box.example\0b\n\nx\n")
     put("1.option", b"-C/etc/passwd|a@box.example\n\nx\n")

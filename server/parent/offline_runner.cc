@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "protocol/offline_file.h"
 #include "protocol/vis.h"
 #include "server/agent/agent_arguments.h"
 #include "server/log/log.h"
@@ -28,13 +29,30 @@ bool IsBeingWritten(int fd) {
   return false;
 }
 
+constexpr mode_t kMessageMode = S_IRUSR | S_IWUSR;
+constexpr uint64_t kBlockBytes = 512;  // of stat(2), whatever the file system
+
+// Why what was opened is no message; empty: it is one.
+absl::string_view WhyNot(const struct stat& st, const struct stat& scanned,
+                         gid_t group) {
+  if (!S_ISREG(st.st_mode)) return "not a regular file";
+  if (st.st_nlink != 1) return "has several links";
+  if (st.st_uid != scanned.st_uid || st.st_gid != scanned.st_gid ||
+      st.st_ino != scanned.st_ino || st.st_dev != scanned.st_dev)
+    return "changed while it was looked at";
+  if (st.st_gid != group) return "was not made in this folder";
+  if ((st.st_mode & 07777) != kMessageMode) return "has another mode than 0600";
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<OfflineMessage> OpenOffline(int dir, const std::string& name,
                                            uint64_t max_bytes) {
   auto bad = [](const char* why) { return absl::InvalidArgumentError(why); };
-  struct stat scanned, st;
-  if (fstatat(dir, name.c_str(), &scanned, AT_SYMLINK_NOFOLLOW) != 0)
+  struct stat folder, scanned, st;
+  if (fstat(dir, &folder) != 0 ||
+      fstatat(dir, name.c_str(), &scanned, AT_SYMLINK_NOFOLLOW) != 0)
     return absl::NotFoundError(strerror(errno));
   // Looked at before it is opened: opening a device may do something.
   if (!S_ISREG(scanned.st_mode)) return bad("not a regular file");
@@ -44,11 +62,8 @@ absl::StatusOr<OfflineMessage> OpenOffline(int dir, const std::string& name,
              O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!message.fd || fstat(message.fd.get(), &st) != 0)
     return absl::NotFoundError(strerror(errno));
-  if (!S_ISREG(st.st_mode)) return bad("not a regular file");
-  if (st.st_nlink != 1) return bad("has several links");
-  if (st.st_uid != scanned.st_uid || st.st_gid != scanned.st_gid ||
-      st.st_ino != scanned.st_ino || st.st_dev != scanned.st_dev)
-    return bad("changed while it was looked at");
+  const absl::string_view why = WhyNot(st, scanned, folder.st_gid);
+  if (!why.empty()) return absl::InvalidArgumentError(why);
   if (IsBeingWritten(message.fd.get()))
     return absl::NotFoundError("not yet complete");
   message.owner = st.st_uid;
@@ -70,6 +85,9 @@ absl::StatusOr<OfflineMessage> OpenOffline(int dir, const std::string& name,
   head.resize(end);
   if (head.find('\0') != std::string::npos) return bad("NUL in arguments");
   message.arguments = absl::StrSplit(head, '|');
+  if (message.arguments.front() != kOfflineFileMark)
+    return bad("does not begin as a message does");
+  message.arguments.erase(message.arguments.begin());
   if (lseek(message.fd.get(), static_cast<off_t>(end + 1), SEEK_SET) < 0)
     return absl::UnavailableError(strerror(errno));
   return message;
@@ -81,35 +99,74 @@ void OfflineRunner::After(absl::Duration delay) {
   next_ = loop_->RunAfter(delay, [this] { Scan(); });
 }
 
+bool OfflineRunner::BeginScan() {
+  folder_.Reset(open(options_.folder.c_str(),
+                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  struct stat st;
+  if (!folder_ || fstat(folder_.get(), &st) != 0) return false;
+  folder_owner_ = st.st_uid;
+  folder_group_ = st.st_gid;
+  const int fd = fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0);
+  dir_.reset(fd >= 0 ? fdopendir(fd) : nullptr);
+  if (dir_ == nullptr && fd >= 0) close(fd);
+  usage_.Clear();
+  removals_ = kMaxOfflineRemovals;
+  // What is not refused any more is tried again.
+  const absl::Duration now = loop_->Elapsed();
+  for (auto it = refused_.begin(); it != refused_.end();)
+    it = it->second <= now ? refused_.erase(it) : std::next(it);
+  return dir_ != nullptr;
+}
+
+void OfflineRunner::EndScan() {
+  dir_.reset();
+  for (const auto& [owner, count] : removed_)
+    LogWarn("warn: %s: %d removed that were uid %d's: too much, or no files",
+            options_.folder, count, owner);
+  removed_.clear();
+  limits_hold_ = true;
+  After(kOfflineEvery);
+}
+
 void OfflineRunner::Scan() {
-  if (dir_ == nullptr) {
-    folder_.Reset(open(options_.folder.c_str(),
-                       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    const int fd = folder_ ? fcntl(folder_.get(), F_DUPFD_CLOEXEC, 0) : -1;
-    dir_.reset(fd >= 0 ? fdopendir(fd) : nullptr);
-    if (dir_ == nullptr) {
-      if (fd >= 0) close(fd);
-      LogWarn("warn: %s: %s", options_.folder, strerror(errno));
-      return After(kOfflineEvery);
-    }
-    // What is not refused any more is tried again.
-    const absl::Duration now = loop_->Elapsed();
-    for (auto it = refused_.begin(); it != refused_.end();)
-      it = it->second <= now ? refused_.erase(it) : std::next(it);
+  if (dir_ == nullptr && !BeginScan()) {
+    LogWarn("warn: %s: %s", options_.folder, strerror(errno));
+    return After(kOfflineEvery);
   }
   for (int i = 0; i < kOfflineSlice; ++i) {
     if (running_.size() >= kMaxOfflineRuns) break;
     const dirent* entry = readdir(dir_.get());
-    if (entry == nullptr) {
-      dir_.reset();
-      return After(kOfflineEvery);
-    }
-    if (entry->d_name[0] != '.') Consider(entry->d_name);
+    if (entry == nullptr) return EndScan();
+    const std::string name = entry->d_name;
+    if (name != "." && name != ".." && Keep(name)) Consider(name);
   }
   After(kOfflinePause);
 }
 
+bool OfflineRunner::Keep(const std::string& name) {
+  struct stat st;
+  if (fstatat(folder_.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
+    return false;
+  // Who owns the folder is trusted not to fill it.
+  if (!limits_hold_ || st.st_uid == folder_owner_) return true;
+  if (S_ISDIR(st.st_mode)) {
+    ++removed_[st.st_uid];
+    RemoveOfflineFolder(folder_.get(), name, st.st_uid, &removals_);
+    return false;
+  }
+  std::optional<uid_t> owner;
+  if (st.st_gid == folder_group_) owner = st.st_uid;
+  const uint64_t bytes = static_cast<uint64_t>(st.st_blocks) * kBlockBytes;
+  if (usage_.Add(owner, bytes)) return true;
+  if (running_.count(name) != 0) return false;
+  ++removed_[st.st_uid];
+  Remove(name, st.st_dev, st.st_ino);
+  return false;
+}
+
 void OfflineRunner::Consider(const std::string& name) {
+  // Such names no sendmail gives.
+  if (name[0] == '.') return;
   if (running_.count(name) != 0 || refused_.count(name) != 0) return;
   absl::StatusOr<OfflineMessage> message =
       OpenOffline(folder_.get(), name, options_.max_message_size);

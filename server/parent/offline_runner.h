@@ -1,6 +1,9 @@
 // Messages that `sendmail` left in the offline folder while no daemon ran
 // (reference part 2, section 6.3).  Anybody may write there: nothing in it is
-// trusted (an owner's file is handed in as that owner).
+// trusted.  A message is what was made there (its group is the folder's, which
+// is set-group-id: nobody can give another's file that group), is nobody else's
+// to read (0600), and begins as sendmail begins it; it is handed in as its
+// owner.  What is kept of each owner is limited (offline_limits.h).
 #ifndef HOLDFAST_SERVER_PARENT_OFFLINE_RUNNER_H_
 #define HOLDFAST_SERVER_PARENT_OFFLINE_RUNNER_H_
 
@@ -17,6 +20,7 @@
 #include "absl/time/time.h"
 #include "server/door/door.h"
 #include "server/loop/event_loop.h"
+#include "server/parent/offline_limits.h"
 #include "server/parent/processes.h"
 
 namespace holdfast {
@@ -43,7 +47,8 @@ struct OfflineMessage {
 };
 
 // Opens `name` in the folder `dir`: a regular file, not a link, with one name,
-// of at most `max_bytes`.  kInvalidArgument: it is none of that.
+// mode and group of a message, of at most `max_bytes`.  kInvalidArgument: it is
+// none of that.
 absl::StatusOr<OfflineMessage> OpenOffline(int dir, const std::string& name,
                                            uint64_t max_bytes);
 
@@ -77,7 +82,12 @@ class OfflineRunner {
 
   void After(absl::Duration delay);
   void Scan();
+  // False: the folder can't be read.
+  bool BeginScan();
+  void EndScan();
   void Consider(const std::string& name);
+  // Whether `name` may stay; else it has been removed.
+  bool Keep(const std::string& name);
   void Launch(const std::string& name, OfflineMessage message);
   void OnExit(const std::string& name, int wait_status);
   void Refuse(const std::string& name, const std::string& cause);
@@ -90,6 +100,14 @@ class OfflineRunner {
   std::unique_ptr<DIR, CloseDir> dir_;  // while a scan is going on
   OwnedFd folder_;
   EventLoop::Timer next_;
+  // In the first scan nothing is too much: that is what came while nobody could
+  // hand it in.
+  bool limits_hold_ = false;
+  uid_t folder_owner_ = 0;
+  gid_t folder_group_ = 0;
+  OfflineUsage usage_;            // of this scan
+  int removals_ = 0;              // that this scan still may do in folders
+  std::map<uid_t, int> removed_;  // of whom, in this scan
   std::map<std::string, Run> running_;
   std::map<std::string, absl::Duration> refused_;  // until when
 };

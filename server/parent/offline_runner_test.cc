@@ -44,8 +44,11 @@ class OfflineTest : public testing::Test {
   }
   std::string Path(const std::string& name) { return folder_ + "/" + name; }
   void Put(const std::string& name,
-           const std::string& text = "-f|ann|bob@example.org\nA: b\n\nx\n") {
+           const std::string& text =
+               "smtpd-offline-1|-f|ann|bob@example.org\n"
+               "A: b\n\nx\n") {
     std::ofstream(Path(name), std::ios::binary) << text;
+    ASSERT_EQ(chmod(Path(name).c_str(), 0600), 0);
   }
   bool Exists(const std::string& name) {
     return access(Path(name).c_str(), F_OK) == 0;
@@ -165,14 +168,119 @@ TEST_F(OfflineTest, OnlyAFileOfItsOwnIsOpened) {
 }
 
 TEST_F(OfflineTest, OddContents) {
-  Put("no-line", "just words");
+  Put("no-line", "smtpd-offline-1|just words");
   EXPECT_FALSE(Opens("no-line"));
-  Put("long-line", std::string(kMaxOfflineArguments + 1, 'x') + "\n");
+  Put("long-line",
+      "smtpd-offline-1|" + std::string(kMaxOfflineArguments + 1, 'x') + "\n");
   EXPECT_FALSE(Opens("long-line"));
-  Put("nul", std::string("a\0b\nx", 5));
+  Put("nul", std::string("smtpd-offline-1|a\0b\nx", 21));
   EXPECT_FALSE(Opens("nul"));
-  Put("large", "bob\n" + std::string(200000, 'x'));
+  Put("large", "smtpd-offline-1|bob\n" + std::string(200000, 'x'));
   EXPECT_FALSE(Opens("large"));
+  // Somebody's file, moved here by whoever may move it.
+  Put("foreign", "evil@example.org\n\nx\n");
+  EXPECT_FALSE(Opens("foreign"));
+}
+
+TEST_F(OfflineTest, OnlyWhatNobodyElseMayReadIsOpened) {
+  Put("m");
+  for (const mode_t mode : {0644, 0660, 0400, 04600}) {
+    ASSERT_EQ(chmod(Path("m").c_str(), mode), 0);
+    EXPECT_FALSE(Opens("m")) << mode;
+  }
+}
+
+TEST_F(OfflineTest, OnlyWhatWasMadeInTheFolderIsOpened) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  ASSERT_EQ(chown(folder_.c_str(), 0, 4242), 0);
+  ASSERT_EQ(chmod(folder_.c_str(), 03733), 0);
+  Put("made");
+  EXPECT_TRUE(Opens("made"));
+  // As the attack has it: root's file, in a folder that a user may write.
+  const std::string elsewhere = folder_ + ".elsewhere";
+  std::ofstream(elsewhere) << "smtpd-offline-1|bob@example.org\n\nx\n";
+  ASSERT_EQ(chmod(elsewhere.c_str(), 0600), 0);
+  ASSERT_EQ(rename(elsewhere.c_str(), Path("moved").c_str()), 0);
+  EXPECT_FALSE(Opens("moved"));
+}
+
+TEST_F(OfflineTest, WhatIsTooMuchGoes) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  options_.privileged = true;
+  Begin();
+  loop_.Advance(kOfflinePause);
+  auto put = [&](const std::string& name, uid_t owner) {
+    Put(name, "x");
+    ASSERT_EQ(chown(Path(name).c_str(), owner, getegid()), 0);
+  };
+  for (uint32_t i = 0; i < kMaxOfflineFiles + 7; ++i) {
+    put(absl::StrCat("many", i), 4242);
+    put(absl::StrCat("own", i), geteuid());
+  }
+  put("one", 4243);
+  loop_.Advance(2 * kOfflineEvery);
+  uint32_t left = 0;
+  for (uint32_t i = 0; i < kMaxOfflineFiles + 7; ++i) {
+    left += Exists(absl::StrCat("many", i));
+    EXPECT_TRUE(Exists(absl::StrCat("own", i)));
+  }
+  EXPECT_EQ(left, kMaxOfflineFiles);
+  EXPECT_TRUE(Exists("one"));
+}
+
+TEST_F(OfflineTest, WhatCameWhileNobodyRanIsAllHandedIn) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  options_.privileged = true;
+  const uint32_t count = kMaxOfflineFiles + 7;
+  for (uint32_t i = 0; i < count; ++i) {
+    Put(absl::StrCat("m", i));
+    ASSERT_EQ(chown(Path(absl::StrCat("m", i)).c_str(), 4242, getegid()), 0);
+  }
+  Begin();
+  for (uint32_t i = 0; i < count; ++i) {
+    loop_.Advance(kOfflinePause);
+    ASSERT_GT(processes_.children.size(), i);
+    processes_.End(processes_.children[i].get(), kExitedOkay);
+  }
+  for (uint32_t i = 0; i < count; ++i)
+    EXPECT_FALSE(Exists(absl::StrCat("m", i)));
+}
+
+TEST_F(OfflineTest, FoldersHideNothing) {
+  if (geteuid() != 0) GTEST_SKIP() << "needs root";
+  options_.privileged = true;
+  Begin();
+  loop_.Advance(kOfflinePause);
+  for (const char* name : {".d", ".d/e"}) {
+    ASSERT_EQ(mkdir(Path(name).c_str(), 0), 0);
+    ASSERT_EQ(chown(Path(name).c_str(), 4242, 4242), 0);
+  }
+  Put(".d/e/file");
+  Put(".d/roots");
+  ASSERT_EQ(chown(Path(".d/e/file").c_str(), 4242, 4242), 0);
+  const std::string outside = folder_ + ".outside";
+  std::ofstream(outside) << "x";
+  ASSERT_EQ(symlink(outside.c_str(), Path(".d/e/link").c_str()), 0);
+  ASSERT_EQ(lchown(Path(".d/e/link").c_str(), 4242, 4242), 0);
+  loop_.Advance(2 * kOfflineEvery);
+  EXPECT_FALSE(Exists(".d/e"));
+  EXPECT_TRUE(Exists(".d/roots"));  // not its owner's
+  EXPECT_EQ(access(outside.c_str(), F_OK), 0);
+  unlink(outside.c_str());
+}
+
+TEST(OfflineUsage, CountsAndBytesOfEach) {
+  OfflineUsage usage;
+  EXPECT_TRUE(usage.Add(1, kMaxOfflineBytes - 1));
+  EXPECT_FALSE(usage.Add(1, 2));
+  EXPECT_TRUE(usage.Add(1, 1));
+  EXPECT_FALSE(usage.Add(1, UINT64_MAX));
+  for (uint32_t i = 0; i < kMaxOfflineFiles; ++i)
+    EXPECT_TRUE(usage.Add(std::nullopt, 0));
+  EXPECT_FALSE(usage.Add(std::nullopt, 0));
+  EXPECT_TRUE(usage.Add(2, 0));
+  usage.Clear();
+  EXPECT_TRUE(usage.Add(1, kMaxOfflineBytes));
 }
 
 TEST_F(OfflineTest, AMessageBeingWrittenIsLeftAlone) {
@@ -186,7 +294,7 @@ TEST_F(OfflineTest, AMessageBeingWrittenIsLeftAlone) {
 TEST_F(OfflineTest, OthersMessagesNeedRoot) {
   if (geteuid() != 0) GTEST_SKIP() << "needs root";
   Put("m");
-  ASSERT_EQ(chown(Path("m").c_str(), 65534, 65534), 0);
+  ASSERT_EQ(chown(Path("m").c_str(), 65534, getegid()), 0);
   Begin();
   EXPECT_THAT(processes_.children, IsEmpty());
   options_.privileged = true;

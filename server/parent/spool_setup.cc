@@ -42,8 +42,8 @@ bool MakeFolder(const FolderRule& rule) {
 }
 
 // An empty folder that somebody made for us (`mkdir /srv/mail`, then `spool
-// "/srv/mail"`) gets the mode it must have; one that is in use is never
-// changed, only complained about.
+// "/srv/mail"`; or the `offline` of another program) gets the mode it must
+// have; one that is in use is never changed, only complained about.
 void AdoptEmptyFolder(const FolderRule& rule) {
   OwnedFd fd(
       open(rule.path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -113,7 +113,11 @@ absl::Status SetUpSpool(const SpoolPaths& paths, const SpoolOwners& owners,
       !ensure({EmptyFolder(paths), 0711, owners.root, std::nullopt}) ||
       !ensure({paths.store, 0700, owners.queue, std::nullopt}))
     return absl::FailedPreconditionError("error in spool directory setup");
-  if (!ensure({paths.offline, 01733, owners.root, owners.queue_group}))
+  // Set-group-id: what is made there is known by its group (offline_runner.h).
+  const FolderRule offline = {paths.offline, 03733, owners.root,
+                              owners.queue_group};
+  AdoptEmptyFolder(offline);
+  if (!ensure(offline))
     return absl::FailedPreconditionError("error in offline directory setup");
   return absl::OkStatus();
 }

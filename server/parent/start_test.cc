@@ -63,7 +63,7 @@ TEST_F(StartTest, TheSpoolIsMadeAndThenAccepted) {
     ASSERT_TRUE(SetUpNow().ok()) << testing::PrintToString(problems_);
     EXPECT_EQ(ModeOf(paths_.root), 0711u);
     EXPECT_EQ(ModeOf(paths_.store), 0700u);
-    EXPECT_EQ(ModeOf(paths_.offline), 01733u);
+    EXPECT_EQ(ModeOf(paths_.offline), 03733u);
     EXPECT_EQ(ModeOf(EmptyFolder(paths_)), 0711u);
   }
 }
@@ -75,9 +75,10 @@ TEST_F(StartTest, WrongModesAreNamed) {
   EXPECT_THAT(problems_, ElementsAre(paths_.root + " must be rwx--x--x (711)"));
   ASSERT_EQ(chmod(paths_.root.c_str(), 0711), 0);
   ASSERT_EQ(chmod(paths_.offline.c_str(), 0777), 0);
+  ASSERT_EQ(mkdir((paths_.offline + "/x").c_str(), 0700), 0);
   EXPECT_EQ(SetUpNow().message(), "error in offline directory setup");
   EXPECT_THAT(problems_,
-              ElementsAre(paths_.offline + " must be rwx-wx-wt (1733)"));
+              ElementsAre(paths_.offline + " must be rwx-wx-wt (3733)"));
 }
 
 TEST_F(StartTest, AnEmptyFolderMadeByHandIsAdopted) {
@@ -86,6 +87,10 @@ TEST_F(StartTest, AnEmptyFolderMadeByHandIsAdopted) {
   ASSERT_EQ(chmod(paths_.root.c_str(), 0755), 0);
   ASSERT_TRUE(SetUpNow().ok()) << testing::PrintToString(problems_);
   EXPECT_EQ(ModeOf(paths_.root), 0711u);
+  // As the reference has it.
+  ASSERT_EQ(chmod(paths_.offline.c_str(), 0770), 0);
+  ASSERT_TRUE(SetUpNow().ok()) << testing::PrintToString(problems_);
+  EXPECT_EQ(ModeOf(paths_.offline), 03733u);
 }
 
 TEST_F(StartTest, ALinkIsNoFolder) {
