@@ -71,5 +71,26 @@ TEST_F(RelayingTest, AWorkerSaysNothingOfEnvelopesItHasNot) {
   EXPECT_EQ(Tasks(), 1u);
 }
 
+// Local mail that relay takes: that deliver is there is no help.
+TEST_F(RelayingTest, LmtpWaitsForRelay) {
+  Action& lmtp = bed_.config.actions["lmtp"];
+  lmtp.name = "lmtp";
+  lmtp.method = ActionMethod::kLmtp;
+  lmtp.lmtp = "/run/lmtp";
+  bed_.relay->Die();
+  bed_.Run();
+  // It comes to an end, though nothing can be done.
+  const EnvelopeId id =
+      bed_.Accept(bed_.MakeEnvelope(DeliveryKind::kMda, "lmtp", "joe"));
+  bed_.loop.Advance(absl::Seconds(10));
+  EXPECT_TRUE(bed_.deliver->batches.empty());
+  FakeWorker second(&bed_.loop, Room::kRelay, 0, WorkerId(77));
+  bed_.engine->AddWorker(second.Name(), second.Connect());
+  bed_.loop.Advance(Scheduler::kRest);
+  ASSERT_EQ(second.batches.size(), 1u);
+  EXPECT_EQ(second.batches[0].Envelopes(), std::vector<EnvelopeId>{id});
+  EXPECT_EQ(second.batches[0].where, "lmtp:/run/lmtp");
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -310,7 +310,12 @@ void Scheduler::SendBatches(Active* a, const Action& action,
     waiting -= std::min<uint64_t>(waiting, count);
     batch.waiting = waiting;
     const absl::Status status = p_.outlet->Send(row, action, std::move(batch));
-    if (absl::IsUnavailable(status)) break;  // no worker any more
+    if (absl::IsUnavailable(status)) {
+      // No worker any more.  By LMTP it goes to relay; that deliver is there
+      // must not make us ask again at once.
+      if (p_.outlet->CanTake(row.kind) && !a->rest) Rest(a);
+      break;
+    }
     if (!status.ok()) {
       Postpone(a, std::string(status.message()));
       break;
