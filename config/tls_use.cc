@@ -13,7 +13,7 @@ System SystemOf(const Action& action) {
   if (action.tls == Action::Tls::kRequired) return System::kYes;
   // A relay URL may be smtps:// or smtp+tls://.
   return action.host != nullptr || action.domain != nullptr ? System::kPerhaps
-                                                            : System::kNo;
+                                                            : System::kIfThere;
 }
 
 void AddCa(const Config& config, const std::string& name, TlsUse* use) {

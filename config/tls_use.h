@@ -12,9 +12,11 @@ namespace holdfast {
 // Of all listeners, or of all relay actions.
 struct TlsUse {
   std::set<std::string> pkis, cas;  // names that Config::pkis and cas have
-  // The system's authorities: not at all; if there are any, for a table may
-  // name a next hop that is verified; or always.
-  enum class System { kNo, kPerhaps, kYes } system = System::kNo;
+  // The system's authorities: not at all; if there are any, so that mail that
+  // wants it (REQUIRETLS) can go through opportunistic TLS; it is to be said if
+  // there are none, for a table may name a next hop that is verified; or
+  // always.
+  enum class System { kNo, kIfThere, kPerhaps, kYes } system = System::kNo;
 };
 
 TlsUse TlsOfListeners(const Config& config);

@@ -51,17 +51,19 @@ TEST_F(TlsUseTest, EachSideHasItsOwn) {
 }
 
 TEST_F(TlsUseTest, WhoVerifiesWithTheSystemsAuthorities) {
-  Relay("mx");
+  Relay("mx").ca = "partners";
   EXPECT_EQ(OfRelays(), System::kNo);
+  config_.actions["mx"].ca.clear();
+  EXPECT_EQ(OfRelays(), System::kIfThere);
   Action& smart = Relay("smart");
   smart.host = table_;
   EXPECT_EQ(OfRelays(), System::kPerhaps);
   smart.tls = Action::Tls::kNoVerify;
-  EXPECT_EQ(OfRelays(), System::kNo);
+  EXPECT_EQ(OfRelays(), System::kIfThere);
   smart.tls = Action::Tls::kRequired;
   EXPECT_EQ(OfRelays(), System::kYes);
   smart.ca = "partners";
-  EXPECT_EQ(OfRelays(), System::kNo);
+  EXPECT_EQ(OfRelays(), System::kIfThere);
   Relay("mapped").domain = table_;
   EXPECT_EQ(OfRelays(), System::kPerhaps);
 }

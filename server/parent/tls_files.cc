@@ -159,7 +159,9 @@ absl::Status ReadTlsFiles(const Config& config, uid_t owner, TlsFiles* files,
     if (!reader.Read(ca.cert, kCertificateMode, &files->certificates))
       return failed("load_pki_tree: failed to load CA");
   }
-  const System system = WantsSystemAuthorities(config);
+  System system = WantsSystemAuthorities(config);
+  if (system == System::kIfThere && access(kSystemAuthorities, R_OK) != 0)
+    system = System::kNo;
   if (system != System::kNo &&
       !reader.Read(kSystemAuthorities, kCertificateMode,
                    &files->certificates) &&
@@ -176,7 +178,7 @@ absl::Status ReadTlsFiles(const Config& config, uid_t owner, TlsFiles* files,
 
 bool NeedsTlsCheck(const Config& config) {
   if (!config.pkis.empty() || !config.cas.empty() ||
-      WantsSystemAuthorities(config) != System::kNo)
+      WantsSystemAuthorities(config) > System::kIfThere)
     return true;
   return std::any_of(
       config.actions.begin(), config.actions.end(), [&](const auto& one) {

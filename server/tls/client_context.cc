@@ -56,7 +56,7 @@ absl::StatusOr<std::unique_ptr<TlsClientContext>> MakeTlsClientContext(
 absl::StatusOr<std::unique_ptr<ClientContext>> ClientContext::Make(
     const TlsClientOptions& options, Signer* signer) {
   std::unique_ptr<ClientContext> context(
-      new ClientContext(signer, options.verify));
+      new ClientContext(signer, options.verify || !options.ca.empty()));
   const absl::Status status = context->SetUp(options);
   if (!status.ok()) return status;
   return context;
@@ -75,8 +75,7 @@ absl::Status ClientContext::SetUp(const TlsClientOptions& options) {
   absl::Status status = SetVersions(options.protocols, ctx_.get()).status();
   if (status.ok()) status = SetCiphers(options.ciphers, "", ctx_.get());
   if (status.ok()) status = SetSigningAlgorithms(ctx_.get());
-  if (status.ok() && (options.verify || !options.ca.empty()))
-    status = SetAuthorities(options.ca, ctx_.get());
+  if (status.ok() && judges_) status = SetAuthorities(options.ca, ctx_.get());
   if (!status.ok()) return status;
   if (options.certificate.has_value()) {
     absl::StatusOr<CertificateChain> chain =

@@ -26,19 +26,20 @@ class ClientContext : public TlsClientContext {
   absl::StatusOr<bssl::UniquePtr<SSL>> NewConnection(const std::string& name,
                                                      HandshakeEvents* events);
   Signer* signer() const { return signer_; }
-  bool verify() const { return verify_; }
+  // Whether there is anybody to judge certificates by.
+  bool judges() const { return judges_; }
   const SessionCache& sessions() const { return sessions_; }
 
  private:
-  ClientContext(Signer* signer, bool verify)
-      : signer_(signer), verify_(verify) {}
+  ClientContext(Signer* signer, bool judges)
+      : signer_(signer), judges_(judges) {}
 
   static int OnSession(SSL* ssl, SSL_SESSION* session);
   absl::Status SetUp(const TlsClientOptions& options);
   void SetSessions();
 
   Signer* const signer_;
-  const bool verify_;
+  const bool judges_;
   bssl::UniquePtr<SSL_CTX> ctx_;
   std::optional<CertificateChain> chain_;
   SessionCache sessions_;

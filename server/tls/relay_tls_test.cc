@@ -60,6 +60,24 @@ TEST_F(RelayTlsTest, WhoIsBelieved) {
   EXPECT_TRUE(Works(true));
 }
 
+// RFC 8689: a message may want what the action does not insist on.
+TEST_F(RelayTlsTest, OpportunisticTlsKnowsWhetherTheNameIsProven) {
+  files_[2].contents = bed_.authority.certificate();
+  EXPECT_TRUE(Works(false));
+  EXPECT_TRUE(bed_.ours.info.peer_verified);
+  action_.tls = Action::Tls::kNoVerify;
+  EXPECT_TRUE(Works(false));
+  EXPECT_FALSE(bed_.ours.info.peer_verified);
+  // Without the system's list, or with one that is broken, all goes on.
+  action_.tls = Action::Tls::kOpportunistic;
+  files_[2].contents = "-----BEGIN CERTIFICATE-----\njunk\n";
+  EXPECT_TRUE(Works(false));
+  EXPECT_FALSE(bed_.ours.info.peer_verified);
+  files_.pop_back();
+  EXPECT_TRUE(Works(false));
+  EXPECT_FALSE(bed_.ours.info.peer_verified);
+}
+
 TEST_F(RelayTlsTest, TheCertificateOfThePki) {
   action_.pki = "us";
   EXPECT_TRUE(Works(false)) << bed_.ours.status;

@@ -154,6 +154,9 @@ TEST_F(TlsClientSessionTest, NeverUnderAnotherName) {
 TEST_F(TlsClientSessionTest, NeverUnderAnotherPolicy) {
   TlsClientOptions any = options_;
   any.verify = false;
+  // By its authorities the certificate does not hold.
+  TestAuthority stranger("Another CA");
+  any.ca = stranger.certificate();
   auto opportunistic = bed_.Context(any);
   EXPECT_TRUE(
       bed_.Exchange(server_.get(), opportunistic.get(), "mx.example.org"));

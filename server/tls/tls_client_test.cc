@@ -160,14 +160,15 @@ TEST_F(TlsClientTest, WithoutAPolicyAnyCertificateWillDo) {
   EXPECT_FALSE(bed_.ours.info.peer_verified);
   EXPECT_TRUE(bed_.ours.info.peer_certificate);
   EXPECT_EQ(bed_.ours.info.peer_error, "self-signed certificate");
-  // What would hold is not said to be verified: nobody asked.
+  // What holds is told, though nobody insists on it (REQUIRETLS asks).
   EXPECT_TRUE(
       Works(bed_.authority.Issue({"mx.example.org"}), "mx.example.org"));
-  EXPECT_FALSE(bed_.ours.info.peer_verified);
+  EXPECT_TRUE(bed_.ours.info.peer_verified);
   EXPECT_EQ(bed_.ours.info.peer_error, "");
   verifying_.ca.clear();
   EXPECT_TRUE(
       Works(bed_.authority.Issue({"mx.example.org"}), "mx.example.org"));
+  EXPECT_FALSE(bed_.ours.info.peer_verified);
   EXPECT_EQ(bed_.ours.info.peer_error,
             "unable to get local issuer certificate");
 }

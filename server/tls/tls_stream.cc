@@ -224,8 +224,9 @@ class ServerHandshake : public Handshake {
 
 class ClientHandshake : public Handshake {
  public:
-  ClientHandshake(EventLoop* loop, Signer* signer, bool verify, TlsDone done)
-      : Handshake(loop, signer, std::move(done)), verify_(verify) {}
+  // `judges`: there are authorities to judge the certificate by.
+  ClientHandshake(EventLoop* loop, Signer* signer, bool judges, TlsDone done)
+      : Handshake(loop, signer, std::move(done)), judges_(judges) {}
 
  private:
   void Start() override {
@@ -238,7 +239,7 @@ class ClientHandshake : public Handshake {
     TlsInfo info = DescribeSession(ssl());
     const long result = SSL_get_verify_result(ssl());
     info.peer_verified =
-        verify_ && info.peer_certificate && result == X509_V_OK;
+        judges_ && info.peer_certificate && result == X509_V_OK;
     if (result != X509_V_OK) info.peer_error = VerifyErrorText(result);
     return info;
   }
@@ -254,7 +255,7 @@ class ClientHandshake : public Handshake {
         absl::StrCat("certificate verification failed: ", info->peer_error));
   }
 
-  const bool verify_;
+  const bool judges_;
 };
 
 }  // namespace
@@ -283,7 +284,7 @@ std::unique_ptr<TlsHandshake> ConnectTls(EventLoop* loop,
                                          absl::Duration timeout, TlsDone done) {
   auto* const client = static_cast<ClientContext*>(context);
   auto handshake = std::make_unique<ClientHandshake>(
-      loop, client->signer(), client->verify(), std::move(done));
+      loop, client->signer(), client->judges(), std::move(done));
   handshake->Begin(std::move(plain),
                    client->NewConnection(name, handshake.get()), timeout);
   return handshake;
