@@ -180,6 +180,8 @@ int Run(QueueStore* store, const Words& words) {
   const std::string argument = words.size() == 3 ? words[2] : "";
   std::optional<MessageId> message = ParseMessageId(argument);
   const std::optional<EnvelopeId> envelope = ParseEnvelopeId(argument);
+  if (words[1] == "queue" && !argument.empty() && !message)
+    return Fail("filters need smtpd to be running");
   if (words[1] == "queue") return ShowQueue(store, message);
   if (words[1] == "message") {
     if (envelope) message = MessageOf(*envelope);

@@ -150,7 +150,7 @@ void QueueLister::End() {
 }
 
 std::string QueueLister::Take(size_t max_bytes) {
-  if (!ended_ && (gathers() || lines_.empty())) return "";
+  if (!ended_ && (keeps_rows() || lines_.empty())) return "";
   std::string text = std::exchange(header_, "");
   while (!lines_.empty() && (text.empty() || text.size() < max_bytes)) {
     text += lines_.front();

@@ -36,10 +36,8 @@ class QueueLister {
   bool full() const { return full_; }
   // Nothing more will be added.
   void End();
-  // Whether all of the envelopes are needed before anything can be printed.
-  bool gathers() const {
-    return request_.count || request_.group_by || request_.sort;
-  }
+  // It keeps rows or groups until the end, up to the limits above.
+  bool keeps_rows() const { return request_.group_by || request_.sort; }
 
   // What can be printed so far, at most about `max_bytes` and at least a line
   // of it; empty: nothing (more) yet.

@@ -42,6 +42,8 @@ constexpr absl::string_view kCommands[] = {
     "pause smtp",
     "profile <subsystem>",
     "queue check",
+    "queue list",
+    "queue list <filter>...",
     "remove <evpid>",
     "remove <msgid>",
     "remove all",
@@ -66,6 +68,7 @@ constexpr absl::string_view kCommands[] = {
     "show mta paused",
     "show queue",
     "show queue <msgid>",
+    "show queue <filter>...",
     "show relays",
     "show routes",
     "show stats",
@@ -98,6 +101,10 @@ bool FitsArgument(absl::string_view token, const std::string& word) {
     uint64_t n = 0;
     return absl::SimpleAtoi(word, &n) && n >= 1;
   }
+  // Digits alone are an id that is not one.
+  if (token == "<filter>...")
+    return !word.empty() &&
+           word.find_first_not_of("0123456789abcdefABCDEF") != word.npos;
   return IsArgument(token) && !word.empty();
 }
 

@@ -1,14 +1,13 @@
-// show queue, show message, show envelope, show doubt; history.
-#include <map>
+// show message, show envelope, show doubt; history.
 #include <optional>
 #include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "protocol/queue_listing.h"
 #include "server/queue/control_command.h"
 #include "server/queue/control_commands_history.h"
+#include "server/queue/control_commands_queue_list.h"
 #include "server/queue/control_read.h"
 #include "server/queue/stored_body_reader.h"
 #include "storage/explained_envelope.h"
@@ -16,9 +15,6 @@
 namespace holdfast {
 namespace {
 
-// Rows of a page; the first is small, so that the first line comes at once.
-constexpr size_t kFirstPage = 100;
-constexpr size_t kPage = 1000;
 constexpr size_t kMaxDoubts = 10000;
 
 // What the reference says of a message or an envelope that is not there.
@@ -30,101 +26,6 @@ ControlDone Failure(absl::string_view error) {
   done.error = std::string(error);
   return done;
 }
-
-struct ListedRow {
-  Envelope envelope;
-  std::optional<absl::Time> due;
-  bool claimed = false;
-  absl::Time postponed_until = absl::InfinitePast();
-  std::string error;
-};
-
-std::vector<ListedRow> ReadRows(const QueueView& view, EnvelopeId after,
-                                std::optional<MessageId> only, size_t limit) {
-  using Place = std::tuple<DeliveryKind, std::string, std::string>;
-  std::map<Place, std::pair<absl::Time, std::string>> destinations;
-  std::vector<ListedRow> rows;
-  for (Envelope& envelope : view.Envelopes(after, limit)) {
-    if (only && MessageOf(envelope.id) != *only) break;
-    ListedRow row;
-    row.due = view.DueOf(envelope);
-    row.claimed = view.IsClaimed(envelope.id);
-    auto [place, added] = destinations.try_emplace(
-        Place(envelope.kind, envelope.action, envelope.routing_key),
-        absl::InfinitePast(), "");
-    if (added) {
-      absl::StatusOr<DestinationRow> found = view.DestinationOf(envelope);
-      if (found.ok()) place->second = {found->postponed_until, found->error};
-    }
-    std::tie(row.postponed_until, row.error) = place->second;
-    row.envelope = std::move(envelope);
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
-
-class ShowQueue : public ControlCommand,
-                  public std::enable_shared_from_this<ShowQueue> {
- public:
-  ShowQueue(QueueServices* services, ControlOutput* output,
-            std::optional<MessageId> only)
-      : services_(services), output_(output), only_(only) {
-    if (only_) after_ = MakeEnvelopeId(*only_, 0);
-  }
-
-  void OnCredit() override {
-    if (ended_) return output_->Done({});
-    const size_t limit = std::exchange(limit_, kPage);
-    ReadForCommand(
-        services_, weak_from_this(),
-        [after = after_, only = only_, limit](const QueueView& view) {
-          return ReadRows(view, after, only, limit);
-        },
-        [limit](ShowQueue& self, absl::StatusOr<std::vector<ListedRow>> rows) {
-          self.OnRows(std::move(rows), limit);
-        });
-  }
-
- private:
-  void OnRows(absl::StatusOr<std::vector<ListedRow>> rows, size_t limit) {
-    if (!rows.ok()) return output_->Done(Failure(rows.status().message()));
-    std::string text;
-    size_t listed = 0;
-    for (const ListedRow& row : *rows) {
-      if (text.size() > kMaxControlText / 2) break;
-      text += Line(row);
-      after_ = row.envelope.id;
-      ++listed;
-    }
-    ended_ = listed == rows->size() && rows->size() < limit;
-    if (text.empty()) return output_->Done({});
-    output_->Text(std::move(text));
-  }
-
-  std::string Line(const ListedRow& row) {
-    const absl::Time now = services_->loop()->Now();
-    const Envelope& e = row.envelope;
-    ListingState state;
-    const std::optional<absl::Time> since = services_->InFlightSince(e.id);
-    if (since || row.claimed) {
-      state.state = ListingState::State::kInFlight;
-      state.when = since.value_or(now);
-    } else {
-      // Held and suspended ones are not in a lane: due when released.
-      state.when = row.due.value_or(now);
-      if (row.postponed_until > state.when) state.when = row.postponed_until;
-      if (row.postponed_until > now) state.destination_error = row.error;
-    }
-    return QueueListingLine(e, state, now);
-  }
-
-  QueueServices* const services_;
-  ControlOutput* const output_;
-  const std::optional<MessageId> only_;
-  EnvelopeId after_{};
-  size_t limit_ = kFirstPage;
-  bool ended_ = false;
-};
 
 class ShowMessage : public ControlCommand {
  public:
@@ -208,13 +109,13 @@ absl::StatusOr<std::string> DoubtsText(const QueueView& view, EnvelopeId) {
 std::shared_ptr<ControlCommand> MakeListCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output) {
+  if (auto command = MakeQueueListCommand(words, services, output))
+    return command;
   if (const auto request = ParseHistoryRequest(words))
     return MakeHistoryCommand(*request, services, output);
   if (words.size() < 2 || words[0] != "show") return nullptr;
   const std::string& what = words[1];
   if (words.size() == 2) {
-    if (what == "queue")
-      return std::make_shared<ShowQueue>(services, output, std::nullopt);
     if (what == "doubt")
       return std::make_shared<ShowText>(services, output, DoubtsText,
                                         EnvelopeId{});
@@ -223,8 +124,6 @@ std::shared_ptr<ControlCommand> MakeListCommand(
   if (words.size() != 3) return nullptr;
   const std::optional<EnvelopeId> envelope = ParseEnvelopeId(words[2]);
   std::optional<MessageId> message = ParseMessageId(words[2]);
-  if (what == "queue" && message)
-    return std::make_shared<ShowQueue>(services, output, *message);
   if (what == "envelope" && envelope)
     return std::make_shared<ShowText>(services, output, EnvelopeText,
                                       *envelope);

@@ -155,6 +155,7 @@ TEST_F(ControlServerTest, ShowQueue) {
   Envelope& third = Add(0x0000000b00000001);
   third.routing_key = "dead.test";
   DestinationRow dead;
+  dead.id = DestinationId{1};
   dead.postponed_until = services_.loop()->Now() + absl::Seconds(4000);
   dead.error = "Network error on destination MXs";
   store().destinations["dead.test"] = dead;

@@ -14,7 +14,7 @@ class FakeQueueStore::FakeView : public QueueView {
   }
   absl::StatusOr<DestinationRow> Destination(DestinationId id) const override {
     for (const auto& [key, row] : store_.destinations)
-      if (row.id == id) return row;
+      if (row.id == id && id != DestinationId{}) return row;
     return absl::NotFoundError("destination");
   }
   absl::StatusOr<DestinationRow> FindDestination(
@@ -37,9 +37,21 @@ class FakeQueueStore::FakeView : public QueueView {
       return absl::NotFoundError("destination");
     return found->second;
   }
-  std::vector<LanePosition> Lane(DestinationId, LanePosition, absl::Time,
-                                 size_t) const override {
-    return {};
+  // In order of time alone.
+  std::vector<LanePosition> Lane(DestinationId id, LanePosition after,
+                                 absl::Time until,
+                                 size_t limit) const override {
+    std::set<std::pair<absl::Time, EnvelopeId>> lane;
+    for (const auto& [envelope, due] : store_.due) {
+      const auto row = DestinationOf(store_.envelopes.at(envelope));
+      if (row.ok() && row->id == id && due <= until)
+        lane.emplace(due, envelope);
+    }
+    std::vector<LanePosition> rows;
+    for (auto it = lane.upper_bound({after.due, after.envelope});
+         it != lane.end() && rows.size() < limit; ++it)
+      rows.push_back({0, it->first, it->second});
+    return rows;
   }
   absl::StatusOr<Envelope> FindEnvelope(EnvelopeId id) const override {
     const auto found = store_.envelopes.find(id);
@@ -105,9 +117,15 @@ class FakeQueueStore::FakeView : public QueueView {
       out.push_back(it->second);
     return out;
   }
-  std::vector<DestinationRow> Destinations(DestinationId,
-                                           size_t) const override {
-    return {};
+  std::vector<DestinationRow> Destinations(DestinationId after,
+                                           size_t limit) const override {
+    std::map<DestinationId, DestinationRow> rows;
+    for (const auto& [key, row] : store_.destinations)
+      if (row.id > after) rows.emplace(row.id, row);
+    std::vector<DestinationRow> out;
+    for (const auto& [id, row] : rows)
+      if (out.size() < limit) out.push_back(row);
+    return out;
   }
   Ledger ReadLedger() const override { return store_.ledger; }
   StoreStats Stats() const override {

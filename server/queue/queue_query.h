@@ -12,46 +12,62 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "config/config.h"
 #include "protocol/envelope_filter.h"
-#include "server/queue/queue_services.h"
+#include "server/loop/event_loop.h"
+#include "storage/queue_store.h"
 #include "storage/queue_walk.h"
 
 namespace holdfast {
 
-// Used on the loop's thread; reads on the store's reader thread, in a view of
-// at most kMaxWalkRows rows each, with a pause between them as long as the
-// read took, so that the scheduler's reads come first.  Dropped, it calls back
-// no more.
+// Used on the loop's thread; reads on the store's reader thread, each page in a
+// view of its own.  Mail goes first: before a page it waits as long as the page
+// before took to come, so that the scheduler's reads find the thread free half
+// of the time, and more often when it is busy.  Dropped, it calls back no more.
 class QueueQuery {
  public:
   struct Page {
     // What matches, in the walk's order; may be empty before the end.
     std::vector<EnvelopeFacts> rows;
     bool ended = false;
-    std::string cursor;  // for another query with the same filter text
   };
   using Done = absl::AnyInvocable<void(absl::StatusOr<Page>)>;
+  // The longest wait before a page.
+  static constexpr absl::Duration kMaxPause = absl::Milliseconds(100);
 
-  // Both outlive it.
-  QueueQuery(EventLoop* loop, QueueStore* store, EnvelopeFilter filter);
+  // `loop` and `store` outlive it.
+  QueueQuery(EventLoop* loop, QueueStore* store, EnvelopeFilter filter,
+             std::vector<std::string> relay_actions = {});
   ~QueueQuery();
   QueueQuery(const QueueQuery&) = delete;
   QueueQuery& operator=(const QueueQuery&) = delete;
 
   // Before the first Next(): goes on behind where another one was.
   absl::Status Resume(absl::string_view cursor);
+  // Between pages: what the next query may resume from.
+  std::string Cursor() const;
 
-  // Looks at up to `max_rows` rows and calls `done` with what matches, in a
-  // later turn.  One at a time; not after the end.
+  // Looks at up to `max_rows` rows (at most kMaxWalkRows) and calls `done` with
+  // what matches, in a later turn.  One at a time.
   void Next(size_t max_rows, Done done);
 
  private:
   struct Shared;
 
+  void Read();
+
   EventLoop* const loop_;
   QueueStore* const store_;
-  std::shared_ptr<Shared> shared_;
+  // Its walk is the reader thread's while a page is read.
+  const std::shared_ptr<Shared> shared_;
+  size_t max_rows_ = 0;
+  absl::Duration pause_;
+  EventLoop::Timer timer_;
 };
+
+// Names of the actions that relay: what to look up first.
+std::vector<std::string> RelayActions(const Config& config);
 
 }  // namespace holdfast
 
