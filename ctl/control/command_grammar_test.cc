@@ -76,8 +76,9 @@ TEST(CommandGrammar, ExplainTakesWhateverFollows) {
 }
 
 TEST(CommandGrammar, Errors) {
-  EXPECT_THAT(ParseCommand({"show", "queue", "xyz"}).errors,
-              ElementsAre("possibilities are:", "show queue <msgid>"));
+  EXPECT_THAT(ParseCommand({"show", "queue", "00000000"}).errors,
+              ElementsAre("possibilities are:", "show queue <msgid>",
+                          "show queue <filter>..."));
   EXPECT_THAT(ParseCommand({"remove"}).errors,
               ElementsAre("possibilities are:", "remove <evpid>",
                           "remove <msgid>", "remove all"));
