@@ -149,12 +149,18 @@ struct ActOnEnvelope {
     // FUTURERELEASE.
     kSchedule = 1,
     kRemove = 2,   // ends as kRemoved
-    kExpire = 3,   // ends as kReported, with a report, or kSilent without
+    // Ends as kReported, with a report, or kSilent without: its time is over,
+    // or an operator returns it to its sender.
+    kExpire = 3,
     kWarn = 4,     // a pending kDelayed report if `report`; last_bounce = due
     kSuspend = 5,  // sets kFlagSuspended; not due
     kResume = 6,
     kHold = 7,
     kRelease = 8,
+    // Goes to (kind, action, routing_key) from now on, and is due at `due` if
+    // it was due later and no hold of FUTURERELEASE is on it.
+    kReroute = 9,
+    kSet = 10,  // `priority` and `expires`, as far as they are there
   } act = Act::kSchedule;
   absl::Time due;
   bool report = false;
@@ -164,6 +170,15 @@ struct ActOnEnvelope {
   // claimed envelope this is set (unless infinite) although the act fails, so
   // that the table does not name it again at once.
   absl::Time next_deadline = absl::InfiniteFuture();
+  // kReroute.  The routing key of a kMta envelope is its domain in lower case,
+  // or the relay URL of the next hop ("smtp://mx.example.net"), which holds a
+  // "/": walks by domain rely on it.  An empty one: kInvalidArgument.
+  DeliveryKind kind = DeliveryKind::kMta;
+  std::string action;
+  std::string routing_key;
+  // kSet.  With `expires` goes `next_deadline`.
+  std::optional<int8_t> priority;
+  std::optional<absl::Time> expires;
 };
 
 // Pending reports that will not be sent; missing ones are ignored.

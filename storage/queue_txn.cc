@@ -97,15 +97,23 @@ void QueueTxn::ReplaceEnvelope(const EnvelopeRecord& before,
     txn_->Delete(Table::kDeadlines, DeadlineKey(before.deadline, id));
     txn_->Put(Table::kDeadlines, DeadlineKey(after.deadline, id), {});
   }
-  if (before.InLane() && after.InLane() && before.due == after.due) return;
+  if (before.InLane() == after.InLane() &&
+      before.destination == after.destination &&
+      (!after.InLane() ||
+       (before.due == after.due &&
+        before.envelope.priority == after.envelope.priority)))
+    return;
+  // Its destinations are loaded on every way: one without rows goes.
   if (before.InLane()) {
     RemoveFromLane(before.destination, LaneKeyOf(before));
-  } else if (after.InLane()) {
+  } else {
+    LoadDestination(before.destination);
     txn_->Delete(Table::kHeld, HeldKey(before.destination, id));
   }
   if (after.InLane()) {
     AddToLane(after);
-  } else if (before.InLane()) {
+  } else {
+    LoadDestination(after.destination);
     txn_->Put(Table::kHeld, HeldKey(after.destination, id), {});
   }
 }

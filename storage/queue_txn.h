@@ -155,6 +155,7 @@ class QueueTxn {
   void Strike(WorkerId worker, BatchId batch, EnvelopeId envelope);
   absl::Status ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
                      OperationResult* result);
+  absl::Status Reroute(const ActOnEnvelope& op, EnvelopeRecord* after);
   absl::Status RemoveAside(const ActOnEnvelope& op, OperationResult* result);
   void AddDoubt(const Envelope& envelope);
   void KeepAttempt(const EnvelopeOutcome& outcome, Envelope* envelope);

@@ -11,6 +11,7 @@
 #include "server/log/log.h"
 #include "server/queue/control_command.h"
 #include "server/queue/control_commands_check.h"
+#include "server/queue/control_commands_queue_act.h"
 
 namespace holdfast {
 namespace {
@@ -25,6 +26,8 @@ std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
                                             bool allowed,
                                             QueueServices* services,
                                             QueueChecker checker,
+                                            const ActPeer& peer,
+                                            ActTokens* act_tokens,
                                             ControlOutput* output) {
   if (request.version != kControlVersion)
     return MakeRefusal(output, "incompatible smtpctl and smtpd");
@@ -33,6 +36,9 @@ std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
     if (auto command = make(request.words, services, output)) return command;
   if (auto command = MakeCheckCommand(request.words, services, output, checker))
     return command;
+  if (auto command = MakeQueueActCommand(request.words, services, output, peer,
+                                         act_tokens))
+    return command;
   return MakeRefusal(output, "not available in this version");
 }
 
@@ -40,10 +46,11 @@ std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
 
 class ControlServer::Connection : public ControlOutput {
  public:
-  Connection(ControlServer* server, uint64_t number, uid_t uid, int fd)
+  Connection(ControlServer* server, uint64_t number, const ActPeer& peer,
+             int fd)
       : server_(server),
         number_(number),
-        uid_(uid),
+        peer_(peer),
         stream_(MakeStream(server->services_->loop(), fd)) {
     Stream::Callbacks callbacks;
     callbacks.on_bytes = [this](absl::string_view bytes) { OnBytes(bytes); };
@@ -52,7 +59,7 @@ class ControlServer::Connection : public ControlOutput {
     stream_->ResumeReading();
   }
 
-  uid_t uid() const { return uid_; }
+  uid_t uid() const { return peer_.uid; }
 
   // It is out of the server's list and hears nothing more.
   void Retire() {
@@ -102,10 +109,11 @@ class ControlServer::Connection : public ControlOutput {
     if (!request.ok() || command_ != nullptr) return false;
     // Who asks again has read the last answer.
     if (stream_->backlog() > kMaxUnreadAnswers) return false;
-    const bool allowed = uid_ == 0 || uid_ == geteuid();
+    const bool allowed = uid() == 0 || uid() == geteuid();
     credit_ = true;
     command_ = MakeCommand(*request, allowed, server_->services_,
-                           server_->checker_, this);
+                           server_->checker_, peer_, &server_->act_tokens_,
+                           this);
     RunCommand();
     return true;
   }
@@ -119,7 +127,7 @@ class ControlServer::Connection : public ControlOutput {
 
   ControlServer* const server_;
   const uint64_t number_;
-  const uid_t uid_;
+  const ActPeer peer_;
   std::unique_ptr<Stream> stream_;
   ControlFrames frames_{kMaxControlRequestFrame};
   bool credit_ = true;
@@ -151,10 +159,10 @@ void ControlServer::OnAccept(int fd) {
     close(fd);
     return;
   }
-  Serve(fd, peer.uid);
+  Serve(fd, peer.uid, peer.pid);
 }
 
-void ControlServer::Serve(int fd, uid_t uid) {
+void ControlServer::Serve(int fd, uid_t uid, pid_t pid) {
   int& count = per_user_[uid];
   if (count >= kMaxConnectionsPerUser) {
     LogWarn(
@@ -165,8 +173,8 @@ void ControlServer::Serve(int fd, uid_t uid) {
   }
   ++count;
   const uint64_t number = next_number_++;
-  connections_.emplace(number,
-                       std::make_unique<Connection>(this, number, uid, fd));
+  connections_.emplace(number, std::make_unique<Connection>(
+                                   this, number, ActPeer{uid, pid}, fd));
 }
 
 void ControlServer::Close(uint64_t number) {
