@@ -148,8 +148,10 @@ size_t Scheduler::TakeTurn(Active* a) {
       std::max(kMaxBatchMessages, Headroom() / (ready_.size() + 1)));
   a->deficit = std::min(a->deficit + worth, 2 * worth);
   if (a->deficit <= 0) return 0;  // it has paid with this turn
+  // One that has nothing out may always ask: hanging ones are no reason.
+  const bool shares = !a->proven && a->flying > 0;
   const size_t room =
-      a->proven ? Headroom() : std::min(Headroom(), UnprovenRoom());
+      shares ? std::min(Headroom(), UnprovenRoom()) : Headroom();
   return std::min({static_cast<size_t>(a->deficit), room, may_add,
                    BatchesLeft(*a) * kMaxBatchMessages});
 }

@@ -183,6 +183,16 @@ TEST_F(SchedulerFairnessTest, HangingDestinationsLeaveRoomForUnknownOnes) {
   }
 }
 
+// So many that their half is used up.
+TEST_F(SchedulerFairnessTest, AnUnknownOneIsTriedHoweverManyHang) {
+  for (int i = 0; i < 700; ++i) Preload(absl::StrCat("dead", i, ".test"), 100);
+  bed_.Boot();
+  bed_.AcceptFor("new.test");
+  EXPECT_EQ(bed_.relay->batches.back().where, "new.test");
+  EXPECT_LT(bed_.engine->in_flight().with_worker(),
+            bed_.config.scheduler_limits.max_inflight * 3 / 4);
+}
+
 // ---- Sessions
 
 TEST_F(SchedulerFairnessTest, ADeepBacklogUsesAllSessionsThatLimitsAllow) {
