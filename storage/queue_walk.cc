@@ -66,10 +66,10 @@ class FactMaker {
     if (row.due) facts.due = std::max(*row.due, destination.postponed_until);
     facts.state = StateOf(row.envelope, row.claimed, facts.due, now_);
     facts.destination_failures = destination.failures;
-    facts.error = destination.postponed_until > now_ ||
-                          row.envelope.error_line.empty()
-                      ? destination.error
-                      : row.envelope.error_line;
+    facts.error =
+        destination.postponed_until > now_ || row.envelope.error_line.empty()
+            ? destination.error
+            : row.envelope.error_line;
     SetMessage(MessageOf(row.envelope.id), &facts);
     facts.envelope = std::move(row.envelope);
     return facts;
