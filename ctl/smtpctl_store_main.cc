@@ -22,6 +22,7 @@
 #include "absl/time/clock.h"
 #include "config/config.h"
 #include "ctl/control/encrypt.h"
+#include "ctl/control/message_output.h"
 #include "ctl/control/whole_io.h"
 #include "protocol/queue_listing.h"
 #include "protocol/scram.h"
@@ -82,7 +83,8 @@ int ShowQueue(QueueStore* store, std::optional<MessageId> only) {
   }
 }
 
-int ShowMessage(QueueStore* store, MessageId id) {
+int ShowMessage(QueueStore* store, MessageId id, MessageOutput::Form form) {
+  MessageOutput output(form);
   absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
   if (!view.ok()) return Fail(view.status());
   absl::StatusOr<MessageRow> row = (*view)->FindMessage(id);
@@ -93,7 +95,7 @@ int ShowMessage(QueueStore* store, MessageId id) {
     absl::StatusOr<BodyDecompressor::Progress> progress =
         body.Read(kPiece, &text);
     if (!progress.ok()) return Fail(progress.status());
-    if (!Out(text)) return 1;
+    if (!Out(output.Take(text))) return 1;
     text.clear();
     if (*progress == BodyDecompressor::kEnd) return 0;
     if (*progress != BodyDecompressor::kNeedsChunk) continue;
@@ -172,7 +174,8 @@ int Check(QueueStore* store) {
   return summary->problems == 0 ? 0 : 1;
 }
 
-int Run(QueueStore* store, const Words& words) {
+int Run(QueueStore* store, Words words) {
+  const MessageOutput::Form form = MessageOutput::TakeForm(&words);
   if (words == Words{"queue", "check"}) return Check(store);
   const auto history = ParseHistoryRequest(words);
   if (!history && (words.size() < 2 || words.size() > 3 || words[0] != "show"))
@@ -185,7 +188,7 @@ int Run(QueueStore* store, const Words& words) {
   if (words[1] == "queue") return ShowQueue(store, message);
   if (words[1] == "message") {
     if (envelope) message = MessageOf(*envelope);
-    if (message) return ShowMessage(store, *message);
+    if (message) return ShowMessage(store, *message, form);
   }
   absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
   if (!view.ok()) return Fail(view.status());

@@ -86,7 +86,7 @@ TEST(CommandGrammar, Errors) {
               ElementsAre("invalid command"));
   EXPECT_THAT(ParseCommand({"log", ""}).errors,
               ElementsAre("possibilities are:", "log brief", "log verbose"));
-  EXPECT_EQ(ParseCommand({}).errors.size(), 21u);
+  EXPECT_EQ(ParseCommand({}).errors.size(), 18u);
 }
 
 }  // namespace
