@@ -19,6 +19,7 @@
 #include "ctl/control/command_grammar.h"
 #include "ctl/control/control_client.h"
 #include "ctl/control/encrypt.h"
+#include "ctl/control/message_output.h"
 #include "ctl/control/whole_io.h"
 #include "ctl/submission/sendmail.h"
 
@@ -131,9 +132,13 @@ int RunControl(const std::string& program, const std::string& spool,
   }
   if (command.words[0] == "encrypt") return RunEncrypt(command.words);
   absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
-  if (fd.ok())
-    return RunControlCommand(*fd, WithProgress(command.words), program,
-                             STDOUT_FILENO);
+  if (fd.ok()) {
+    Words asked = WithProgress(command.words);
+    MessageOutput output(MessageOutput::TakeForm(&asked));
+    return RunControlCommand(*fd, asked, program, [&](absl::string_view text) {
+      return WriteAll(STDOUT_FILENO, output.Take(text));
+    });
+  }
   if (!absl::IsUnavailable(fd.status())) {
     Say(absl::StrCat(program, ": ", std::string(fd.status().message())));
     return 1;

@@ -162,9 +162,9 @@ TEST_F(SmtpctlTest, ExitCodes) {
   EXPECT_EQ(ran.status, 255);
   EXPECT_EQ(ran.err, "possibilities are:\nlog brief\nlog verbose\n");
   EXPECT_EQ(Run("smtpctl show queue").status, 1);  // no store either
-  ran = Run("smtpctl newaliases");
+  ran = Run("smtpctl makemap -t nothing x");
   EXPECT_EQ(ran.status, 1);
-  EXPECT_EQ(ran.err, "newaliases: not available in this version\n");
+  EXPECT_EQ(ran.err, "makemap: unsupported type 'nothing'\n");
   EXPECT_EQ(Run("smtpctl sendmail -q").status, 70);
 }
 
@@ -179,7 +179,7 @@ TEST_F(SmtpctlTest, SendmailLeavesMailOffline) {
   ASSERT_EQ(files.size(), 1u);
   // The blind recipient is not lost (reference part 2, section 12, 17).
   EXPECT_EQ(ReadAll(files[0]),
-            "-t|-f|a@b.test|x@y.test|<hidden@e.test>\n"
+            "smtpd-offline-1|-t|-f|a@b.test|x@y.test|<hidden@e.test>\n"
             "To: c@d.test\nSubject: hi\nDate: now\nFrom: me@b.test\n\n"
             ".dot\nno end\n");
 }

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <linux/keyctl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <functional>
@@ -67,6 +70,15 @@ absl::Status ChangeIds(const Identity& identity) {
   return absl::OkStatus();
 }
 
+// Keys in the keyring of whoever has started smtpd are not the user's; and mail
+// is not to lie about in core files.  Where the kernel has no keyrings there is
+// nothing to leave.
+void LeaveRootsThings() {
+  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+  const rlimit none = {0, 0};
+  setrlimit(RLIMIT_CORE, &none);
+}
+
 }  // namespace
 
 absl::StatusOr<Identity> FindUser(const std::string& name) {
@@ -101,6 +113,7 @@ absl::Status Become(const Identity& identity, bool privileged, bool allow_root,
   if (!commands && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
     return Failed("prctl");
   if (prctl(PR_SET_DUMPABLE, 0) != 0) return Failed("prctl");
+  if (privileged) LeaveRootsThings();
   setsid();  // fails only where it is a session of its own already
   umask(077);
   if (identity.home.empty() || chdir(identity.home.c_str()) != 0) {

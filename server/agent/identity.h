@@ -25,9 +25,11 @@ absl::StatusOr<Identity> FindUserById(uid_t uid);
 
 // Becomes `identity` for good: its group as the only one, its user, verified;
 // a new session; the home folder, or / if that can't be entered; umask 077; no
-// new privileges, not dumpable.  When the process that started it dies, this
-// one is killed.  With `privileged` false (smtpd was started by an ordinary
-// user) users are not changed, and `identity` must be this user.
+// new privileges, not dumpable, no core files, a session keyring of its own.
+// With `commands` privileges can be gained (by programs with the set-user-id
+// bit, as everywhere).  When the process that started it dies, this one is
+// killed.  With `privileged` false (smtpd was started by an ordinary user)
+// users are not changed, and `identity` must be this user.
 //
 // kPermissionDenied: this user is never served ("MDA not allowed ...");
 // kUnavailable: not now.

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -260,6 +261,8 @@ int Serve(CommandLine line, ParentSetup setup) {
     LogWarn("warn: %s", s.message());
   if (setup.privileged) {
     ChooseNetworkUser(&setup);
+    // It has the private keys in its memory.
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (absl::Status s = DropCapabilities(); !s.ok())
       LogWarn("warn: %s", s.message());
   }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -137,6 +138,10 @@ class RoomProcess {
       return SystemError("no_new_privs", errno);
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
       return SystemError("not dumpable", errno);
+    // Where root has told the kernel to dump even these (fs.suid_dumpable).
+    const rlimit none = {0, 0};
+    if (start_.privileged && setrlimit(RLIMIT_CORE, &none) < 0)
+      return SystemError("no core files", errno);
     return absl::OkStatus();
   }
 
