@@ -20,11 +20,13 @@ action "tcp" lmtp "127.0.0.1:%(port)d" userbase <people>
 action "address" lmtp "127.0.0.1:%(port)d" rcpt-to userbase <people>
 action "program" lmtp "127.0.0.1:%(port)d" userbase <people> wrapper "nice"
 action "read" maildir "%(mail)s/%%{user.username}" userbase <people>
+action "next hop" relay host "lmtp://127.0.0.1:%(port)d"
 match from any for domain "socket.example" action "socket"
 match from any for domain "tcp.example" action "tcp"
 match from any for domain "address.example" action "address"
 match from any for domain "program.example" action "program"
 match from any for domain "read.example" action "read"
+match from local for domain "relay.example" action "next hop"
 """
 TEXT = b"Subject: %s\r\n\r\n.A line.\r\n..\r\nFrom x\r\n"
 
@@ -139,6 +141,23 @@ def test_a_server_that_is_away():
              "postponed")
     expect_equal(len(p.server.queue()), 1, "queued")
     expect("No such file or directory" in p.server.log_text(), "why")
+
+
+def test_as_a_next_hop():
+    """`relay host lmtp://`: to the address, each recipient by itself."""
+    p = Place({"joe@relay.example": 0, "full@relay.example": 10})
+    p.send([name + "@relay.example" for name in ("joe", "full", "gone")])
+
+    def fates():
+        return dict(re.findall(
+            r' mta delivery .* to=<(\w+)@relay\.example> .* result="(\w+)" ',
+            p.server.log_text()))
+    wait_for(lambda: len(fates()) == 3, 30, "outcomes\n" +
+             p.server.log_tail())
+    expect_equal(fates(), {"joe": "Ok", "full": "TempFail",
+                           "gone": "PermFail"}, "outcomes")
+    expect(" mta connecting address=lmtp://127.0.0.1:%d" % p.dovecot.port in
+           p.server.log_text(), "LMTP", p.server.log_tail())
 
 
 def test_maildir_of_ours_by_imap():
