@@ -315,6 +315,7 @@ BodyDecompressor& BodyDecompressor::operator=(BodyDecompressor&&) noexcept =
 void BodyDecompressor::Feed(std::string chunk) {
   chunk_ = std::move(chunk);
   chunk_at_ = 0;
+  drained_ = false;
   stored_fed_ += chunk_.size();
   ++chunks_fed_;
 }
@@ -366,7 +367,7 @@ absl::StatusOr<BodyDecompressor::Progress> BodyDecompressor::Read(
         limit - done, info_.raw_bytes - counter_.bytes() + 1);
     const bool fed = chunk_at_ < chunk_.size();
     const bool may_hold_output =
-        stream_ != nullptr && chunks_fed_ > 0 && !frame_ended_;
+        stream_ != nullptr && chunks_fed_ > 0 && !frame_ended_ && !drained_;
     if (fed || may_hold_output) {
       const size_t before = chunk_at_;
       const size_t size = out->size();
@@ -376,6 +377,8 @@ absl::StatusOr<BodyDecompressor::Progress> BodyDecompressor::Read(
       // Nothing moved: the decoder wants more than this chunk.
       if (chunk_at_ < chunk_.size())
         return absl::DataLossError("body makes no progress");
+      // zstd takes a number of calls in a row without input for an error.
+      drained_ = true;
     }
     if (chunks_fed_ < info_.chunks) return kNeedsChunk;
     return CheckEnd();

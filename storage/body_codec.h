@@ -168,6 +168,7 @@ class BodyDecompressor {
   uint32_t chunks_fed_ = 0;
   uint64_t stored_fed_ = 0;
   bool frame_ended_ = false;
+  bool drained_ = false;  // all that the chunks fed so far hold was read
 };
 
 // All of a body of one chunk.  kDataLoss as above.

@@ -151,6 +151,27 @@ TEST(BodyCodecTest, PiecesDoNotChangeWhatIsKnownOfTheBody) {
   EXPECT_TRUE(a.eight_bit && b.eight_bit);
 }
 
+// A relay asks again each time its socket takes something, while the next
+// chunk is on its way.
+TEST(BodyCodecTest, ReadingWhileAChunkIsAwaitedIsNoDamage) {
+  const std::string raw = Words(1 << 20);
+  const CompressedBody body = CompressInPieces(raw, 1 << 16);
+  ASSERT_GT(body.chunks.size(), 2);
+  BodyDecompressor reader(body.info);
+  std::string out;
+  for (const std::string& chunk : body.chunks) {
+    reader.Feed(chunk);
+    for (int again = 0; again < 100; ++again) {
+      absl::StatusOr<BodyDecompressor::Progress> state =
+          BodyDecompressor::kMore;
+      while (state.ok() && *state == BodyDecompressor::kMore)
+        state = reader.Read(10000, &out);
+      ASSERT_TRUE(state.ok()) << state.status();
+    }
+  }
+  EXPECT_EQ(out, raw);
+}
+
 TEST(BodyCodecTest, EveryDamageIsFound) {
   const std::string raw = Words(3000);
   const SmallBody body = CompressBody(raw);
