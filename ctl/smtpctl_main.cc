@@ -19,6 +19,7 @@
 #include "ctl/control/command_grammar.h"
 #include "ctl/control/control_client.h"
 #include "ctl/control/encrypt.h"
+#include "ctl/control/message_output.h"
 #include "ctl/control/whole_io.h"
 #include "ctl/submission/sendmail.h"
 
@@ -112,6 +113,16 @@ int RunEncrypt(const Words& words) {
   return scram ? BecomeStoreTool({"encrypt", "-s"}) : EncryptLines(CryptHash);
 }
 
+// On a terminal, acts on many envelopes tell how far they are.
+Words WithProgress(Words words) {
+  static const Words kActs = {"remove", "hold",   "release", "schedule",
+                              "expire", "bounce", "reroute", "set"};
+  if (words.size() > 2 && words[0] == "queue" && isatty(STDOUT_FILENO) &&
+      std::find(kActs.begin(), kActs.end(), words[1]) != kActs.end())
+    words.insert(words.begin() + 2, "--progress");
+  return words;
+}
+
 int RunControl(const std::string& program, const std::string& spool,
                const Words& words) {
   const ParsedCommand command = ParseCommand(words);
@@ -121,8 +132,13 @@ int RunControl(const std::string& program, const std::string& spool,
   }
   if (command.words[0] == "encrypt") return RunEncrypt(command.words);
   absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
-  if (fd.ok())
-    return RunControlCommand(*fd, command.words, program, STDOUT_FILENO);
+  if (fd.ok()) {
+    Words asked = WithProgress(command.words);
+    MessageOutput output(MessageOutput::TakeForm(&asked));
+    return RunControlCommand(*fd, asked, program, [&](absl::string_view text) {
+      return WriteAll(STDOUT_FILENO, output.Take(text));
+    });
+  }
   if (!absl::IsUnavailable(fd.status())) {
     Say(absl::StrCat(program, ": ", std::string(fd.status().message())));
     return 1;

@@ -22,7 +22,9 @@
 #include "absl/time/clock.h"
 #include "config/config.h"
 #include "ctl/control/encrypt.h"
+#include "ctl/control/message_output.h"
 #include "ctl/control/whole_io.h"
+#include "ctl/store/move_commands.h"
 #include "protocol/queue_listing.h"
 #include "protocol/scram.h"
 #include "protocol/vis.h"
@@ -62,6 +64,19 @@ bool BecomeOwner(const std::string& store) {
          setuid(st.st_uid) == 0;
 }
 
+absl::StatusOr<std::unique_ptr<QueueStore>> OpenStore(const std::string& path,
+                                                      bool read_only) {
+  StoreOptions options;
+  options.path = path;
+  options.read_only = read_only;
+  options.on_warning = [](absl::string_view line) {
+    WriteAll(STDERR_FILENO, absl::StrCat(line, "\n"));
+  };
+  if (access(path.c_str(), F_OK) != 0 || !BecomeOwner(path))
+    return absl::NotFoundError(absl::StrCat(path, ": ", strerror(errno)));
+  return QueueStore::Open(std::move(options));
+}
+
 int ShowQueue(QueueStore* store, std::optional<MessageId> only) {
   EnvelopeId after = only ? MakeEnvelopeId(*only, 0) : EnvelopeId{};
   ListingState state;
@@ -82,7 +97,8 @@ int ShowQueue(QueueStore* store, std::optional<MessageId> only) {
   }
 }
 
-int ShowMessage(QueueStore* store, MessageId id) {
+int ShowMessage(QueueStore* store, MessageId id, MessageOutput::Form form) {
+  MessageOutput output(form);
   absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
   if (!view.ok()) return Fail(view.status());
   absl::StatusOr<MessageRow> row = (*view)->FindMessage(id);
@@ -93,7 +109,7 @@ int ShowMessage(QueueStore* store, MessageId id) {
     absl::StatusOr<BodyDecompressor::Progress> progress =
         body.Read(kPiece, &text);
     if (!progress.ok()) return Fail(progress.status());
-    if (!Out(text)) return 1;
+    if (!Out(output.Take(text))) return 1;
     text.clear();
     if (*progress == BodyDecompressor::kEnd) return 0;
     if (*progress != BodyDecompressor::kNeedsChunk) continue;
@@ -172,7 +188,8 @@ int Check(QueueStore* store) {
   return summary->problems == 0 ? 0 : 1;
 }
 
-int Run(QueueStore* store, const Words& words) {
+int Run(QueueStore* store, Words words) {
+  const MessageOutput::Form form = MessageOutput::TakeForm(&words);
   if (words == Words{"queue", "check"}) return Check(store);
   const auto history = ParseHistoryRequest(words);
   if (!history && (words.size() < 2 || words.size() > 3 || words[0] != "show"))
@@ -185,7 +202,7 @@ int Run(QueueStore* store, const Words& words) {
   if (words[1] == "queue") return ShowQueue(store, message);
   if (words[1] == "message") {
     if (envelope) message = MessageOf(*envelope);
-    if (message) return ShowMessage(store, *message);
+    if (message) return ShowMessage(store, *message, form);
   }
   absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
   if (!view.ok()) return Fail(view.status());
@@ -216,16 +233,12 @@ int Main(int argc, char** argv) {
     spool = words[1];
     words.erase(words.begin(), words.begin() + 2);
   }
-  StoreOptions options;
-  options.path = PathsBelow(spool).store;
-  options.read_only = true;
-  options.on_warning = [](absl::string_view line) {
-    WriteAll(STDERR_FILENO, absl::StrCat(line, "\n"));
+  const auto open = [&](bool read_only) {
+    return OpenStore(PathsBelow(spool).store, read_only);
   };
-  if (!BecomeOwner(options.path))
-    return Fail(absl::StrCat(options.path, ": ", strerror(errno)));
-  absl::StatusOr<std::unique_ptr<QueueStore>> store =
-      QueueStore::Open(std::move(options));
+  if (IsMoveCommand(words))
+    return RunMoveCommand(words, PathsBelow(spool).control_socket, open);
+  absl::StatusOr<std::unique_ptr<QueueStore>> store = open(true);
   if (!store.ok()) return Fail(std::string(store.status().message()));
   return Run(store->get(), words);
 }

@@ -35,6 +35,8 @@ class ControlFrames {
   // The next whole frame; nullopt: more bytes are needed.  kDataLoss: too long
   // or too short, and nothing behind it can be read.
   absl::StatusOr<std::optional<ControlFrame>> Next();
+  // For what comes next.
+  void set_limit(size_t limit) { limit_ = limit; }
   size_t buffered() const { return buffer_.size(); }
 
  private:

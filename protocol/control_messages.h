@@ -51,6 +51,17 @@ struct ControlMore {
   void Fields(A&) {}
 };
 
+// client -> queue: what a command takes in (`queue import`): answered by a
+// ControlText each, which needs no ControlMore.  Empty: there is no more.
+struct ControlData {
+  static constexpr uint16_t kType = 5;
+  std::string bytes;
+  template <class A>
+  void Fields(A& a) {
+    a(bytes);
+  }
+};
+
 // queue -> client: the end.
 struct ControlDone {
   static constexpr uint16_t kType = 4;

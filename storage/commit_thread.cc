@@ -67,6 +67,34 @@ void ViewCount::EndAll(absl::Duration patience) {
   mutex_.AwaitWithTimeout(absl::Condition(&none), patience);
 }
 
+uint64_t PinCount::Enter() {
+  absl::MutexLock lock(&mutex_);
+  ++pins_;
+  return epoch_;
+}
+
+void PinCount::Leave(uint64_t epoch) {
+  absl::MutexLock lock(&mutex_);
+  if (epoch == epoch_) --pins_;
+}
+
+bool PinCount::Holds(uint64_t epoch) const {
+  absl::MutexLock lock(&mutex_);
+  return epoch == epoch_;
+}
+
+bool PinCount::any() const {
+  absl::MutexLock lock(&mutex_);
+  return pins_ > 0;
+}
+
+void PinCount::BreakAll() {
+  absl::MutexLock lock(&mutex_);
+  if (pins_ == 0) return;
+  ++epoch_;
+  pins_ = 0;
+}
+
 bool WriterStatus::IsClaimed(EnvelopeId id) const {
   absl::ReaderMutexLock lock(&mutex_);
   return claimed_.contains(id);
@@ -78,6 +106,7 @@ CommitThread::CommitThread(CommitThreadOptions options)
     : options_(std::move(options)),
       space_(options_.env->fd(), options_.reserve_bytes, options_.min_free),
       state_(options_.state),
+      first_lease_(state_.next_message),
       garbage_bytes_(kSliceBytes) {
   options_.status->claimed_.insert(options_.claimed.begin(),
                                    options_.claimed.end());
@@ -133,14 +162,15 @@ void CommitThread::TakeSubmitted() {
 
 bool CommitThread::HasBackgroundWork() const {
   return life_ == State::kRunning && !background_blocked_ &&
-         (garbage_rows_ > 0 || incoming_to_clean_ ||
-          history_ == HistoryState::kPressed);
+         ((garbage_rows_ > 0 && !options_.status->pins.any()) ||
+          incoming_to_clean_ || history_ == HistoryState::kPressed);
 }
 
 // How long nobody need commit before there is something to look at.
 absl::Duration CommitThread::IdlePatience() const {
   if (life_ == State::kDead) return absl::InfiniteDuration();
   if (background_blocked_ || !options_.status->accepting) return kLookPeriod;
+  if (garbage_rows_ > 0 && options_.status->pins.any()) return kLookPeriod;
   switch (history_) {
     case HistoryState::kNone:
       break;
@@ -254,6 +284,11 @@ QueueTxnContext CommitThread::MakeContext(LmdbTxn* txn, bool accepting) {
   context.keep_attempts = options_.keep_attempts;
   context.scarce = free < reserve - reserve / 8;
   context.hardly_any = free < reserve / 2;
+  context.store = options_.store;
+  context.first_lease = first_lease_;
+  // Pinned bodies may take room, but not all of it.
+  if (free < 2 * reserve) options_.status->pins.BreakAll();
+  context.pinned = options_.status->pins.any();
   context.history = PlanHistory(space, used, free, accepting);
   return context;
 }

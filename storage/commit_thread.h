@@ -39,6 +39,24 @@ class ViewCount {
   std::atomic<uint64_t> epoch_{0};
 };
 
+// Counts those who read bodies that may leave the queue meanwhile (BodyPin):
+// while there is one, nothing is freed.  Safe from any thread.
+class PinCount {
+ public:
+  // A number for Leave() and Holds().
+  uint64_t Enter();
+  void Leave(uint64_t epoch);
+  bool Holds(uint64_t epoch) const;
+  bool any() const;
+  // Room grows scarce: all that are held end.
+  void BreakAll();
+
+ private:
+  mutable absl::Mutex mutex_;
+  uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint32_t pins_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
 // What views may know of the writer.  Safe from any thread.
 class WriterStatus {
  public:
@@ -46,6 +64,7 @@ class WriterStatus {
   std::atomic<uint64_t> commits{0};
   std::atomic<uint64_t> last_group{0};
   std::atomic<bool> accepting{true};
+  PinCount pins;
 
  private:
   friend class CommitThread;
@@ -67,6 +86,7 @@ struct CommitThreadOptions {
   absl::Duration history_age = absl::ZeroDuration();
   uint64_t history_bytes = 0;
   bool keep_attempts = true;  // QueueTxnContext's
+  uint64_t store = 0;         // the same
   // Called on the commit thread.
   absl::AnyInvocable<void(absl::string_view)> on_warning;
   absl::AnyInvocable<void(const Damage&)> on_damage;
@@ -108,6 +128,7 @@ class CommitThread {
   CommitThreadOptions options_;
   SpaceKeeper space_;
   StateRecord state_;
+  const uint32_t first_lease_;
   PendingBatches pending_;
   State life_ = State::kRunning;
   absl::Time last_look_ = absl::InfinitePast();  // at the file system

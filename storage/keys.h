@@ -136,6 +136,10 @@ inline Key HistoryKey(uint64_t serial, EnvelopeId envelope) {
 inline Key HistoryIdKey(EnvelopeId envelope, uint64_t serial) {
   return EnvelopeKey(envelope).Put64(serial);
 }
+// Where it was accepted first, and the low half of its id there.
+inline Key ImportKey(uint64_t store, uint64_t serial, uint32_t recipient) {
+  return Key().Put64(store).Put64(serial).Put32(recipient);
+}
 inline Key SerialKey(uint64_t serial) { return Key().Put64(serial); }
 
 }  // namespace holdfast

@@ -59,7 +59,7 @@ const char* TableName(Table table) {
       "destinations", "destination_ids", "lanes",  "held",
       "agenda",       "deadlines",       "claims", "reports",
       "incoming",     "garbage",         "aside",  "doubts",
-      "history",      "history_ids"};
+      "history",      "history_ids",     "imports"};
   return kNames[static_cast<int>(table)];
 }
 

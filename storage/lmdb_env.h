@@ -52,8 +52,9 @@ enum class Table : uint8_t {
   kDoubts,
   kHistory,
   kHistoryIds,
+  kImports,
 };
-inline constexpr int kTableCount = 18;
+inline constexpr int kTableCount = 19;
 // From here on they are not in every file: those of an older writer end before.
 // One that is not there reads as empty; LmdbTxn::MakeTable() makes it.
 inline constexpr int kFirstLaterTable = static_cast<int>(Table::kHistory);

@@ -39,6 +39,20 @@ enum class Ending : uint8_t {
   kSilent = 5,     // failed, nobody to tell
 };
 
+// Where an imported message was accepted first.
+struct ImportOrigin {
+  uint64_t store = 0;   // its uuid
+  uint64_t serial = 0;  // of the message there
+  MessageId message{};  // its id there
+  // The message's id is the one it had there: kAlreadyExists if it is in use or
+  // may have been given out.  Else the id comes from a lease.
+  bool keep_id = false;
+  // Take what was here before and is not any more: mail that was moved away
+  // and comes back.  Without it that is a repeat, and mail of this very store
+  // is kFailedPrecondition.
+  bool again = false;
+};
+
 // One message with its envelopes is accepted: the moment of acceptance.
 // kNoRoom when free space is below the reserve.
 struct AcceptMessage {
@@ -60,6 +74,13 @@ struct AcceptMessage {
   // `envelopes`: the earlier of its first warning and its expiry.  Empty: the
   // expiry of each.
   std::vector<absl::Time> first_deadlines;
+  // Set: this comes from an export, here or elsewhere.  Envelopes that came
+  // before, known by (store, serial, low half of the id), are left out; the
+  // result's `envelopes` are those that were taken.  None: kOk, and chunks that
+  // came for it are given up.
+  std::optional<ImportOrigin> origin;
+  // When each is due, parallel to `envelopes`.  Empty: as above.
+  std::vector<absl::Time> dues;
 };
 
 // A piece of a body in progress: index 0, 1, ... in order, of at most
@@ -71,6 +92,7 @@ struct StoreChunk {
   uint64_t session = 0;  // whose; for the clean-up and for listings
   uint32_t index = 0;
   std::string bytes;
+  bool keep_id = false;  // ImportOrigin's
 };
 
 // A body in progress is given up; its chunks become garbage.
@@ -149,12 +171,18 @@ struct ActOnEnvelope {
     // FUTURERELEASE.
     kSchedule = 1,
     kRemove = 2,   // ends as kRemoved
-    kExpire = 3,   // ends as kReported, with a report, or kSilent without
+    // Ends as kReported, with a report, or kSilent without: its time is over,
+    // or an operator returns it to its sender.
+    kExpire = 3,
     kWarn = 4,     // a pending kDelayed report if `report`; last_bounce = due
     kSuspend = 5,  // sets kFlagSuspended; not due
     kResume = 6,
     kHold = 7,
     kRelease = 8,
+    // Goes to (kind, action, routing_key) from now on, and is due at `due` if
+    // it was due later and no hold of FUTURERELEASE is on it.
+    kReroute = 9,
+    kSet = 10,  // `priority` and `expires`, as far as they are there
   } act = Act::kSchedule;
   absl::Time due;
   bool report = false;
@@ -164,6 +192,15 @@ struct ActOnEnvelope {
   // claimed envelope this is set (unless infinite) although the act fails, so
   // that the table does not name it again at once.
   absl::Time next_deadline = absl::InfiniteFuture();
+  // kReroute.  The routing key of a kMta envelope is its domain in lower case,
+  // or the relay URL of the next hop ("smtp://mx.example.net"), which holds a
+  // "/": walks by domain rely on it.  An empty one: kInvalidArgument.
+  DeliveryKind kind = DeliveryKind::kMta;
+  std::string action;
+  std::string routing_key;
+  // kSet.  With `expires` goes `next_deadline`.
+  std::optional<int8_t> priority;
+  std::optional<absl::Time> expires;
 };
 
 // Pending reports that will not be sent; missing ones are ignored.

@@ -259,6 +259,20 @@ class Model {
       case Act::kRelease:
         e.flags &= ~kFlagHeld;
         break;
+      case Act::kReroute:
+        if (op.action.empty() || op.routing_key.empty()) return false;
+        e.kind = op.kind;
+        e.action = op.action;
+        e.routing_key = op.routing_key;
+        m.due = std::min(m.due, std::max(op.due, e.hold_until));
+        break;
+      case Act::kSet:
+        if (op.priority.has_value()) e.priority = *op.priority;
+        if (op.expires.has_value()) {
+          e.expires = *op.expires;
+          m.deadline = op.next_deadline;
+        }
+        break;
       case Act::kWarn:
         e.last_bounce = op.due;
         m.deadline = op.next_deadline;
@@ -440,12 +454,22 @@ class Player {
       default: {
         ActOnEnvelope op;
         op.envelope = RandomEnvelope();
-        op.act = static_cast<Act>(1 + random_() % 8);
+        op.act = static_cast<Act>(1 + random_() % 10);
         op.due = RandomTime();
         op.report = Chance(2);
         op.status = {5, 40};
         op.error_line = "expired";
         op.next_deadline = Chance(3) ? absl::InfiniteFuture() : RandomTime();
+        op.kind = Chance(3) ? DeliveryKind::kMda : DeliveryKind::kMta;
+        op.action = Chance(9) ? "" : absl::StrCat("act", random_() % 3);
+        op.routing_key = Chance(2)
+                             ? "smtp://next.example"
+                             : absl::StrCat("d", random_() % 4, ".example");
+        if (!Chance(3)) op.priority = static_cast<int8_t>(random_());
+        if (op.act == Act::kSet && !Chance(3)) {
+          op.expires = RandomTime();
+          op.next_deadline = RandomTime();
+        }
         return op;
       }
     }

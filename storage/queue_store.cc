@@ -9,6 +9,7 @@
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/notification.h"
 #include "storage/keys.h"
 #include "storage/queue_store_impl.h"
 #include "storage/records.h"
@@ -149,11 +150,15 @@ absl::Status LmdbQueueStore::ReadSchema() {
 // From schema 1, which has no table of history and no attempts in records; an
 // older program refuses what this leaves.
 absl::Status LmdbQueueStore::UpgradeSchema() {
-  if (schema_.schema == SchemaRecord::kCurrentSchema) return absl::OkStatus();
+  if (schema_.schema == SchemaRecord::kCurrentSchema &&
+      env_->HasTable(Table::kImports))
+    return absl::OkStatus();
   SchemaRecord newer = schema_;
   newer.schema = SchemaRecord::kCurrentSchema;
   LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
-  for (int i = kFirstLaterTable; i < kTableCount; ++i) txn.MakeTable(Table(i));
+  for (int i = kFirstLaterTable; i < kTableCount; ++i) {
+    if (!env_->HasTable(Table(i))) txn.MakeTable(Table(i));
+  }
   txn.Put(Table::kMeta, kSchemaKey, SealRow(kSchemaKey, newer));
   const absl::Status status = txn.Commit();
   if (absl::IsResourceExhausted(status)) {
@@ -244,7 +249,9 @@ void LmdbQueueStore::StartThreads() {
   options.min_free = options_.min_free;
   options.history_age = options_.history_age;
   options.history_bytes = options_.history_bytes;
-  options.keep_attempts = schema_.schema == SchemaRecord::kCurrentSchema;
+  options.keep_attempts = schema_.schema == SchemaRecord::kCurrentSchema &&
+                          env_->HasTable(Table::kImports);
+  options.store = schema_.uuid;
   options.on_warning = [this](absl::string_view text) { Warn(text); };
   options.on_damage = [this](const Damage& damage) { OnDamage(damage); };
   options.on_sync_failed = [this] { sync_failed_ = true; };
@@ -302,6 +309,29 @@ void LmdbQueueStore::ReadLater(
       read(view.status());
     }
   });
+}
+
+class LmdbQueueStore::Pin : public BodyPin {
+ public:
+  explicit Pin(PinCount* pins) : pins_(pins), epoch_(pins->Enter()) {}
+  ~Pin() override { pins_->Leave(epoch_); }
+  bool holds() const override { return pins_->Holds(epoch_); }
+
+ private:
+  PinCount* const pins_;
+  const uint64_t epoch_;
+};
+
+absl::StatusOr<std::unique_ptr<BodyPin>> LmdbQueueStore::PinBodies() {
+  auto pin = std::make_unique<Pin>(&status_.pins);
+  // A transaction that began before may not know of it: it must be over, and
+  // one that is empty stands behind it.
+  if (commit_ != nullptr) {
+    absl::Notification committed;
+    commit_->Submit({{}, [&](BatchResult) { committed.Notify(); }, {}});
+    committed.WaitForNotification();
+  }
+  return std::unique_ptr<BodyPin>(std::move(pin));
 }
 
 // Of a view that keeps no such rows: out of what it has.

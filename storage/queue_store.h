@@ -75,6 +75,8 @@ struct MessageRow {
   BodyInfo body;
   uint32_t live = 0;  // envelopes and pending reports that hold the body
   absl::Time created;
+  // Where it was imported from; 0: it was accepted here.
+  uint64_t origin_store = 0, origin_serial = 0;
 };
 
 struct DeadlineRow {
@@ -199,8 +201,21 @@ class QueueView {
   virtual absl::StatusOr<DestinationRow> FindDestination(
       DeliveryKind kind, const std::string& action,
       const std::string& routing_key) const = 0;
+  // The writer needs the pages that this view keeps: end it now.
+  virtual bool MustEnd() const { return false; }
+  // False: a tree could not be read, and what a page ended with is not the end.
+  virtual bool CanRead() const { return true; }
   virtual Ledger ReadLedger() const = 0;
   virtual StoreStats Stats() const = 0;
+};
+
+// While one is held, no body is freed: what leaves the queue can still be read
+// by a later view.  Room goes first: the store takes pins back when free space
+// falls below twice the reserve.
+class BodyPin {
+ public:
+  virtual ~BodyPin() = default;
+  virtual bool holds() const = 0;
 };
 
 class QueueStore {
@@ -222,11 +237,18 @@ class QueueStore {
   // to wait for the disk.  Safe from any thread.
   virtual void ReadLater(
       absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) = 0;
+  // All that a view sees which is opened from now on stays readable while the
+  // pin holds.  Waits for a commit: not on the loop's thread.
+  virtual absl::StatusOr<std::unique_ptr<BodyPin>> PinBodies() {
+    return absl::UnimplementedError("no pins");
+  }
   // Waits until all that was submitted before is committed; for shutting down.
   virtual void Drain() = 0;
 
   // This machine's store (made at creation), as 16 hex digits for file names.
   virtual const std::string& uuid() const = 0;
+  // Where it lies, and where files without a name may be made.
+  virtual std::string folder() const { return "/tmp"; }
   // Counts starts of `queue` on this store.
   virtual uint64_t start_number() const = 0;
 };

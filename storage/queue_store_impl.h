@@ -44,8 +44,10 @@ class LmdbQueueStore : public QueueStore {
   absl::StatusOr<std::unique_ptr<QueueView>> View() override;
   void ReadLater(
       absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) override;
+  absl::StatusOr<std::unique_ptr<BodyPin>> PinBodies() override;
   void Drain() override;
   const std::string& uuid() const override { return uuid_; }
+  std::string folder() const override { return options_.path; }
   uint64_t start_number() const override { return state_.start; }
 
   // For CheckQueue(): a view with the tables beneath it.
@@ -53,6 +55,8 @@ class LmdbQueueStore : public QueueStore {
   uint64_t digest_seed() const { return digest_seed_; }
 
  private:
+  class Pin;
+
   explicit LmdbQueueStore(StoreOptions options);
 
   absl::Status Start();

@@ -97,15 +97,23 @@ void QueueTxn::ReplaceEnvelope(const EnvelopeRecord& before,
     txn_->Delete(Table::kDeadlines, DeadlineKey(before.deadline, id));
     txn_->Put(Table::kDeadlines, DeadlineKey(after.deadline, id), {});
   }
-  if (before.InLane() && after.InLane() && before.due == after.due) return;
+  if (before.InLane() == after.InLane() &&
+      before.destination == after.destination &&
+      (!after.InLane() ||
+       (before.due == after.due &&
+        before.envelope.priority == after.envelope.priority)))
+    return;
+  // Its destinations are loaded on every way: one without rows goes.
   if (before.InLane()) {
     RemoveFromLane(before.destination, LaneKeyOf(before));
-  } else if (after.InLane()) {
+  } else {
+    LoadDestination(before.destination);
     txn_->Delete(Table::kHeld, HeldKey(before.destination, id));
   }
   if (after.InLane()) {
     AddToLane(after);
-  } else if (before.InLane()) {
+  } else {
+    LoadDestination(after.destination);
     txn_->Put(Table::kHeld, HeldKey(after.destination, id), {});
   }
 }
@@ -327,7 +335,7 @@ void QueueTxn::FlushMessage(MessageId id, MessageEntry* entry) {
   txn_->Delete(Table::kMessages, key);
   // Nothing holds the body.  A small one goes at once.
   const bool fits =
-      record.body.chunks > 0 &&
+      !context_.pinned && record.body.chunks > 0 &&
       record.body.stored_bytes <=
           static_cast<uint64_t>(std::max<int64_t>(free_bytes_, 0));
   if (fits && FreeBody(id)) return;
@@ -346,6 +354,7 @@ bool QueueTxn::FreeBody(MessageId id) {
 }
 
 void QueueTxn::CollectGarbage() {
+  if (context_.pinned) return;
   while (free_bytes_ > 0) {
     MessageId id;
     {
@@ -389,7 +398,7 @@ uint64_t DirtyPages(const QueueOperation& operation) {
   struct Guess {
     uint64_t operator()(const AcceptMessage& op) const {
       return 4 + op.stored.size() / kPieceBytes + 2 * op.envelopes.size() +
-             op.settles.size();
+             op.settles.size() + (op.origin ? op.envelopes.size() : 0);
     }
     uint64_t operator()(const StoreChunk& op) const {
       return 3 + op.bytes.size() / kPieceBytes;

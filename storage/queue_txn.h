@@ -76,12 +76,19 @@ struct QueueTxnContext {
   uint64_t report_room_pages = ~0ull;
   // Octets of bodies that may be freed.
   size_t free_bytes = 1 << 20;
-  // Whether records may hold attempts (not in a store of schema 1).
+  // Whether records may hold attempts, and imports be noted (not in a store of
+  // schema 1).
   bool keep_attempts = true;
   // What is left of the reserve is for what lets mail move on: records must
   // not grow by attempts; (less still) nor by reasons.
   bool scarce = false;
   bool hardly_any = false;
+  // Of this store; and where the ids begin that were leased since it was
+  // opened.
+  uint64_t store = 0;
+  uint32_t first_lease = 0;
+  // Somebody reads bodies that may be gone from the queue: nothing is freed.
+  bool pinned = false;
   HistoryPlan history;
 };
 
@@ -137,6 +144,13 @@ class QueueTxn {
   OperationResult Do(const StoreChunk& op);
   OperationResult Do(const DropIncoming& op);
   OperationResult Do(const LeaseIds& op);
+  OperationResult Accept(const AcceptMessage& op);
+  // queue_txn_import.cc
+  OperationResult DoImport(const AcceptMessage& op);
+  absl::Status CheckImport(const AcceptMessage& op, std::vector<size_t>* fresh);
+  absl::StatusOr<bool> IsFresh(const ImportOrigin& origin, EnvelopeId id);
+  bool IsHere(const ImportOrigin& origin, EnvelopeId id);
+  bool MayBeLeased(MessageId id) const;
   absl::Status CheckAccept(const AcceptMessage& op);
   absl::Status CheckIncoming(const AcceptMessage& op);
   absl::Status TakeRoom(uint64_t pages, bool report);
@@ -155,6 +169,7 @@ class QueueTxn {
   void Strike(WorkerId worker, BatchId batch, EnvelopeId envelope);
   absl::Status ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
                      OperationResult* result);
+  absl::Status Reroute(const ActOnEnvelope& op, EnvelopeRecord* after);
   absl::Status RemoveAside(const ActOnEnvelope& op, OperationResult* result);
   void AddDoubt(const Envelope& envelope);
   void KeepAttempt(const EnvelopeOutcome& outcome, Envelope* envelope);

@@ -27,6 +27,8 @@ absl::Status CheckForm(const AcceptMessage& op) {
   if (!op.first_deadlines.empty() &&
       op.first_deadlines.size() != op.envelopes.size())
     return absl::InvalidArgumentError("deadlines do not match envelopes");
+  if (!op.dues.empty() && op.dues.size() != op.envelopes.size())
+    return absl::InvalidArgumentError("due times do not match envelopes");
   if (op.body.chunks == 0 || op.stored.size() > kMaxChunkBytes)
     return absl::InvalidArgumentError("body of an impossible size");
   std::vector<EnvelopeId> ids;
@@ -124,6 +126,10 @@ void QueueTxn::PutChunk(MessageId id, uint32_t chunk, absl::string_view bytes) {
 }
 
 OperationResult QueueTxn::Do(const AcceptMessage& op) {
+  return op.origin.has_value() ? DoImport(op) : Accept(op);
+}
+
+OperationResult QueueTxn::Accept(const AcceptMessage& op) {
   absl::Status status = CheckAccept(op);
   if (!status.ok()) return ResultOf(std::move(status));
   if (CarriesBody(op)) {
@@ -143,7 +149,7 @@ OperationResult QueueTxn::Do(const AcceptMessage& op) {
   for (size_t i = 0; i < op.envelopes.size(); ++i) {
     record.envelope = op.envelopes[i];
     record.flags = record.envelope.flags;
-    record.due = record.envelope.Released();
+    record.due = op.dues.empty() ? record.envelope.Released() : op.dues[i];
     record.deadline = op.first_deadlines.empty() ? record.envelope.expires
                                                  : op.first_deadlines[i];
     record.destination = FindDestination(record.envelope);
@@ -170,7 +176,8 @@ OperationResult QueueTxn::Do(const StoreChunk& op) {
     row = *opened;
   } else if (op.index != 0) {
     return ResultOf(absl::FailedPreconditionError("no body in progress"));
-  } else if (messages_.contains(op.message) || IdInUse(op.message)) {
+  } else if (messages_.contains(op.message) || IdInUse(op.message) ||
+             (op.keep_id && MayBeLeased(op.message))) {
     return ResultOf(absl::AlreadyExistsError(
         absl::StrCat("message ", ToString(op.message), " is in use")));
   } else {

@@ -261,6 +261,17 @@ absl::Status QueueTxn::ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
     case Act::kRelease:
       SetFlag(&after, kFlagHeld, op.act == Act::kHold);
       break;
+    case Act::kReroute:
+      if (absl::Status status = Reroute(op, &after); !status.ok())
+        return status;
+      break;
+    case Act::kSet:
+      envelope.priority = op.priority.value_or(envelope.priority);
+      if (op.expires.has_value()) {
+        envelope.expires = *op.expires;
+        after.deadline = op.next_deadline;
+      }
+      break;
     case Act::kWarn:
       envelope.last_bounce = op.due;
       after.deadline = op.next_deadline;
@@ -291,6 +302,20 @@ absl::Status QueueTxn::ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
   ReplaceEnvelope(record, after);
   if (after.InLane()) NoteLane(after.destination, envelope.kind, after.due);
   result->envelopes.push_back(envelope);
+  return absl::OkStatus();
+}
+
+// The new destination gets its row here, and keeps it with the lane row that
+// ReplaceEnvelope() adds.
+absl::Status QueueTxn::Reroute(const ActOnEnvelope& op, EnvelopeRecord* after) {
+  if (op.action.empty() || op.routing_key.empty())
+    return absl::InvalidArgumentError("no destination to go to");
+  Envelope& envelope = after->envelope;
+  envelope.kind = op.kind;
+  envelope.action = op.action;
+  envelope.routing_key = op.routing_key;
+  after->destination = FindDestination(envelope);
+  after->due = std::min(after->due, std::max(op.due, envelope.hold_until));
   return absl::OkStatus();
 }
 

@@ -286,6 +286,8 @@ absl::StatusOr<MessageRow> LmdbQueueView::FindMessage(MessageId id) const {
   row.body = record->body;
   row.live = record->live;
   row.created = record->created;
+  row.origin_store = record->origin_store;
+  row.origin_serial = record->origin_serial;
   return row;
 }
 

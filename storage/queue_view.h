@@ -34,7 +34,8 @@ class LmdbQueueView : public QueueView {
   bool ok() const { return txn_.ok(); }
   const absl::Status& status() const { return txn_.status(); }
   // The writer needs the pages that this view keeps: end now.
-  bool MustEnd() const { return source_->views->epoch() != epoch_; }
+  bool MustEnd() const override { return source_->views->epoch() != epoch_; }
+  bool CanRead() const override { return txn_.ok(); }
   LmdbTxn* txn() const { return &txn_; }
 
   std::vector<std::pair<absl::Time, DestinationId>> Agenda(

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -80,9 +81,17 @@ struct MessageRecord {
   uint32_t live = 0;
   absl::Time created;
   BodyInfo body;  // no chunks: the record was damaged, its body is lost
+  // Where it was imported from; 0: it was accepted here.
+  uint64_t origin_store = 0, origin_serial = 0;
   template <class A>
   void Fields(A& a) {
     a(serial, live, created, body);
+    // Written if there is one: few have it.
+    if constexpr (std::is_same_v<A, WireWriter>) {
+      if (origin_store != 0) a(origin_store, origin_serial);
+    } else if (a.More()) {
+      a(origin_store, origin_serial);
+    }
   }
 };
 
@@ -148,6 +157,18 @@ struct DoubtRecord {
   template <class A>
   void Fields(A& a) {
     a(envelope, when, kind, sender, dest);
+  }
+};
+
+// imports: an envelope that came by an import.
+struct ImportRecord {
+  static constexpr Table kTable = Table::kImports;
+  static constexpr uint8_t kVersion = 1;
+  absl::Time when;
+  EnvelopeId envelope{};  // what it became here
+  template <class A>
+  void Fields(A& a) {
+    a(when, envelope);
   }
 };
 

@@ -71,6 +71,10 @@ TEST(CommandGrammar, ExplainTakesWhateverFollows) {
       ElementsAre("explain", "joe", "via", "all", "src", "show"));
   EXPECT_THAT(ParseCommand({"explain", "joe", "tls"}).words,
               ElementsAre("explain", "joe", "tls"));
+  EXPECT_THAT(ParseCommand({"queue", "rem", "--yes", "tag", "=", "x"}).words,
+              ElementsAre("queue", "remove", "--yes", "tag", "=", "x"));
+  EXPECT_THAT(ParseCommand({"queue", "hold"}).errors,
+              ElementsAre("possibilities are:", "queue hold <filter>..."));
   EXPECT_THAT(ParseCommand({"explain"}).errors,
               ElementsAre("possibilities are:", "explain <recipient>"));
 }

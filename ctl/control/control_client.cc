@@ -64,7 +64,8 @@ absl::StatusOr<int> ConnectUnix(const std::string& path) {
 }
 
 int RunControlCommand(int fd, const std::vector<std::string>& words,
-                      absl::string_view program, int out_fd) {
+                      absl::string_view program,
+                      const std::function<bool(absl::string_view)>& write) {
   ControlRequest request;
   request.words = words;
   if (!WriteAll(fd, EncodeControlFrame(request)))
@@ -87,7 +88,7 @@ int RunControlCommand(int fd, const std::vector<std::string>& words,
       absl::StatusOr<ControlText> text = Decode<ControlText>((*frame)->payload);
       if (!text.ok()) return Fail(program, "bad message type");
       // Nobody wants the rest (`| head`).
-      if (!WriteAll(out_fd, text->text)) return 1;
+      if (!write(text->text)) return 1;
       if (!WriteAll(fd, EncodeControlFrame(ControlMore{})))
         return Fail(program, "pipe closed");
     } else if ((*frame)->type == ControlDone::kType) {

@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_CTL_CONTROL_CONTROL_CLIENT_H_
 #define HOLDFAST_CTL_CONTROL_CONTROL_CLIENT_H_
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,10 +15,12 @@ namespace holdfast {
 // kUnavailable: nobody listens there; else the system's text.
 absl::StatusOr<int> ConnectUnix(const std::string& path);
 
-// Sends the command, copies the answer to `out_fd`; the exit status.  Errors go
-// to stderr, with `program` and ": " before them.  Blocks.
+// Sends the command, gives the answer to `write` in pieces (false: no more is
+// wanted); the exit status.  Errors go to stderr, with `program` and ": "
+// before them.  Blocks.
 int RunControlCommand(int fd, const std::vector<std::string>& words,
-                      absl::string_view program, int out_fd);
+                      absl::string_view program,
+                      const std::function<bool(absl::string_view)>& write);
 
 }  // namespace holdfast
 

@@ -35,6 +35,10 @@ class ControlCommand {
   // There is credit for one piece: first at the start, then after each
   // ControlMore.
   virtual void OnCredit() = 0;
+  // Longest ControlData it takes; 0: none.
+  virtual size_t MaxData() const { return 0; }
+  // One came; the answer's Text() has credit.  False: a breach of the protocol.
+  virtual bool OnData(const std::string& /*bytes*/) { return false; }
 };
 
 // Makes the command `words` mean, exactly as smtpctl resolved them; null: no
@@ -65,6 +69,15 @@ std::shared_ptr<ControlCommand> MakeMtaCommand(
 std::shared_ptr<ControlCommand> MakeTableCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);
+// What smtpctl-store asks for exports and imports.
+std::shared_ptr<ControlCommand> MakeExportCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
+std::shared_ptr<ControlCommand> MakeImportCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
+// Ends exports that run: before the store goes.
+void EndExports();
 // A command that has its whole answer at once.
 std::shared_ptr<ControlCommand> MakeAnswer(ControlOutput* output,
                                            std::string text, ControlDone done);

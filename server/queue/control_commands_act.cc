@@ -1,4 +1,4 @@
-// schedule, remove, pause envelope, resume envelope.
+// schedule, remove, pause envelope, resume envelope; discover.
 #include <optional>
 #include <string>
 #include <utility>
@@ -130,6 +130,60 @@ class ActOnEnvelopes : public ControlCommand,
   bool ended_ = false;
 };
 
+// discover: says how many envelopes are there.  Nothing that is in the store
+// is ever unknown to the scheduler, so there is nothing else to do.
+class Discover : public ControlCommand,
+                 public std::enable_shared_from_this<Discover> {
+ public:
+  Discover(QueueServices* services, ControlOutput* output, Target target)
+      : services_(services), output_(output), target_(target) {
+    message_ = target.message ? *target.message : MessageOf(*target.envelope);
+    after_ = MakeEnvelopeId(message_, 0);
+  }
+
+  void OnCredit() override {
+    if (ended_) return output_->Done({});
+    ReadForCommand(
+        services_, weak_from_this(),
+        [after = after_](const QueueView& view) {
+          return view.Envelopes(after, kPage);
+        },
+        [](Discover& self, absl::StatusOr<std::vector<Envelope>> page) {
+          self.OnPage(std::move(page));
+        });
+  }
+
+ private:
+  void OnPage(absl::StatusOr<std::vector<Envelope>> page) {
+    if (!page.ok()) {
+      ControlDone done;
+      done.ok = false;
+      done.error = std::string(page.status().message());
+      return output_->Done(std::move(done));
+    }
+    ended_ = page->size() < kPage;
+    for (const Envelope& e : *page) {
+      after_ = e.id;
+      if (MessageOf(e.id) != message_) {
+        ended_ = true;
+        break;
+      }
+      if (!target_.envelope || *target_.envelope == e.id) ++count_;
+    }
+    if (!ended_) return OnCredit();
+    output_->Text(absl::StrCat(count_, " envelope", count_ == 1 ? "" : "s",
+                               " discovered\n"));
+  }
+
+  QueueServices* const services_;
+  ControlOutput* const output_;
+  const Target target_;
+  MessageId message_{};
+  EnvelopeId after_{};
+  uint64_t count_ = 0;
+  bool ended_ = false;
+};
+
 }  // namespace
 
 std::shared_ptr<ControlCommand> MakeActCommand(
@@ -142,6 +196,11 @@ std::shared_ptr<ControlCommand> MakeActCommand(
                {"remove", "", "removed", OperatorAct::kRemove},
                {"pause", "envelope", "paused", OperatorAct::kPause},
                {"resume", "envelope", "resumed", OperatorAct::kResume}};
+  if (words.size() == 2 && words[0] == "discover" && words[1] != "all") {
+    const std::optional<Target> target = ParseTarget(words[1]);
+    if (!target) return nullptr;
+    return std::make_shared<Discover>(services, output, *target);
+  }
   for (const auto& a : kActs) {
     const size_t count = a.second.empty() ? 2 : 3;
     if (words.size() != count || words[0] != a.first) continue;

@@ -1,4 +1,5 @@
-// show status, show stats, show ledger; pause and resume mda, mta, smtp; log.
+// show status, show stats, show ledger; pause and resume mda, mta, smtp; log,
+// trace, untrace.
 #include <map>
 #include <string>
 #include <utility>
@@ -7,10 +8,12 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "protocol/mail_date.h"
+#include "protocol/vis.h"
 #include "server/log/log.h"
 #include "server/queue/control_command.h"
 #include "server/queue/control_read.h"
 #include "server/queue/router.h"
+#include "server/queue/trace_words.h"
 #include "storage/ledger_text.h"
 
 namespace holdfast {
@@ -158,6 +161,29 @@ std::shared_ptr<ControlCommand> SwitchDelivery(
   return Succeeded(output, changed);
 }
 
+// log brief|verbose, trace SUBSYSTEM, untrace SUBSYSTEM; null if it is
+// something else.
+std::shared_ptr<ControlCommand> SetLogging(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output) {
+  TraceWords& traced = TraceWordsOfProcess();
+  const std::string& what = words[1];
+  if (words[0] == "log" && (what == "brief" || what == "verbose")) {
+    traced.SetVerbose(what == "verbose");
+  } else if (words[0] != "trace" && words[0] != "untrace") {
+    return nullptr;
+  } else if (!TraceWords::IsKnown(what)) {
+    return MakeRefusal(
+        output, absl::StrCat("invalid trace keyword: ", VisEncode(what)));
+  } else if (words[0] == "trace") {
+    traced.Trace(what);
+  } else {
+    traced.Untrace(what);
+  }
+  services->SetVerboseEverywhere(traced.verbose());
+  return Succeeded(output, true);
+}
+
 }  // namespace
 
 std::shared_ptr<ControlCommand> MakeStateCommand(
@@ -172,10 +198,7 @@ std::shared_ptr<ControlCommand> MakeStateCommand(
                                             words[1] == "ledger");
     return nullptr;
   }
-  if (words[0] == "log" && (words[1] == "brief" || words[1] == "verbose")) {
-    services->SetVerboseEverywhere(words[1] == "verbose");
-    return Succeeded(output, true);
-  }
+  if (auto command = SetLogging(words, services, output)) return command;
   return SwitchDelivery(words, services, output);
 }
 

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -11,20 +12,26 @@
 #include "server/log/log.h"
 #include "server/queue/control_command.h"
 #include "server/queue/control_commands_check.h"
+#include "server/queue/control_commands_queue_act.h"
 
 namespace holdfast {
 namespace {
 
+// Of a ControlData frame, besides its bytes.
+constexpr size_t kDataHead = 16;
 constexpr size_t kMaxUnreadAnswers = 64 << 10;
 
 constexpr ControlCommandMaker kMakers[] = {
-    MakeListCommand,    MakeActCommand,   MakeStateCommand, MakeMonitorCommand,
-    MakeExplainCommand, MakeTableCommand, MakeMtaCommand};
+    MakeListCommand,    MakeActCommand,     MakeStateCommand,
+    MakeMonitorCommand, MakeExplainCommand, MakeTableCommand,
+    MakeMtaCommand,     MakeExportCommand,  MakeImportCommand};
 
 std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
                                             bool allowed,
                                             QueueServices* services,
                                             QueueChecker checker,
+                                            const ActPeer& peer,
+                                            ActTokens* act_tokens,
                                             ControlOutput* output) {
   if (request.version != kControlVersion)
     return MakeRefusal(output, "incompatible smtpctl and smtpd");
@@ -33,6 +40,9 @@ std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
     if (auto command = make(request.words, services, output)) return command;
   if (auto command = MakeCheckCommand(request.words, services, output, checker))
     return command;
+  if (auto command = MakeQueueActCommand(request.words, services, output, peer,
+                                         act_tokens))
+    return command;
   return MakeRefusal(output, "not available in this version");
 }
 
@@ -40,10 +50,11 @@ std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
 
 class ControlServer::Connection : public ControlOutput {
  public:
-  Connection(ControlServer* server, uint64_t number, uid_t uid, int fd)
+  Connection(ControlServer* server, uint64_t number, const ActPeer& peer,
+             int fd)
       : server_(server),
         number_(number),
-        uid_(uid),
+        peer_(peer),
         stream_(MakeStream(server->services_->loop(), fd)) {
     Stream::Callbacks callbacks;
     callbacks.on_bytes = [this](absl::string_view bytes) { OnBytes(bytes); };
@@ -52,7 +63,7 @@ class ControlServer::Connection : public ControlOutput {
     stream_->ResumeReading();
   }
 
-  uid_t uid() const { return uid_; }
+  uid_t uid() const { return peer_.uid; }
 
   // It is out of the server's list and hears nothing more.
   void Retire() {
@@ -90,6 +101,7 @@ class ControlServer::Connection : public ControlOutput {
   // False: not what a client of ours would say now.
   bool OnFrame(const ControlFrame& frame) {
     if (frame.type == ControlRequest::kType) return OnRequest(frame.payload);
+    if (frame.type == ControlData::kType) return OnData(frame.payload);
     if (frame.type != ControlMore::kType || credit_) return false;
     credit_ = true;
     // The last credit may cross the end.
@@ -97,15 +109,29 @@ class ControlServer::Connection : public ControlOutput {
     return true;
   }
 
+  bool OnData(absl::string_view payload) {
+    absl::StatusOr<ControlData> data = Decode<ControlData>(payload);
+    if (!data.ok() || command_ == nullptr) return false;
+    // Held, because it may be done within the call.
+    const std::shared_ptr<ControlCommand> command = command_;
+    credit_ = true;
+    const bool good = command->OnData(data->bytes);
+    finished_.reset();
+    return good;
+  }
+
   bool OnRequest(absl::string_view payload) {
     absl::StatusOr<ControlRequest> request = Decode<ControlRequest>(payload);
     if (!request.ok() || command_ != nullptr) return false;
     // Who asks again has read the last answer.
     if (stream_->backlog() > kMaxUnreadAnswers) return false;
-    const bool allowed = uid_ == 0 || uid_ == geteuid();
+    const bool allowed = uid() == 0 || uid() == geteuid();
     credit_ = true;
     command_ = MakeCommand(*request, allowed, server_->services_,
-                           server_->checker_, this);
+                           server_->checker_, peer_, &server_->act_tokens_,
+                           this);
+    frames_.set_limit(
+        std::max(kMaxControlRequestFrame, command_->MaxData() + kDataHead));
     RunCommand();
     return true;
   }
@@ -119,7 +145,7 @@ class ControlServer::Connection : public ControlOutput {
 
   ControlServer* const server_;
   const uint64_t number_;
-  const uid_t uid_;
+  const ActPeer peer_;
   std::unique_ptr<Stream> stream_;
   ControlFrames frames_{kMaxControlRequestFrame};
   bool credit_ = true;
@@ -141,6 +167,7 @@ ControlServer::~ControlServer() {
   acceptor_.reset();
   connections_.clear();
   EndChecks();
+  EndExports();
   if (listening_fd_ >= 0) close(listening_fd_);
 }
 
@@ -151,10 +178,10 @@ void ControlServer::OnAccept(int fd) {
     close(fd);
     return;
   }
-  Serve(fd, peer.uid);
+  Serve(fd, peer.uid, peer.pid);
 }
 
-void ControlServer::Serve(int fd, uid_t uid) {
+void ControlServer::Serve(int fd, uid_t uid, pid_t pid) {
   int& count = per_user_[uid];
   if (count >= kMaxConnectionsPerUser) {
     LogWarn(
@@ -165,8 +192,8 @@ void ControlServer::Serve(int fd, uid_t uid) {
   }
   ++count;
   const uint64_t number = next_number_++;
-  connections_.emplace(number,
-                       std::make_unique<Connection>(this, number, uid, fd));
+  connections_.emplace(number, std::make_unique<Connection>(
+                                   this, number, ActPeer{uid, pid}, fd));
 }
 
 void ControlServer::Close(uint64_t number) {

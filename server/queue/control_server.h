@@ -13,6 +13,7 @@
 #include <memory>
 
 #include "server/loop/stream.h"
+#include "server/queue/act_tokens.h"
 #include "server/queue/control_commands_check.h"
 #include "server/queue/queue_services.h"
 
@@ -30,7 +31,7 @@ class ControlServer {
 
   // Serves a connected Unix socket, which it owns now, of a client with these
   // credentials.
-  void Serve(int fd, uid_t uid);
+  void Serve(int fd, uid_t uid, pid_t pid = 0);
 
   // Open connections.
   size_t connections() const { return connections_.size(); }
@@ -44,6 +45,7 @@ class ControlServer {
   QueueServices* const services_;
   const int listening_fd_;
   const QueueChecker checker_;
+  ActTokens act_tokens_;
   std::unique_ptr<Acceptor> acceptor_;
   uint64_t next_number_ = 1;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;

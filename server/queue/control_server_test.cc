@@ -282,6 +282,26 @@ TEST_F(ControlServerTest, AllGoesByPages) {
   EXPECT_THAT(services_.acts, SizeIs(3));
 }
 
+TEST_F(ControlServerTest, Discover) {
+  for (uint64_t i = 1; i <= 1500; ++i) Add(0x0000000a00000000 + i);
+  Add(0x0000000b00000001);
+  EXPECT_EQ(Run({"discover", "0000000a"}), "1500 envelopes discovered\n");
+  EXPECT_EQ(Run({"discover", "0000000b"}), "1 envelope discovered\n");
+  EXPECT_EQ(Run({"discover", "0000000c"}), "0 envelopes discovered\n");
+  EXPECT_EQ(Run({"discover", "0000000a000005dc"}), "1 envelope discovered\n");
+  EXPECT_EQ(Run({"discover", "0000000b00000002"}), "0 envelopes discovered\n");
+}
+
+TEST_F(ControlServerTest, Trace) {
+  EXPECT_EQ(Run({"log", "brief"}), "command succeeded\n");
+  EXPECT_EQ(Run({"trace", "smtp"}), "command succeeded\n");
+  EXPECT_TRUE(services_.verbose_);
+  EXPECT_EQ(Run({"untrace", "smtp"}), "command succeeded\n");
+  EXPECT_FALSE(services_.verbose_);
+  EXPECT_EQ(Run({"trace", "x"}, false, "invalid trace keyword: x"), "");
+  EXPECT_FALSE(services_.verbose_);
+}
+
 TEST_F(ControlServerTest, PauseAndStatus) {
   EXPECT_EQ(Run({"pause", "mta"}), "command succeeded\n");
   EXPECT_EQ(Run({"pause", "mta"}, false), "command failed\n");

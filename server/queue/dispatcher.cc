@@ -27,6 +27,7 @@ absl::StatusOr<RelayTarget> Dispatcher::TargetOf(
   about.domain = destination.routing_key;
   about.backup_name = batch.backup_name;
   about.messages = batch.messages.size();
+  if (IsNextHop(about.domain)) return next_hops_.Named(action, about.domain);
   return next_hops_.TargetOf(action, about, p_.loop->Elapsed());
 }
 
@@ -65,7 +66,10 @@ absl::Status Dispatcher::Send(const DestinationRow& destination,
                                       target.backup_name))
           : p_.doors->Choose(kind, batch.mailbox_user);
   const std::string host =
-      target.smarthost && action.host != nullptr ? target.domain : "";
+      target.smarthost && action.host != nullptr &&
+              !IsNextHop(destination.routing_key)
+          ? target.domain
+          : "";
   if (worker == WorkerId(0)) {
     if (!host.empty()) HostUntried(destination, host);
     return absl::UnavailableError("no worker");

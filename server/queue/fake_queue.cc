@@ -313,6 +313,31 @@ void FakeQueueServices::Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
   loop_.Post([done = std::move(done), count]() mutable { done(count); });
 }
 
+void FakeQueueServices::ActOnSlice(std::shared_ptr<const EnvelopeAct> act,
+                                   const EnvelopeFilter& filter,
+                                   std::vector<EnvelopeId> ids,
+                                   absl::AnyInvocable<void(ActCounts)> done) {
+  ActCounts counts;
+  for (const EnvelopeId id : ids) {
+    const auto e = store_.envelopes.find(id);
+    EnvelopeFacts facts;
+    if (e != store_.envelopes.end()) facts.envelope = e->second;
+    if (e == store_.envelopes.end()) {
+      ++counts.gone;
+    } else if (!filter.Matches(facts)) {
+      ++counts.changed;
+    } else if (in_flight.count(id) > 0) {
+      ++counts.waiting;
+    } else {
+      ++counts.done;
+      if (act->kind == EnvelopeAct::Kind::kRemove) store_.envelopes.erase(e);
+      if (act->kind == EnvelopeAct::Kind::kHold) e->second.flags |= kFlagHeld;
+    }
+  }
+  slices.emplace_back(*act, std::move(ids));
+  loop_.Post([done = std::move(done), counts]() mutable { done(counts); });
+}
+
 std::optional<absl::Time> FakeQueueServices::InFlightSince(EnvelopeId id) {
   const auto found = in_flight.find(id);
   if (found == in_flight.end()) return std::nullopt;

@@ -90,6 +90,10 @@ class FakeQueueServices : public QueueServices {
                    absl::AnyInvocable<void(TableUpdated)> done) override;
   void Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
            absl::AnyInvocable<void(uint64_t)> done) override;
+  // Removes, or holds; what is in flight waits.
+  void ActOnSlice(std::shared_ptr<const EnvelopeAct> act,
+                  const EnvelopeFilter& filter, std::vector<EnvelopeId> ids,
+                  absl::AnyInvocable<void(ActCounts)> done) override;
   std::optional<absl::Time> InFlightSince(EnvelopeId id) override;
   bool SetPaused(DeliveryKind kind, bool paused) override;
   bool IsPaused(DeliveryKind kind) override { return paused_.count(kind); }
@@ -111,6 +115,7 @@ class FakeQueueServices : public QueueServices {
   std::vector<std::string> updated_tables;
   std::vector<std::pair<OperatorAct, std::vector<EnvelopeId>>> acts;
   std::map<EnvelopeId, absl::Time> in_flight;
+  std::vector<std::pair<EnvelopeAct, std::vector<EnvelopeId>>> slices;
   bool verbose_ = false;
 
  private:

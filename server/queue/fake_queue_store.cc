@@ -305,6 +305,17 @@ class Writer {
     InsertLane(e, due);
   }
 
+  // `change` moves its row in a lane, if it has one.
+  template <class Change>
+  void Move(Envelope* e, Change change) {
+    const auto due = d_.due.find(e->id);
+    if (due == d_.due.end()) return change();
+    const absl::Time when = due->second;
+    EraseLane(*e);
+    change();
+    InsertLane(*e, when);
+  }
+
   void Act(const ActOnEnvelope& op, Envelope* e) {
     switch (op.act) {
       case Act_::kSchedule:
@@ -330,6 +341,20 @@ class Writer {
         }
         d_.deadlines[e->id] = op.next_deadline;
         return;
+      case Act_::kReroute:
+        return Move(e, [&] {
+          e->kind = op.kind;
+          e->action = op.action;
+          e->routing_key = op.routing_key;
+        });
+      case Act_::kSet:
+        if (op.expires.has_value()) {
+          e->expires = *op.expires;
+          d_.deadlines[e->id] = op.next_deadline;
+        }
+        return Move(e, [&] {
+          e->priority = op.priority.value_or(e->priority);
+        });
       case Act_::kSuspend:
         e->flags |= kFlagSuspended;
         return EraseLane(*e);

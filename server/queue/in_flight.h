@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -19,6 +20,8 @@
 #include "protocol/ids.h"
 
 namespace holdfast {
+
+struct EnvelopeAct;
 
 using BatchKey = std::pair<WorkerId, BatchId>;
 
@@ -37,6 +40,7 @@ struct FlyingEnvelope {
   bool remove = false;
   bool suspend = false;
   bool deadline = false;
+  std::shared_ptr<const EnvelopeAct> act;  // null: none
 };
 
 struct FlyingBatch {

@@ -61,6 +61,17 @@ absl::StatusOr<RelayTarget> NextHops::TargetOf(const Action& action,
   return target;
 }
 
+absl::StatusOr<RelayTarget> NextHops::Named(const Action& action,
+                                            const std::string& url) {
+  absl::Status fits = CheckRelayUrl(action, url);
+  if (!fits.ok()) return fits;
+  RelayTarget target;
+  target.action = action.name;
+  target.domain = url;
+  target.smarthost = true;
+  return target;
+}
+
 // One that cannot be used at all fails like one that does not answer: the
 // others go on.
 absl::StatusOr<std::string> NextHops::FromHost(const Action& action,

@@ -35,6 +35,10 @@ class NextHops {
   absl::StatusOr<RelayTarget> TargetOf(const Action& action, const Batch& batch,
                                        absl::Duration now);
 
+  // To the relay URL that an operator has named for it.
+  static absl::StatusOr<RelayTarget> Named(const Action& action,
+                                           const std::string& url);
+
   // What became of a batch that TargetOf() gave a URL of a `host` table; as
   // Smarthosts.  `action` by name; nothing happens when it is gone.
   bool OnFailed(const std::string& action, const std::string& url,
@@ -55,6 +59,12 @@ class NextHops {
   const Config& config_;
   Smarthosts smarthosts_;
 };
+
+// A routing key that names the next hop itself, not the recipients' domain
+// (ActOnEnvelope::routing_key).
+inline bool IsNextHop(absl::string_view routing_key) {
+  return routing_key.find("://") != absl::string_view::npos;
+}
 
 // Whether the action can send to this URL at all; the message is the error
 // line.  Warns.

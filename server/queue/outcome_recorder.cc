@@ -218,7 +218,8 @@ void OutcomeRecorder::LogAndCount(const Envelope& envelope, const Recording& r,
 void OutcomeRecorder::Leave(EnvelopeId id, bool queued) {
   const FlyingEnvelope e = *p_.in_flight->Find(id);
   p_.in_flight->Remove(id);
-  if (queued && (e.remove || e.suspend || e.deadline)) p_.on_still_queued(e);
+  const bool waits = e.remove || e.suspend || e.deadline || e.act != nullptr;
+  if (queued && waits) p_.on_still_queued(e);
 }
 
 void OutcomeRecorder::LookAgain(DestinationId destination, DeliveryKind kind) {

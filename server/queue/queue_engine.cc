@@ -20,6 +20,7 @@ QueueEngine::QueueEngine(Parts parts)
       claims_(ClaimsParts()),
       deadlines_(DeadlineParts()),
       acts_(ActsParts()),
+      bulk_acts_(BulkActsParts()),
       router_(p_.config,
               [](const std::string& line) { LogLine(LogLevel::kInfo, line); }) {
   const absl::StatusOr<std::unique_ptr<QueueView>> view = p_.store->View();
@@ -145,6 +146,19 @@ OperatorActs::Parts QueueEngine::ActsParts() {
   return parts;
 }
 
+BulkActs::Parts QueueEngine::BulkActsParts() {
+  BulkActs::Parts parts;
+  parts.loop = p_.loop;
+  parts.config = p_.config;
+  parts.store = p_.store;
+  parts.committer = &committer_;
+  parts.in_flight = &in_flight_;
+  parts.scheduler = &scheduler_;
+  parts.acts = &acts_;
+  parts.note_deadline = [this](absl::Time when) { deadlines_.Note(when); };
+  return parts;
+}
+
 void QueueEngine::OnClaimsKnown() {
   doors_.StartReading();
   // Releases go into this commit; what is read behind it finds them done.
@@ -179,6 +193,7 @@ void QueueEngine::NoteHosts(WorkerId worker, const BatchOutcomes& outcomes) {
 
 void QueueEngine::OnStillQueued(const FlyingEnvelope& envelope) {
   acts_.AfterFlight(envelope);
+  bulk_acts_.AfterFlight(envelope);
   if (envelope.deadline && !envelope.remove) deadlines_.Look(envelope.id);
 }
 
@@ -235,8 +250,8 @@ void QueueEngine::Count(QueueCounters* counters) const {
   counters->tempfail = outcomes.tempfail;
   counters->permfail = outcomes.permfail;
   counters->loop = outcomes.loop;
-  counters->removed = outcomes.removed + acts_.removed();
-  counters->expired = deadlines_.expired();
+  counters->removed = outcomes.removed + acts_.removed() + bulk_acts_.removed();
+  counters->expired = deadlines_.expired() + bulk_acts_.expired();
   counters->inflight_now = in_flight_.size();
 }
 

@@ -11,6 +11,7 @@
 #include "server/door/door.h"
 #include "server/door/parent_messages.h"
 #include "server/loop/event_loop.h"
+#include "server/queue/bulk_acts.h"
 #include "server/queue/claims.h"
 #include "server/queue/committer.h"
 #include "server/queue/deadline_server.h"
@@ -60,6 +61,7 @@ class QueueEngine {
   Committer& committer() { return committer_; }
   Scheduler& scheduler() { return scheduler_; }
   OperatorActs& acts() { return acts_; }
+  BulkActs& bulk_acts() { return bulk_acts_; }
   InFlight& in_flight() { return in_flight_; }
   Router& router() { return router_; }
   HostStats& host_stats() { return host_stats_; }
@@ -75,6 +77,7 @@ class QueueEngine {
   Claims::Parts ClaimsParts();
   DeadlineServer::Parts DeadlineParts();
   OperatorActs::Parts ActsParts();
+  BulkActs::Parts BulkActsParts();
 
   void NoteHosts(WorkerId worker, const BatchOutcomes& outcomes);
   void OnStillQueued(const FlyingEnvelope& envelope);
@@ -93,6 +96,7 @@ class QueueEngine {
   Claims claims_;
   DeadlineServer deadlines_;
   OperatorActs acts_;
+  BulkActs bulk_acts_;
   Router router_;
   HostStats host_stats_;
   EventLoop::Timer router_wake_;

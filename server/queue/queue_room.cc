@@ -238,6 +238,14 @@ void QueueRoom::Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
   engine_->acts().Act(act, std::move(envelopes), std::move(done));
 }
 
+void QueueRoom::ActOnSlice(std::shared_ptr<const EnvelopeAct> act,
+                           const EnvelopeFilter& filter,
+                           std::vector<EnvelopeId> envelopes,
+                           absl::AnyInvocable<void(ActCounts)> done) {
+  engine_->bulk_acts().Act(std::move(act), filter, std::move(envelopes),
+                           std::move(done));
+}
+
 std::optional<absl::Time> QueueRoom::InFlightSince(EnvelopeId id) {
   const FlyingEnvelope* e = engine_->in_flight().Find(id);
   if (e == nullptr) return std::nullopt;

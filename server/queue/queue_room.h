@@ -65,6 +65,10 @@ class QueueRoom : public RoomHandler, public QueueServices {
                    absl::AnyInvocable<void(TableUpdated)> done) override;
   void Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
            absl::AnyInvocable<void(uint64_t)> done) override;
+  void ActOnSlice(std::shared_ptr<const EnvelopeAct> act,
+                  const EnvelopeFilter& filter,
+                  std::vector<EnvelopeId> envelopes,
+                  absl::AnyInvocable<void(ActCounts)> done) override;
   std::optional<absl::Time> InFlightSince(EnvelopeId id) override;
   bool SetPaused(DeliveryKind kind, bool paused) override;
   bool IsPaused(DeliveryKind kind) override;

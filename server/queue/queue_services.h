@@ -8,19 +8,23 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/random/bit_gen_ref.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "config/config.h"
 #include "protocol/envelope.h"
+#include "protocol/envelope_filter.h"
 #include "protocol/ids.h"
 #include "server/door/lookup_messages.h"
 #include "server/door/receive_messages.h"
 #include "server/loop/event_loop.h"
+#include "server/queue/envelope_act.h"
 #include "storage/queue_batch.h"
 #include "storage/queue_store.h"
 
@@ -41,6 +45,18 @@ struct QueueCounters {
 
 // An operator's act on one envelope, whatever state it is in.
 enum class OperatorAct : uint8_t { kSchedule, kRemove, kPause, kResume };
+
+// What became of the envelopes of an act.
+struct ActCounts {
+  uint64_t done = 0;
+  uint64_t waiting = 0;     // in flight: done when the attempt is over
+  uint64_t so_already = 0;  // nothing was to be done
+  uint64_t changed = 0;     // the filter does not match any more
+  uint64_t gone = 0;
+  uint64_t failed = 0;
+  // Not ok: the slice was not done.
+  absl::Status status;
+};
 
 class QueueServices {
  public:
@@ -73,6 +89,14 @@ class QueueServices {
   // 2.6).  Acts are committed in slices; `done` gets how many.
   virtual void Act(OperatorAct act, std::vector<EnvelopeId> envelopes,
                    absl::AnyInvocable<void(uint64_t count)> done) = 0;
+  // Does `act` to those of the envelopes that `filter` matches now, in one
+  // commit; those in flight have it done to them when their attempt is over
+  // and they are still queued (which is forgotten when `queue` ends).
+  static constexpr size_t kActSlice = 256;
+  virtual void ActOnSlice(std::shared_ptr<const EnvelopeAct> act,
+                          const EnvelopeFilter& filter,
+                          std::vector<EnvelopeId> envelopes,
+                          absl::AnyInvocable<void(ActCounts)> done) = 0;
 
   // When this envelope went in flight; nullopt: it isn't.
   virtual std::optional<absl::Time> InFlightSince(EnvelopeId id) = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/string_view.h"
 #include "protocol/relay_url.h"
 
@@ -30,7 +31,10 @@ size_t MaxSessionsToUrl(const Config& config, absl::string_view element) {
 size_t MaxSessionsTo(const Config& config, const Action& action,
                      const std::string& recipient_domain) {
   size_t sessions = 0;
-  if (action.host != nullptr) {
+  if (absl::StrContains(recipient_domain, "://")) {
+    // An operator has named the next hop.
+    sessions = MaxSessionsToUrl(config, recipient_domain);
+  } else if (action.host != nullptr) {
     size_t counted = 0;
     for (const auto& [element, none] : action.host->entries()) {
       if (++counted > kMaxCountedHosts) break;

@@ -1,0 +1,63 @@
+#include "server/queue/act_log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "protocol/vis.h"
+#include "storage/owned_fd.h"
+
+namespace holdfast {
+namespace {
+
+std::string Stamp(absl::Time now) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", now, absl::UTCTimeZone());
+}
+
+absl::Status SystemError(const std::string& path) {
+  return absl::InternalError(absl::StrCat(path, ": ", strerror(errno)));
+}
+
+}  // namespace
+
+std::string ActBeginLine(absl::Time now, const std::string& number,
+                         const ActPeer& peer, const PlannedAct& plan) {
+  return absl::StrCat(Stamp(now), " begin ", number, " uid=", peer.uid,
+                      " pid=", peer.pid, " found=", plan.envelopes.size(),
+                      " act=", VisEncode(ActText(plan.act)), " filter=\"",
+                      VisEncode(plan.filter_text), "\"");
+}
+
+std::string ActEndLine(absl::Time now, const std::string& number,
+                       const ActCounts& counts, absl::string_view result) {
+  return absl::StrCat(Stamp(now), " end ", number, " done=", counts.done,
+                      " waiting=", counts.waiting,
+                      " so-already=", counts.so_already,
+                      " changed=", counts.changed, " gone=", counts.gone,
+                      " failed=", counts.failed, " result=", VisEncode(result));
+}
+
+absl::Status AppendActLine(const std::string& path, const std::string& line,
+                           uint64_t max_bytes) {
+  struct stat st = {};
+  const std::string text = absl::StrCat(line, "\n");
+  if (lstat(path.c_str(), &st) == 0 &&
+      static_cast<uint64_t>(st.st_size) + text.size() > max_bytes &&
+      rename(path.c_str(), absl::StrCat(path, ".1").c_str()) != 0)
+    return SystemError(path);
+  const OwnedFd fd(open(path.c_str(),
+                        O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+                        0600));
+  if (!fd) return SystemError(path);
+  const ssize_t n = write(fd.get(), text.data(), text.size());
+  if (n < 0) return SystemError(path);
+  if (static_cast<size_t>(n) != text.size())
+    return absl::ResourceExhaustedError(absl::StrCat(path, ": no room"));
+  return fdatasync(fd.get()) == 0 ? absl::OkStatus() : SystemError(path);
+}
+
+}  // namespace holdfast

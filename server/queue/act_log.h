@@ -1,0 +1,41 @@
+// The record of operators' acts: `acts.log` in the queue's folder, a line for
+// the beginning and one for the end of each, appended and synced, so that it
+// outlives crashes; an act without an end was interrupted.  At kMaxActLogBytes
+// it becomes `acts.log.1`, of which there is one.
+#ifndef HOLDFAST_SERVER_QUEUE_ACT_LOG_H_
+#define HOLDFAST_SERVER_QUEUE_ACT_LOG_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "server/queue/act_tokens.h"
+#include "server/queue/queue_services.h"
+
+namespace holdfast {
+
+inline constexpr uint64_t kMaxActLogBytes = 16 << 20;
+
+// Lines, without their end.  `number` joins the two lines of an act.
+//
+//   2026-01-31T12:00:00.000Z begin 5f3a9c01 uid=0 pid=71 found=10000
+//       act=remove filter="domain = example.org"
+//   2026-01-31T12:00:02.000Z end 5f3a9c01 done=9990 waiting=10 gone=0 ...
+//       result=complete
+//
+// (each in one line; `result` is "complete" or why not).
+std::string ActBeginLine(absl::Time now, const std::string& number,
+                         const ActPeer& peer, const PlannedAct& plan);
+std::string ActEndLine(absl::Time now, const std::string& number,
+                       const ActCounts& counts, absl::string_view result);
+
+// Appends the line to the file, which is made 0600 if missing, and syncs it.
+// Blocks: not for a loop's thread.
+absl::Status AppendActLine(const std::string& path, const std::string& line,
+                           uint64_t max_bytes = kMaxActLogBytes);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_QUEUE_ACT_LOG_H_

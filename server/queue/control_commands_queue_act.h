@@ -1,0 +1,26 @@
+// queue remove, hold, release, schedule, expire, bounce, reroute, set: acts on
+// all envelopes that a filter matches.
+#ifndef HOLDFAST_SERVER_QUEUE_CONTROL_COMMANDS_QUEUE_ACT_H_
+#define HOLDFAST_SERVER_QUEUE_CONTROL_COMMANDS_QUEUE_ACT_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/queue/act_tokens.h"
+#include "server/queue/control_command.h"
+
+namespace holdfast {
+
+// Groups by destination that are shown, and that are told apart.
+inline constexpr size_t kMaxActGroupsShown = 20;
+inline constexpr size_t kMaxActGroups = 10'000;
+
+// Null: not such a command.  `tokens` outlives it.
+std::shared_ptr<ControlCommand> MakeQueueActCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output, const ActPeer& peer, ActTokens* tokens);
+
+}  // namespace holdfast
+
+#endif  // HOLDFAST_SERVER_QUEUE_CONTROL_COMMANDS_QUEUE_ACT_H_
