@@ -301,7 +301,7 @@ void SmtpClientSession::Answered(const Expected& to, const SmtpReply& reply) {
 }
 
 void SmtpClientSession::OnMail(const SmtpReply& reply) {
-  if (reply.code == kClosing && served_) return;  // OnReply() ends it
+  if (reply.code == kClosing && rested_) return;  // OnReply() ends it
   mail_answered_ = true;
   if (reply.klass() != 2) {
     SmtpResult result = ResultOf(reply);
@@ -415,7 +415,7 @@ void SmtpClientSession::OnFinal(const Expected& to, const SmtpReply& reply) {
 // ---- ends
 
 void SmtpClientSession::TransactionDone() {
-  served_ = true;
+  rested_ = true;
   if (refused_ >= options_.max_refused) return Quit();
   GoReady();
 }
@@ -432,7 +432,7 @@ void SmtpClientSession::End(const std::string& error) {
   sasl_.reset();
   auth_response_ = Secret();
   SmtpResult result = Temporary(error);
-  if (served_ && !mail_answered_) result.kind = SmtpResult::Kind::kNotTried;
+  if (rested_ && !mail_answered_) result.kind = SmtpResult::Kind::kNotTried;
   state_ = State::kOver;
   DecideRest(result);
   events_->OnEnd(quitting ? "" : error);

@@ -125,6 +125,10 @@ class SmtpClientSession {
   // After Events::OnAuthWanted(), once.
   void Authenticate(ClientCredentials credentials);
 
+  // It waits for its next transaction.  A server that ends the connection
+  // meanwhile has not tried that: SmtpResult::kNotTried.
+  void Rested() { rested_ = true; }
+
   // Begins a transaction; only when ready.  False: all recipients had their
   // result at once (the message is too large for the server, ...), nothing is
   // sent and the session is still ready.
@@ -255,7 +259,9 @@ class SmtpClientSession {
   Secret auth_response_;     // the last one sent, or about to be, in base64
   bool auth_first_ = false;  // it waits for the server's 334
   std::string auth_error_;   // why the exchange was cancelled
-  bool served_ = false;      // a transaction has ended before
+  // It has done or waited for a transaction: the server may have given it up
+  // before it saw the next MAIL.
+  bool rested_ = false;
   bool needs_rset_ = false;  // the last one was not completed by a dot
   uint32_t refused_ = 0;     // RCPTs in a row
 };

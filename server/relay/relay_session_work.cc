@@ -107,6 +107,7 @@ bool RelaySession::MustPause() {
 }
 
 void RelaySession::BeginIdle() {
+  session_.Rested();
   WatchTime(absl::Seconds(limits_.session_keepalive));
 }
 

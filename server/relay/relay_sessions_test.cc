@@ -315,6 +315,37 @@ TEST_F(RelaySessionsTest, NoneInAdvanceWhereItWouldHaveToWait) {
   EXPECT_EQ(connections(), 2u);
 }
 
+TEST_F(RelaySessionsTest, AConnectionInAdvanceThatTheServerEndsLosesNothing) {
+  for (const char* answer : {Server::kClose, "421 4.4.2 too long"}) {
+    SCOPED_TRACE(answer);
+    Start();
+    outcomes_.clear();
+    dialer_->prepare = [&](size_t n, Server* s) {
+      if (n == 0) s->answers["dot"] = {Server::kSilence};
+      if (n == 1) s->answers["MAIL"] = {answer};
+    };
+    RelayBatch batch = Batch(1, {{"a@a.test"}});
+    batch.waiting = 100;
+    Give(batch);
+    Give(Batch(2, {{"b@a.test"}}));
+    EXPECT_THAT(outcomes_, ElementsAre("200 Ok 250 2.0.0 queued"));
+    EXPECT_EQ(connections(), 3u);
+  }
+}
+
+// However ready a server is to be connected to.
+TEST_F(RelaySessionsTest, AServerThatEndsAtEveryMailIsNotTriedForEver) {
+  Start();
+  dialer_->prepare = [&](size_t, Server* s) {
+    s->answers["MAIL"] = {Server::kClose};
+  };
+  RelayBatch batch = Batch(1, {{"a@a.test"}, {"b@a.test"}, {"c@a.test"}});
+  batch.waiting = 100;
+  Give(batch);
+  EXPECT_THAT(outcomes_, SizeIs(3));
+  EXPECT_LE(connections(), 8u);
+}
+
 TEST_F(RelaySessionsTest, AConnectionInAdvanceThatFailsHarmsNobody) {
   Start();
   dialer_->prepare = [](size_t n, Server* s) {
