@@ -1,5 +1,7 @@
 #include "config/config.h"
 
+#include <limits>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
@@ -14,6 +16,13 @@ MtaLimits MtaLimits::Reference() {
   limits.reconn_delay_route = 3;
   limits.session_mail_max = 100;
   return limits;
+}
+
+absl::Duration MdaLimits::CommandTimeout() const {
+  constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
+  return command_timeout == 0 || command_timeout == kNone
+             ? absl::InfiniteDuration()
+             : absl::Seconds(command_timeout);
 }
 
 const MtaLimits& Config::LimitsFor(absl::string_view domain) const {

@@ -240,12 +240,20 @@ struct MtaLimits {
   static MtaLimits Reference();
 };
 
+// `mda limit KEY N`.  The last three are ours, for each command that is run as
+// a user; 0: no limit.
 struct MdaLimits {
   uint32_t max_session = 50;
   uint32_t max_session_per_user = 7;
   uint32_t task_hiwat = 50;
   uint32_t task_lowat = 30;
   uint32_t task_release = 10;
+  uint64_t max_command_memory = 1 << 30;    // octets, of each process of it
+  uint32_t max_command_descriptors = 1024;  // of each process of it
+  uint32_t command_timeout = 300;           // seconds
+
+  // Infinite, if it has none.
+  absl::Duration CommandTimeout() const;
 };
 
 struct SchedulerLimits {

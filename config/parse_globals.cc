@@ -1,5 +1,6 @@
 // Directives that set one thing for the whole server (reference part 1,
 // sections 1.5 and 1.6).
+#include <algorithm>
 #include <limits>
 
 #include "absl/strings/ascii.h"
@@ -15,6 +16,9 @@ constexpr size_t kQueueKeyBytes = 32;
 // Below this a store has no room beside the reserve kept for removals.
 constexpr uint64_t kMinQueueSize = 20 << 20;
 constexpr uint64_t kMinHistorySize = 1 << 20;
+// With less not even a shell would run.
+constexpr uint64_t kMinCommandMemory = 16 << 20;
+constexpr uint32_t kMinCommandDescriptors = 16;
 
 bool IsPrintable(char c) {
   return absl::ascii_isprint(static_cast<unsigned char>(c));
@@ -32,13 +36,14 @@ uint32_t Count(int64_t value) {
 struct DirectiveParser::LimitKey {
   absl::string_view name;
   uint32_t* value;
+  uint64_t* size = nullptr;  // of one that has a size instead
 };
 
 bool DirectiveParser::SetLimit(const std::vector<LimitKey>& keys,
                                absl::string_view what, const std::string& key,
                                int64_t value) {
   for (const LimitKey& known : keys) {
-    if (known.name != key) continue;
+    if (known.name != key || known.value == nullptr) continue;
     *known.value = Count(value);
     return true;
   }
@@ -48,11 +53,19 @@ bool DirectiveParser::SetLimit(const std::vector<LimitKey>& keys,
                       key, names);
 }
 
-// KEY N ...
+// KEY N ... or KEY SIZE ...
 bool DirectiveParser::ParseLimits(const std::vector<LimitKey>& keys,
                                   absl::string_view what) {
   while (PeekString()) {
     const std::string key = Take().text;
+    const auto size =
+        std::find_if(keys.begin(), keys.end(), [&key](const LimitKey& known) {
+          return known.size != nullptr && known.name == key;
+        });
+    if (size != keys.end()) {
+      if (!ExpectSize("invalid size", size->size)) return false;
+      continue;
+    }
     int64_t value = 0;
     if (!ExpectNumber(&value)) return false;
     if (!SetLimit(keys, what, key, value)) return false;
@@ -97,12 +110,32 @@ bool DirectiveParser::ParseMda() {
   if (!ExpectKeyword("limit")) return false;
   MdaLimits& limits = config_->mda_limits;
   // "scheduler" is the reference's word here.
-  return ParseLimits({{"max-session", &limits.max_session},
-                      {"max-session-per-user", &limits.max_session_per_user},
-                      {"task-hiwat", &limits.task_hiwat},
-                      {"task-lowat", &limits.task_lowat},
-                      {"task-release", &limits.task_release}},
-                     "scheduler");
+  if (!ParseLimits(
+          {{"max-session", &limits.max_session},
+           {"max-session-per-user", &limits.max_session_per_user},
+           {"task-hiwat", &limits.task_hiwat},
+           {"task-lowat", &limits.task_lowat},
+           {"task-release", &limits.task_release},
+           // Ours.
+           {"max-command-memory", nullptr, &limits.max_command_memory},
+           {"max-command-descriptors", &limits.max_command_descriptors},
+           {"command-timeout", &limits.command_timeout}},
+          "scheduler")) {
+    return false;
+  }
+  if (limits.max_command_memory != 0 &&
+      limits.max_command_memory < kMinCommandMemory) {
+    limits.max_command_memory = kMinCommandMemory;
+    return Fail(absl::StrCat("max-command-memory must be at least ",
+                             kMinCommandMemory >> 20, "M"));
+  }
+  if (limits.max_command_descriptors != 0 &&
+      limits.max_command_descriptors < kMinCommandDescriptors) {
+    limits.max_command_descriptors = kMinCommandDescriptors;
+    return Fail(absl::StrCat("max-command-descriptors must be at least ",
+                             kMinCommandDescriptors));
+  }
+  return true;
 }
 
 bool DirectiveParser::ParseMta() {

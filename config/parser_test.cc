@@ -328,6 +328,23 @@ TEST(Parser, SessionLimits) {
       ElementsAre(1u, 2u, 3u, 4u, 5u, 6u, 7u, 8u, 9u, 10u, 11u, 12u, 13u, 14u));
 }
 
+TEST(Parser, LimitsOfCommands) {
+  const auto config = Good(
+      "mda limit max-command-memory 16.5M max-command-descriptors 17 "
+      "command-timeout 8 max-session 9\n");
+  const MdaLimits& l = config->mda_limits;
+  EXPECT_EQ(l.max_command_memory, 33u << 19);
+  EXPECT_EQ(l.max_command_descriptors, 17u);
+  EXPECT_EQ(l.command_timeout, 8u);
+  EXPECT_EQ(l.max_session, 9u);
+  EXPECT_EQ(l.CommandTimeout(), absl::Seconds(8));
+  const auto none = Good("mda limit max-command-memory 0 command-timeout 0\n");
+  EXPECT_EQ(none->mda_limits.max_command_memory, 0u);
+  EXPECT_EQ(none->mda_limits.CommandTimeout(), absl::InfiniteDuration());
+  EXPECT_EQ(Good("mda limit command-timeout -1\n")->mda_limits.CommandTimeout(),
+            absl::InfiniteDuration());
+}
+
 TEST(Parser, SrsAndLocalMethods) {
   const auto config = Good(
       "srs key one\nsrs key backup two\nsrs ttl 49h\n"

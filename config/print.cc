@@ -315,6 +315,9 @@ void ConfigPrinter::OtherLimits() {
   Number("task-hiwat", mda.task_hiwat);
   Number("task-lowat", mda.task_lowat);
   Number("task-release", mda.task_release);
+  Number("max-command-memory", mda.max_command_memory);
+  Number("max-command-descriptors", mda.max_command_descriptors);
+  Number("command-timeout", mda.command_timeout);
   End();
   const SchedulerLimits& scheduler = config_.scheduler_limits;
   Begin("scheduler limit");

@@ -216,8 +216,9 @@ std::vector<std::string> Show(const Config& config) {
   add("mta ", Show(mta_limits), " ", mta_max_deferred);
   for (const auto& [name, one] : mta_domain_limits) add(name, Show(one));
   {
-    const auto& [a, b, c, d, e] = mda_limits;
-    for (const uint32_t one : {a, b, c, d, e}) add("mda ", one);
+    const auto& [a, b, c, d, e, memory, files, timeout] = mda_limits;
+    for (const uint32_t one : {a, b, c, d, e, files, timeout}) add("mda ", one);
+    add("mda memory ", memory);
     const auto& [f, g, h, i] = scheduler_limits;
     for (const uint32_t one : {f, g, h, i}) add("scheduler ", one);
   }
@@ -397,6 +398,11 @@ class Maker {
       line(absl::StrCat("bounce warn-interval ", Delay(), ", ", Delay()));
     }
     if (Chance()) line(absl::StrCat("smtp limit max-errors ", Count(-9, 99)));
+    if (Chance()) {
+      line(absl::StrCat("mda limit max-command-memory ", Count(16, 99),
+                        Of({"M", ".5M", "G"}), " command-timeout ",
+                        Count(-9, 99)));
+    }
     if (Chance()) {
       line(absl::StrCat("mta limit for domain \"D.test\" inet6 task-hiwat ",
                         Count(0, 9)));
