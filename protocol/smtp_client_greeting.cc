@@ -65,6 +65,7 @@ void SmtpClientSession::TlsEstablished(bool verified) {
   if (state_ != State::kStartTls || !expected_.empty()) return;
   secure_ = true;
   verified_ = verified;
+  silent_in_tls_ = true;
   extensions_ = PeerExtensions();
   state_ = State::kGreeting;
   Send(Command::kEhlo);

@@ -141,7 +141,8 @@ TEST(SmtpClientTlsTest, FailuresOfStartTlsAreToldFromOthers) {
       {"STARTTLS", "junk", true, true},
       {"STARTTLS", "220 go", false, true},
       {"EHLO", "(close)", true, false},
-      {"EHLO/TLS", "(close)", true, false},
+      {"EHLO/TLS", "(close)", true, true},
+      {"EHLO/TLS", "421 4.7.0 bye", true, false},
       {"MAIL", "(close)", true, false},
   };
   for (const Case& c : cases) {

@@ -257,6 +257,7 @@ void SmtpClientSession::Quit() {
 
 void SmtpClientSession::OnReply(const SmtpReply& reply) {
   ++replies_;
+  silent_in_tls_ = false;
   if (live_ == 0) return OnUnasked(reply);
   const Expected to = expected_.front();
   expected_.pop_front();
@@ -427,7 +428,7 @@ void SmtpClientSession::GoReady() {
 
 void SmtpClientSession::End(const std::string& error) {
   const bool quitting = state_ == State::kQuit;
-  failed_in_starttls_ = state_ == State::kStartTls;
+  failed_in_starttls_ = state_ == State::kStartTls || silent_in_tls_;
   if (state_ == State::kAuth) Wipe(&out_);
   sasl_.reset();
   auth_response_ = Secret();

@@ -63,6 +63,22 @@ def test_opportunistic_goes_on_in_clear():
         way.server.stop()
 
 
+def test_a_hop_that_wants_to_know_us_gets_it_in_clear():
+    issuer = authority()
+    for number, version in enumerate((ssl.TLSVersion.TLSv1_2,
+                                      ssl.TLSVersion.TLSv1_3)):
+        name = "curious%d.test" % number
+        # With TLS 1.3 it refuses us behind our handshake.
+        hop = Hop(name, issuer.issue(name), client_ca=issuer.cert,
+                  versions=(version, version))
+        way = Way(hop)
+        way.send()
+        way.delivered()
+        expect(not hop.seen[-1]["secure"], "in clear")
+        way.log("opportunistic TLS failed, downgrading to plain$")
+        way.server.stop()
+
+
 def test_nothing_in_common():
     """Versions that do not meet: in clear where that will do, else not."""
     name = "modern.test"
