@@ -134,6 +134,17 @@ TEST_F(ImportTest, TimesAndHoldsAreKept) {
   EXPECT_FALSE(rows[1].due.has_value());
 }
 
+TEST_F(ImportTest, ABodyInProgressIsNotBegunAgain) {
+  StoreChunk chunk;
+  chunk.message = MessageId{78};
+  chunk.bytes = "body\n";
+  chunk.keep_id = true;
+  ASSERT_TRUE(store_.RunOne(chunk).status.ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(store_.RunOne(chunk).status));
+  chunk.index = 1;
+  EXPECT_TRUE(store_.RunOne(chunk).status.ok());
+}
+
 TEST_F(ImportTest, ARepeatGivesItsChunksUp) {
   const OperationResult first = store_.RunOne(MakeImport(77, 5, 1));
   ASSERT_EQ(first.envelopes.size(), 1u);

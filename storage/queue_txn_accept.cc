@@ -170,19 +170,21 @@ OperationResult QueueTxn::Do(const StoreChunk& op) {
     return ResultOf(absl::InvalidArgumentError("chunk of an impossible size"));
   const Key key = MessageKey(op.message);
   IncomingRecord row;
-  if (const auto bytes = txn_->Get(Table::kIncoming, key)) {
+  if (op.index == 0) {
+    // A body in progress, which may be what an earlier start has left, is never
+    // begun again: whoever sends it takes another id.
+    if (messages_.contains(op.message) || IdInUse(op.message) ||
+        (op.keep_id && MayBeLeased(op.message)))
+      return ResultOf(absl::AlreadyExistsError(
+          absl::StrCat("message ", ToString(op.message), " is in use")));
+    row.start = context_.start;
+    row.session = op.session;
+  } else if (const auto bytes = txn_->Get(Table::kIncoming, key)) {
     auto opened = OpenRow<IncomingRecord>(key, *bytes);
     if (!opened.ok()) return ResultOf(opened.status());
     row = *opened;
-  } else if (op.index != 0) {
-    return ResultOf(absl::FailedPreconditionError("no body in progress"));
-  } else if (messages_.contains(op.message) || IdInUse(op.message) ||
-             (op.keep_id && MayBeLeased(op.message))) {
-    return ResultOf(absl::AlreadyExistsError(
-        absl::StrCat("message ", ToString(op.message), " is in use")));
   } else {
-    row.start = context_.start;
-    row.session = op.session;
+    return ResultOf(absl::FailedPreconditionError("no body in progress"));
   }
   if (op.index != row.chunks)
     return ResultOf(absl::FailedPreconditionError("chunk out of order"));

@@ -142,7 +142,8 @@ TEST_F(MoveTest, EndedAnywhereAndRepeatedLosesNothingAndDoublesNothing) {
     ASSERT_TRUE(store.Open().ok());  // as after a crash
     const auto link = LinkStore(store.store());
     Importer second(link.get(), {});
-    ASSERT_TRUE(ReadArchive(file_.get(), &second).ok());
+    const auto read = ReadArchive(file_.get(), &second);
+    ASSERT_TRUE(read.ok()) << read.status() << " after " << requests;
     ASSERT_TRUE(second.Finish().ok());
     EXPECT_EQ(Queued(&store), Queued(&from_)) << requests;
     EXPECT_EQ(store.View()->ReadLedger().accepted, Queued(&from_));
