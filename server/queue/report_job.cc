@@ -171,13 +171,19 @@ void ReportJob::OnPiece(absl::StatusOr<StoredBodyReader::Piece> piece) {
     DropBody();
     return Finish(Result::kLater, "Error reading message");
   }
+  if (quote_ == Quote::kAll &&
+      quoted_ + piece->bytes.size() > kMaxReturnedMessage)
+    return Restart(Quote::kHeaders);
   Write(absl::string_view(piece->bytes).substr(0, Quotable(piece->bytes)));
   if (piece->end) quoted_all_ = true;
   StoreChunks(&ReportJob::ReadNext);
 }
 
 size_t ReportJob::Quotable(absl::string_view bytes) {
-  if (quote_ == Quote::kAll) return bytes.size();
+  if (quote_ == Quote::kAll) {
+    quoted_ += bytes.size();
+    return bytes.size();
+  }
   const size_t limit = small_ ? kMaxSmallHeaders : kMaxQuotedHeaders;
   size_t at = 0;
   while (at < bytes.size()) {

@@ -113,6 +113,10 @@ class ReportJob : public std::enable_shared_from_this<ReportJob> {
   bool quoted_all_ = false;
 };
 
+// A larger original is not returned whole, even if RET=FULL asks for it: the
+// next hop of a report may take less than that of the mail, and a report that
+// is refused is told to nobody.
+inline constexpr size_t kMaxReturnedMessage = 1 << 20;
 // Most of the original's headers that a report without its body quotes.
 inline constexpr size_t kMaxQuotedHeaders = 128 << 10;
 // While the store is full a report takes no more than one chunk, which the

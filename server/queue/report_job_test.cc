@@ -66,6 +66,27 @@ TEST_F(ReportJobTest, AFullReportKeepsEveryByte) {
                               "body text\n\n--"));
 }
 
+TEST_F(ReportJobTest, ALargeOriginalIsReturnedWithoutItsBody) {
+  for (const bool large : {false, true}) {
+    SCOPED_TRACE(large);
+    const std::string headers = "Subject: long\n";
+    const std::string body(
+        kMaxReturnedMessage - headers.size() - 1 + (large ? 1 : 0), 'x');
+    store().AddMessage(kOriginal, absl::StrCat(headers, "\n", body));
+    PendingReport report = Report(1);
+    report.envelope.dsn_ret = DsnReturn::kFull;
+    store().AddReport(report);
+    ReportSender sender(&services_);
+    Advance(absl::Seconds(2));
+    const std::string text = OnlyReport();
+    EXPECT_EQ(text.size() > kMaxReturnedMessage, !large);
+    EXPECT_THAT(text, HasSubstr(large ? "Content-Type: text/rfc822-headers\n"
+                                      : "Content-Type: message/rfc822\n"));
+    EXPECT_THAT(text, HasSubstr("\nSubject: long\n"));
+    store().accepted.clear();
+  }
+}
+
 // RFC 8689 section 5: a report is protected like the original.
 TEST_F(ReportJobTest, AReportOfProtectedMailIsProtectedAndShort) {
   PendingReport report = Report(1);
