@@ -3,6 +3,7 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <utility>
 
@@ -321,6 +322,7 @@ void CommitThread::DoBackgroundWork(QueueTxn* queue) {
 absl::Status CommitThread::TryCommit(absl::Span<PendingBatch> part,
                                      bool accepting,
                                      std::vector<BatchResult>* results) {
+  const auto begin = std::chrono::steady_clock::now();
   LmdbTxn txn(options_.env, LmdbTxn::kWrite);
   QueueTxnContext context = MakeContext(&txn, accepting);
   const size_t chunks = pending_.last_chunk_bytes();
@@ -357,13 +359,23 @@ absl::Status CommitThread::TryCommit(absl::Span<PendingBatch> part,
                                        : HistoryState::kKept;
   garbage_bytes_ = std::min(garbage_bytes_ * 2, kSliceBytes);
   Adopt(queue, part.size());
+  Measure(part, absl::FromChrono(std::chrono::steady_clock::now() - begin));
   return status;
+}
+
+// What the store does by itself (`part` is empty) is no commit of anybody's.
+void CommitThread::Measure(absl::Span<PendingBatch> part, absl::Duration took) {
+  if (part.empty()) return;
+  uint64_t operations = 0;
+  for (const PendingBatch& batch : part) operations += batch.operations.size();
+  options_.status->meter.AddCommit(operations, took);
 }
 
 // The transaction is on disk: what memory knows follows.
 void CommitThread::Adopt(const QueueTxn& queue, size_t group_size) {
   state_ = queue.state();
   WriterStatus& status = *options_.status;
+  status.meter.SetBacklogs(queue.backlogs());
   if (!queue.claim_changes().empty()) {
     absl::MutexLock lock(&status.mutex_);
     for (const auto& [id, claimed] : queue.claim_changes()) {

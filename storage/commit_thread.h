@@ -19,6 +19,7 @@
 #include "storage/pending_batches.h"
 #include "storage/queue_txn.h"
 #include "storage/space.h"
+#include "storage/store_meter.h"
 
 namespace holdfast {
 
@@ -64,6 +65,7 @@ class WriterStatus {
   std::atomic<uint64_t> commits{0};
   std::atomic<uint64_t> last_group{0};
   std::atomic<bool> accepting{true};
+  StoreMeter meter;
   PinCount pins;
 
  private:
@@ -120,6 +122,7 @@ class CommitThread {
                           bool accepting) const;
   absl::Duration IdlePatience() const;
   void Adopt(const QueueTxn& queue, size_t group_size);
+  void Measure(absl::Span<PendingBatch> part, absl::Duration took);
   void Answer(PendingBatch* batch, BatchResult result);
   void AnswerAll(absl::Span<PendingBatch> part, const absl::Status& each);
   void Die(absl::Span<PendingBatch> part, const absl::Status& status);

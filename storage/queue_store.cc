@@ -20,6 +20,8 @@ namespace {
 
 constexpr char kFileName[] = "queue.mdb";
 constexpr char kLockName[] = "owner.lock";
+// Destinations looked at in one go while they are counted.
+constexpr size_t kBacklogPage = 256;
 
 }  // namespace
 
@@ -260,6 +262,7 @@ void LmdbQueueStore::StartThreads() {
 }
 
 LmdbQueueStore::~LmdbQueueStore() {
+  ending_ = true;
   {
     absl::MutexLock lock(&damage_mutex_);
     closing_ = true;
@@ -308,6 +311,28 @@ void LmdbQueueStore::ReadLater(
     } else {
       read(view.status());
     }
+  });
+}
+
+// ---- Backlogs
+
+std::vector<DestinationBacklog> LmdbQueueStore::LargestBacklogs(size_t limit) {
+  if (!backlogs_asked_.exchange(true)) CountBacklogs(DestinationId{});
+  return status_.meter.Largest(limit);
+}
+
+// A page of all destinations, then the next one behind whatever else the reader
+// thread has been asked for.
+void LmdbQueueStore::CountBacklogs(DestinationId after) {
+  ReadLater([this, after](absl::StatusOr<const QueueView*> view) {
+    if (!view.ok() || ending_) return;
+    DestinationId last = after;
+    for (const DestinationRow& row :
+         (*view)->Destinations(after, kBacklogPage)) {
+      status_.meter.OfferBacklog({row.id, row.envelopes});
+      last = row.id;
+    }
+    if (last != after) CountBacklogs(last);
   });
 }
 

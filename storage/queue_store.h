@@ -28,6 +28,7 @@
 #include "protocol/envelope.h"
 #include "protocol/ids.h"
 #include "storage/queue_batch.h"
+#include "storage/store_meter.h"
 
 namespace holdfast {
 
@@ -100,7 +101,8 @@ struct ClaimRow {
 struct EnvelopeRow {
   Envelope envelope;
   DestinationId destination{};
-  std::optional<absl::Time> due;  // nullopt: in no lane (held)
+  // nullopt: held or suspended.  One that is being moved is in no lane either.
+  std::optional<absl::Time> due;
   bool claimed = false;
 };
 
@@ -241,6 +243,14 @@ class QueueStore {
   // pin holds.  Waits for a commit: not on the loop's thread.
   virtual absl::StatusOr<std::unique_ptr<BodyPin>> PinBodies() {
     return absl::UnimplementedError("no pins");
+  }
+  // What commits have been like.
+  virtual CommitFigures Commits() const { return {}; }
+  // The destinations with most envelopes in their lanes, largest first, from
+  // memory; of those that nothing has happened to since the store was opened,
+  // only after the first call has had all of them counted in the background.
+  virtual std::vector<DestinationBacklog> LargestBacklogs(size_t /*limit*/) {
+    return {};
   }
   // Waits until all that was submitted before is committed; for shutting down.
   virtual void Drain() = 0;

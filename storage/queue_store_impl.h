@@ -45,6 +45,8 @@ class LmdbQueueStore : public QueueStore {
   void ReadLater(
       absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) override;
   absl::StatusOr<std::unique_ptr<BodyPin>> PinBodies() override;
+  CommitFigures Commits() const override { return status_.meter.Commits(); }
+  std::vector<DestinationBacklog> LargestBacklogs(size_t limit) override;
   void Drain() override;
   const std::string& uuid() const override { return uuid_; }
   std::string folder() const override { return options_.path; }
@@ -70,6 +72,7 @@ class LmdbQueueStore : public QueueStore {
   void Warn(absl::string_view text);
   void OnDamage(const Damage& damage);
   void LocateAndSetAside(Damage damage);
+  void CountBacklogs(DestinationId after);
 
   StoreOptions options_;
   absl::Mutex warning_mutex_;
@@ -83,6 +86,8 @@ class LmdbQueueStore : public QueueStore {
   SchemaRecord schema_;
   StateRecord state_;  // as it was at the start
   std::atomic<bool> sync_failed_{false};
+  std::atomic<bool> backlogs_asked_{false};
+  std::atomic<bool> ending_{false};
 
   absl::Mutex damage_mutex_;
   // What is being set aside, so that each is told and done once.

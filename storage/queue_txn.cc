@@ -45,7 +45,10 @@ std::vector<LaneChange> QueueTxn::TakeLanes() {
 
 void QueueTxn::Flush() {
   for (auto& [id, entry] : messages_) FlushMessage(id, &entry);
-  for (auto& [id, entry] : destinations_) FlushDestination(id, &entry);
+  for (auto& [id, entry] : destinations_) {
+    FlushDestination(id, &entry);
+    backlogs_.push_back({id, entry.record.envelopes});
+  }
   // A transaction that changed nothing costs no sync.
   if (Encode(state_) != state_before_)
     txn_->Put(Table::kMeta, kStateKey, SealRow(kStateKey, state_));

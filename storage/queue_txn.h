@@ -22,6 +22,7 @@
 #include "storage/lmdb_env.h"
 #include "storage/queue_batch.h"
 #include "storage/records.h"
+#include "storage/store_meter.h"
 
 namespace holdfast {
 
@@ -126,6 +127,8 @@ class QueueTxn {
     return claim_changes_;
   }
   const std::vector<Damage>& damage() const { return damage_; }
+  // What Flush() wrote of destinations: rows of their lanes.
+  const std::vector<DestinationBacklog>& backlogs() const { return backlogs_; }
 
  private:
   struct DestinationEntry {
@@ -231,6 +234,7 @@ class QueueTxn {
   int64_t free_bytes_;
   absl::flat_hash_map<EnvelopeId, bool> claim_changes_;  // claimed or not
   absl::node_hash_map<DestinationId, DestinationEntry> destinations_;
+  std::vector<DestinationBacklog> backlogs_;
   absl::flat_hash_map<std::string, DestinationId> destination_names_;
   absl::node_hash_map<MessageId, MessageEntry> messages_;
   absl::flat_hash_map<DestinationId, LaneChange> lanes_;

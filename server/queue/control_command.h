@@ -13,6 +13,8 @@
 
 namespace holdfast {
 
+struct ActPeer;
+
 // Where a command's output goes: a connection.  After Text() the client has to
 // ask for more before the next piece may come.
 class ControlOutput {
@@ -60,6 +62,9 @@ std::shared_ptr<ControlCommand> MakeStateCommand(
 std::shared_ptr<ControlCommand> MakeMonitorCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);
+std::shared_ptr<ControlCommand> MakeTopCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
 std::shared_ptr<ControlCommand> MakeExplainCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);
@@ -72,12 +77,10 @@ std::shared_ptr<ControlCommand> MakeTableCommand(
 // What smtpctl-store asks for exports and imports.
 std::shared_ptr<ControlCommand> MakeExportCommand(
     const std::vector<std::string>& words, QueueServices* services,
-    ControlOutput* output);
+    ControlOutput* output, const ActPeer& peer);
 std::shared_ptr<ControlCommand> MakeImportCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);
-// Ends exports that run: before the store goes.
-void EndExports();
 // A command that has its whole answer at once.
 std::shared_ptr<ControlCommand> MakeAnswer(ControlOutput* output,
                                            std::string text, ControlDone done);

@@ -36,7 +36,7 @@ std::string Line(const QueueCounters& now, const QueueCounters& last) {
 class Monitor : public ControlCommand {
  public:
   Monitor(QueueServices* services, ControlOutput* output)
-      : services_(services), output_(output), last_(services->Counters()) {}
+      : services_(services), output_(output) {}
 
   // A client that is slow gets fewer lines, each about a longer time.
   void OnCredit() override {
@@ -59,7 +59,7 @@ class Monitor : public ControlCommand {
 
   QueueServices* const services_;
   ControlOutput* const output_;
-  QueueCounters last_;
+  QueueCounters last_;  // the first line is about the time since start
   bool first_ = true;
   uint64_t lines_ = 0;
   EventLoop::Timer timer_;

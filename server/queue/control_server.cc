@@ -13,6 +13,7 @@
 #include "server/queue/control_command.h"
 #include "server/queue/control_commands_check.h"
 #include "server/queue/control_commands_queue_act.h"
+#include "server/queue/export_stream.h"
 
 namespace holdfast {
 namespace {
@@ -24,21 +25,21 @@ constexpr size_t kMaxUnreadAnswers = 64 << 10;
 constexpr ControlCommandMaker kMakers[] = {
     MakeListCommand,    MakeActCommand,     MakeStateCommand,
     MakeMonitorCommand, MakeExplainCommand, MakeTableCommand,
-    MakeMtaCommand,     MakeExportCommand,  MakeImportCommand};
+    MakeMtaCommand,     MakeImportCommand,
+    MakeTopCommand};
 
-std::shared_ptr<ControlCommand> MakeCommand(const ControlRequest& request,
-                                            bool allowed,
-                                            QueueServices* services,
-                                            QueueChecker checker,
-                                            const ActPeer& peer,
-                                            ActTokens* act_tokens,
-                                            ControlOutput* output) {
+std::shared_ptr<ControlCommand> MakeCommand(
+    const ControlRequest& request, bool allowed, QueueServices* services,
+    QueueChecker checker, const ActPeer& peer, ActTokens* act_tokens,
+    ControlOutput* output) {
   if (request.version != kControlVersion)
     return MakeRefusal(output, "incompatible smtpctl and smtpd");
   if (!allowed) return MakeRefusal(output, "need root privileges");
   for (const ControlCommandMaker make : kMakers)
     if (auto command = make(request.words, services, output)) return command;
   if (auto command = MakeCheckCommand(request.words, services, output, checker))
+    return command;
+  if (auto command = MakeExportCommand(request.words, services, output, peer))
     return command;
   if (auto command = MakeQueueActCommand(request.words, services, output, peer,
                                          act_tokens))
@@ -127,9 +128,9 @@ class ControlServer::Connection : public ControlOutput {
     if (stream_->backlog() > kMaxUnreadAnswers) return false;
     const bool allowed = uid() == 0 || uid() == geteuid();
     credit_ = true;
-    command_ = MakeCommand(*request, allowed, server_->services_,
-                           server_->checker_, peer_, &server_->act_tokens_,
-                           this);
+    command_ =
+        MakeCommand(*request, allowed, server_->services_, server_->checker_,
+                    peer_, &server_->act_tokens_, this);
     frames_.set_limit(
         std::max(kMaxControlRequestFrame, command_->MaxData() + kDataHead));
     RunCommand();

@@ -380,7 +380,7 @@ TEST_F(ControlServerTest, Monitor) {
             "misc -------\n"
             "curr conn disc  curr  enq  deq   ok tmpfail prmfail loop expire "
             "remove bounce\n"
-            "   0    0    0     0    0    0    0       0       0    0      0  "
+            "   0    0    0     0    5    0    0       0       0    0      0  "
             "    0      0\n"
             "   0    0    0     3    3    0    0       0       0    0      0  "
             "    0      0\n");

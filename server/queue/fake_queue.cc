@@ -335,6 +335,7 @@ void FakeQueueServices::ActOnSlice(std::shared_ptr<const EnvelopeAct> act,
     }
   }
   slices.emplace_back(*act, std::move(ids));
+  if (after_slice) loop_.Post(after_slice);
   loop_.Post([done = std::move(done), counts]() mutable { done(counts); });
 }
 

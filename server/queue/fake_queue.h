@@ -44,6 +44,12 @@ class FakeQueueStore : public QueueStore {
   void Drain() override {}
   const std::string& uuid() const override { return uuid_; }
   uint64_t start_number() const override { return 1; }
+  CommitFigures Commits() const override { return commits; }
+  std::vector<DestinationBacklog> LargestBacklogs(size_t limit) override {
+    std::vector<DestinationBacklog> largest = backlogs;
+    if (largest.size() > limit) largest.resize(limit);
+    return largest;
+  }
 
   std::map<MessageId, Message> messages;
   std::map<EnvelopeId, Envelope> envelopes;
@@ -52,6 +58,8 @@ class FakeQueueStore : public QueueStore {
   std::map<std::pair<EnvelopeId, ReportKind>, PendingReport> reports;
   std::map<MessageId, std::vector<std::string>> incoming;
   std::map<std::string, DestinationRow> destinations;  // by routing key
+  CommitFigures commits;
+  std::vector<DestinationBacklog> backlogs;
   std::vector<DoubtRow> doubts;
   std::vector<HistoryRow> history;  // by (envelope, serial)
   Ledger ledger;
@@ -95,6 +103,7 @@ class FakeQueueServices : public QueueServices {
                   const EnvelopeFilter& filter, std::vector<EnvelopeId> ids,
                   absl::AnyInvocable<void(ActCounts)> done) override;
   std::optional<absl::Time> InFlightSince(EnvelopeId id) override;
+  size_t InFlightOf(DestinationId id) override { return in_flight_of[id]; }
   bool SetPaused(DeliveryKind kind, bool paused) override;
   bool IsPaused(DeliveryKind kind) override { return paused_.count(kind); }
   bool SetSmtpPaused(bool paused) override;
@@ -115,7 +124,9 @@ class FakeQueueServices : public QueueServices {
   std::vector<std::string> updated_tables;
   std::vector<std::pair<OperatorAct, std::vector<EnvelopeId>>> acts;
   std::map<EnvelopeId, absl::Time> in_flight;
+  std::map<DestinationId, size_t> in_flight_of;
   std::vector<std::pair<EnvelopeAct, std::vector<EnvelopeId>>> slices;
+  std::function<void()> after_slice;  // before its counts are told
   bool verbose_ = false;
 
  private:

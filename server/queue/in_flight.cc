@@ -98,6 +98,11 @@ absl::flat_hash_set<EnvelopeId> InFlight::OfDestination(
   return ids;
 }
 
+size_t InFlight::CountOf(DestinationId id) const {
+  const auto it = by_destination_.find(id);
+  return it == by_destination_.end() ? 0 : it->second.size();
+}
+
 std::vector<BatchKey> InFlight::BatchesOf(WorkerId worker) const {
   std::vector<BatchKey> keys;
   for (auto it = batches_.lower_bound({worker, BatchId(0)});

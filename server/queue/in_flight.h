@@ -80,6 +80,9 @@ class InFlight {
   // destination is not known): rows of a lane to pass over.
   absl::flat_hash_set<EnvelopeId> OfDestination(DestinationId id) const;
 
+  // How many of those are known to be of this destination.
+  size_t CountOf(DestinationId id) const;
+
   std::vector<BatchKey> BatchesOf(WorkerId worker) const;
   std::vector<BatchKey> Batches() const;
   // Whether the worker has a part of this message.

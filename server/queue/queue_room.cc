@@ -246,6 +246,10 @@ void QueueRoom::ActOnSlice(std::shared_ptr<const EnvelopeAct> act,
                            std::move(done));
 }
 
+size_t QueueRoom::InFlightOf(DestinationId id) {
+  return engine_->in_flight().CountOf(id);
+}
+
 std::optional<absl::Time> QueueRoom::InFlightSince(EnvelopeId id) {
   const FlyingEnvelope* e = engine_->in_flight().Find(id);
   if (e == nullptr) return std::nullopt;

@@ -70,6 +70,7 @@ class QueueRoom : public RoomHandler, public QueueServices {
                   std::vector<EnvelopeId> envelopes,
                   absl::AnyInvocable<void(ActCounts)> done) override;
   std::optional<absl::Time> InFlightSince(EnvelopeId id) override;
+  size_t InFlightOf(DestinationId id) override;
   bool SetPaused(DeliveryKind kind, bool paused) override;
   bool IsPaused(DeliveryKind kind) override;
   bool SetSmtpPaused(bool paused) override;

@@ -100,6 +100,8 @@ class QueueServices {
 
   // When this envelope went in flight; nullopt: it isn't.
   virtual std::optional<absl::Time> InFlightSince(EnvelopeId id) = 0;
+  // Envelopes of this destination that are in flight.
+  virtual size_t InFlightOf(DestinationId id) = 0;
 
   // False: it was so already.
   virtual bool SetPaused(DeliveryKind kind, bool paused) = 0;
