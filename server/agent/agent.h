@@ -3,6 +3,9 @@
 #ifndef HOLDFAST_SERVER_AGENT_AGENT_H_
 #define HOLDFAST_SERVER_AGENT_AGENT_H_
 
+#include <limits.h>
+
+#include <algorithm>
 #include <functional>
 #include <memory>
 
@@ -15,8 +18,13 @@ namespace holdfast {
 // One step (a write, a commit) that takes longer than this ends the process by
 // SIGALRM, as the reference ends a delivery ("terminated; timeout").
 inline constexpr unsigned kAgentStepSeconds = 300;
-// Where a command runs, which has a limit of its own (run_command.h).
-inline constexpr unsigned kCommandStepSeconds = 315;
+// Where a command runs, which has a limit of its own, 0 for none: it comes
+// first.  0: a step may take for ever.
+constexpr unsigned CommandStepSeconds(unsigned limit) {
+  constexpr unsigned kLater = 15;
+  if (limit == 0 || limit > UINT_MAX - kLater) return 0;
+  return std::max(kAgentStepSeconds, limit + kLater);
+}
 
 // Serves until the peer closes the door (kOk) or says what it must not
 // (kDataLoss), or a system call on the door fails (kUnavailable).  `method` is

@@ -15,9 +15,30 @@ absl::StatusOr<uint32_t> Number(absl::string_view text) {
   return n;
 }
 
+// True: it is a limit, and `*status` says whether a good one.
+bool SetLimit(absl::string_view name, absl::string_view value,
+              AgentArguments* out, absl::Status* status) {
+  bool good = false;
+  if (name == "--memory") {
+    good = absl::SimpleAtoi(value, &out->memory);
+  } else if (name == "--descriptors") {
+    good = absl::SimpleAtoi(value, &out->descriptors);
+  } else if (name == "--seconds") {
+    good = absl::SimpleAtoi(value, &out->seconds);
+  } else {
+    return false;
+  }
+  if (!good) {
+    *status = absl::InvalidArgumentError(absl::StrCat("not a limit: ", value));
+  }
+  return true;
+}
+
 absl::Status Set(absl::string_view name, absl::string_view value,
                  AgentArguments* out) {
   const std::string text(value);
+  absl::Status limit;
+  if (SetLimit(name, value, out, &limit)) return limit;
   if (name == "--user") {
     out->user = text;
   } else if (name == "--mail-dir") {
@@ -76,6 +97,10 @@ std::vector<std::string> ToArguments(const AgentArguments& a) {
   if (!a.command.empty()) out.push_back(absl::StrCat("--command=", a.command));
   if (a.helper) out.push_back("--helper");
   if (!a.wrapper.empty()) out.push_back(absl::StrCat("--wrapper=", a.wrapper));
+  if (a.memory != 0) out.push_back(absl::StrCat("--memory=", a.memory));
+  if (a.descriptors != 0)
+    out.push_back(absl::StrCat("--descriptors=", a.descriptors));
+  if (a.seconds != 0) out.push_back(absl::StrCat("--seconds=", a.seconds));
   if (a.delimiter != '+')
     out.push_back(absl::StrCat("--delimiter=", std::string(1, a.delimiter)));
   if (a.exec_uid) {

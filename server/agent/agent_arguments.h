@@ -36,9 +36,13 @@ struct AgentArguments {
   std::optional<std::string> mailbox_home;  // else the system is asked
   // Runs the user's commands: `mda`, and those of aliases and ~/.forward.
   bool commands = false;
-  std::string command;   // of the action; empty: it has none
-  bool helper = false;   // `command` is a program of ours, with a path
-  std::string wrapper;   // empty: none
+  std::string command;  // of the action; empty: it has none
+  bool helper = false;  // `command` is a program of ours, with a path
+  std::string wrapper;  // empty: none
+  // `mda limit`, of each command; 0: none.
+  uint64_t memory = 0;  // octets
+  uint32_t descriptors = 0;
+  uint32_t seconds = 0;
   char delimiter = '+';  // of sub-addresses
   // Not a delivery: become user `exec_uid` and run `exec`.
   std::optional<uint32_t> exec_uid;

@@ -44,6 +44,23 @@ TEST(AgentArguments, CommandsComeBackAsTheyWere) {
   EXPECT_EQ(b->delimiter, '=');
 }
 
+TEST(AgentArguments, LimitsComeBackAsTheyWere) {
+  AgentArguments a;
+  a.user = "bob";
+  a.commands = true;
+  a.memory = uint64_t{5} << 40;
+  a.descriptors = 64;
+  a.seconds = 3600;
+  absl::StatusOr<AgentArguments> b = ParseAgentArguments(ToArguments(a));
+  ASSERT_TRUE(b.ok());
+  EXPECT_EQ(b->memory, a.memory);
+  EXPECT_EQ(b->descriptors, 64u);
+  EXPECT_EQ(b->seconds, 3600u);
+  for (const char* bad : {"--memory=-1", "--descriptors=x", "--seconds="}) {
+    EXPECT_FALSE(ParseAgentArguments({"--user=bob", bad}).ok()) << bad;
+  }
+}
+
 TEST(AgentArguments, DefaultsStayAway) {
   AgentArguments a;
   a.user = "bob";

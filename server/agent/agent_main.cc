@@ -92,6 +92,11 @@ void RaiseDescriptorLimit() {
 absl::Status Serve(const AgentArguments& arguments, const Identity& identity) {
   BlockingDoor door(kParentDoorFd);
   if (arguments.commands) {
+    CommandLimits limits;
+    limits.time = arguments.seconds == 0 ? absl::InfiniteDuration()
+                                         : absl::Seconds(arguments.seconds);
+    limits.memory = arguments.memory;
+    limits.descriptors = arguments.descriptors;
     return ServeDeliveries(
         &door, AgentDelivery::Method::kCommand,
         [&] {
@@ -101,9 +106,10 @@ absl::Status Serve(const AgentArguments& arguments, const Identity& identity) {
           options.helper = arguments.helper;
           options.wrapper = arguments.wrapper;
           options.delimiter = arguments.delimiter;
+          options.limits = limits;
           return std::make_unique<CommandGroup>(std::move(options));
         },
-        kCommandStepSeconds);
+        CommandStepSeconds(arguments.seconds));
   }
   RaiseDescriptorLimit();
   if (arguments.mbox) {

@@ -42,12 +42,14 @@ void Report(const CommandEnd& end, AgentResults::One* one) {
       }
       one->permanent = end.value != kOsError && end.value != kTempFail;
       if (const char* name = SysexitName(end.value)) one->kind = name;
+      if (end.limit != nullptr) one->permanent = false;
       break;
     case CommandEnd::How::kSignalled:
     case CommandEnd::How::kTimeout:
     case CommandEnd::How::kNotStarted:
       break;
   }
+  if (end.limit != nullptr) one->kind = end.limit;
   if (!one->text.empty()) return;
   one->plain = true;
   if (end.how == CommandEnd::How::kTimeout) {
@@ -158,7 +160,7 @@ void CommandGroup::Run(const Letter& letter, AgentResults::One* one) {
   run.input = spool_->fd();
   run.offset = letter.offset;
   run.bytes = letter.bytes;
-  run.limit = options_.limit;
+  run.limits = options_.limits;
   Report(RunCommand(run), one);
 }
 

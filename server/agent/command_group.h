@@ -24,7 +24,7 @@ struct CommandOptions {
   bool helper = false;  // `command` is a program of ours, with a path
   std::string wrapper;  // `mda wrapper`; empty: none
   char delimiter = '+';
-  absl::Duration limit = kCommandLimit;
+  CommandLimits limits;
 };
 
 // What is delivered waits in an unlinked file: nothing runs and nothing is

@@ -146,11 +146,72 @@ TEST_F(CommandGroupTest, WhoDoesNotReadHasNotTaken) {
 }
 
 TEST_F(CommandGroupTest, ItsTimeIsLimited) {
-  options_.limit = absl::Milliseconds(50);
+  options_.limits.time = absl::Milliseconds(50);
   const AgentResults::One one = Run("cat >/dev/null; exec sleep 100");
   EXPECT_FALSE(one.ok);
   EXPECT_FALSE(one.permanent);
   EXPECT_EQ(one.text, "terminated; timeout");
+}
+
+TEST_F(CommandGroupTest, ItsMemoryIsLimited) {
+  options_.limits.memory = 64 << 20;
+  const AgentResults::One one =
+      Run("cat >/dev/null; exec perl -e '$x .= \"x\" x 1000000 while 1'");
+  EXPECT_FALSE(one.ok);
+  EXPECT_FALSE(one.permanent);
+  EXPECT_EQ(one.kind, "memory limit");
+  EXPECT_THAT(one.text, HasSubstr("ut of memory"));
+}
+
+TEST_F(CommandGroupTest, ItsDescriptorsAreLimited) {
+  options_.limits.descriptors = 20;
+  const AgentResults::One one =
+      Run("cat >/dev/null; exec perl -e 'my @f; for (1 .. 40) {"
+          " open my $f, \"<\", \"/dev/null\" or die \"open: $!\\n\"; push @f, "
+          "$f }'");
+  EXPECT_FALSE(one.ok);
+  EXPECT_FALSE(one.permanent);
+  EXPECT_EQ(one.kind, "descriptor limit");
+  EXPECT_EQ(one.text, "open: Too many open files");
+}
+
+TEST_F(CommandGroupTest, ItsLimitsHoldForGood) {
+  options_.limits.memory = 64 << 20;
+  options_.limits.descriptors = 20;
+  EXPECT_TRUE(
+      Run(absl::StrCat("cat >/dev/null; (ulimit -Hd; ulimit -Sd; ulimit -Hn;"
+                       " ulimit -Sn) > ",
+                       Path("out")))
+          .ok);
+  EXPECT_EQ(Contents("out"), "65536\n65536\n20\n20\n");
+}
+
+TEST(LimitReached, GoesByWhatIsSaid) {
+  CommandLimits limits;
+  limits.memory = 64 << 20;
+  limits.descriptors = 20;
+  const auto reached = [&limits](int status, const char* said,
+                                 uint64_t peak = 0) {
+    CommandEnd end;
+    end.how = CommandEnd::How::kExited;
+    end.value = status;
+    end.last_line = said;
+    const char* limit = LimitReached(end, limits, peak);
+    return std::string(limit == nullptr ? "" : limit);
+  };
+  EXPECT_EQ(reached(1, "tail: memory exhausted"), "memory limit");
+  EXPECT_EQ(reached(1, "MemoryError"), "memory limit");
+  EXPECT_EQ(reached(73, "sh: 1: Cannot fork: Cannot allocate memory"),
+            "memory limit");
+  EXPECT_EQ(reached(1, "x: Too many open files"), "descriptor limit");
+  EXPECT_EQ(reached(1, "", 60 << 20), "memory limit");
+  // Its own decision.
+  EXPECT_EQ(reached(67, "no such user", 60 << 20), "");
+  EXPECT_EQ(reached(1, "no such user", 20 << 20), "");
+  EXPECT_EQ(reached(0, "Too many open files", 60 << 20), "");
+  limits = {};
+  EXPECT_EQ(reached(1, "Too many open files", 60 << 20), "");
+  EXPECT_EQ(reached(1, "MemoryError", 60 << 20), "");
 }
 
 TEST_F(CommandGroupTest, WhatItLeavesRunningHoldsNothingUp) {

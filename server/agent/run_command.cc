@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -14,6 +15,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "server/door/door.h"
@@ -47,9 +50,19 @@ std::vector<char*> Pointers(const std::vector<std::string>& words) {
   return out;
 }
 
+// Never more than there was.  A call between fork and exec.
+bool Lower(__rlimit_resource_t resource, rlim_t most) {
+  rlimit limit;
+  if (getrlimit(resource, &limit) != 0) return false;
+  limit.rlim_max = std::min(limit.rlim_max, most);
+  limit.rlim_cur = std::min(limit.rlim_cur, limit.rlim_max);
+  return setrlimit(resource, &limit) == 0;
+}
+
 // In the child: only what may be called between fork and exec.
 [[noreturn]] void BecomeCommand(int input, int output, pid_t agent,
-                                char* const* argv, char* const* environment) {
+                                const CommandLimits& limits, char* const* argv,
+                                char* const* environment) {
   // The agent's end is the command's: nobody would hear how it went.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != agent) _exit(75);
   setsid();
@@ -60,6 +73,9 @@ std::vector<char*> Pointers(const std::vector<std::string>& words) {
   if (dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0)
     _exit(75);
   syscall(SYS_close_range, 3u, ~0u, 0u);
+  if (limits.memory != 0 && !Lower(RLIMIT_DATA, limits.memory)) _exit(75);
+  if (limits.descriptors != 0 && !Lower(RLIMIT_NOFILE, limits.descriptors))
+    _exit(75);
   execve(argv[0], argv, environment);
   _exit(75);
 }
@@ -108,8 +124,8 @@ class Child {
     pid_ = fork();
     if (pid_ < 0) return errno;
     if (pid_ == 0) {
-      BecomeCommand(input.reader.get(), output.writer.get(), agent, argv.data(),
-                    environment.data());
+      BecomeCommand(input.reader.get(), output.writer.get(), agent, run_.limits,
+                    argv.data(), environment.data());
     }
     input_ = std::move(input.writer);
     output_ = std::move(output.reader);
@@ -127,7 +143,7 @@ class Child {
   // Until it has ended, or the time is over.
   CommandEnd Wait() {
     CommandEnd end;
-    const absl::Duration deadline = Elapsed() + run_.limit;
+    const absl::Duration deadline = Elapsed() + run_.limits.time;
     bool ended = false;
     while (!ended) {
       const absl::Duration left = deadline - Elapsed();
@@ -152,8 +168,8 @@ class Child {
     pollfd fds[3] = {{handle_.get(), POLLIN, 0},
                      {output_.get(), POLLIN, 0},
                      {input_.get(), POLLOUT, 0}};
-    const int wait = static_cast<int>(
-        std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 60000));
+    const int wait = static_cast<int>(absl::ToInt64Milliseconds(
+        std::min(left + absl::Milliseconds(1), absl::Minutes(1))));
     if (poll(fds, 3, wait) < 0) return false;  // a signal
     if (fds[2].revents != 0) WriteInput();
     if (fds[1].revents != 0) ReadOutput();
@@ -221,7 +237,8 @@ class Child {
 
   void Reap(CommandEnd* end) {
     int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    rusage used = {};
+    while (wait4(pid_, &status, 0, &used) < 0 && errno == EINTR) {
     }
     if (WIFSIGNALED(status)) {
       end->how = CommandEnd::How::kSignalled;
@@ -230,6 +247,8 @@ class Child {
       end->how = CommandEnd::How::kExited;
       end->value = WEXITSTATUS(status);
     }
+    end->limit = LimitReached(*end, run_.limits,
+                              static_cast<uint64_t>(used.ru_maxrss) << 10);
   }
 
   const CommandRun& run_;
@@ -243,6 +262,24 @@ class Child {
 };
 
 }  // namespace
+
+const char* LimitReached(const CommandEnd& end, const CommandLimits& limits,
+                         uint64_t peak) {
+  if (end.how == CommandEnd::How::kExited && end.value == 0) return nullptr;
+  const std::string said = absl::AsciiStrToLower(end.last_line);
+  if (limits.descriptors != 0 && absl::StrContains(said, "too many open files"))
+    return "descriptor limit";
+  if (limits.memory == 0) return nullptr;
+  // As strerror(3), shells, perl, GNU's programs, Python and C++ have it.
+  for (const char* words : {"cannot allocate", "out of memory", "out of space",
+                            "memory exhausted", "memoryerror", "bad_alloc"}) {
+    if (absl::StrContains(said, words)) return "memory limit";
+  }
+  // Who chose one of these statuses knew better than we.
+  if (end.how == CommandEnd::How::kExited && SysexitName(end.value) != nullptr)
+    return nullptr;
+  return peak >= limits.memory / 8 * 7 ? "memory limit" : nullptr;
+}
 
 CommandEnd RunCommand(const CommandRun& run) {
   Child child(run);

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,14 @@ inline constexpr absl::Duration kCommandLimit = absl::Seconds(300);
 // Of its output the end is kept.
 inline constexpr size_t kKeptOutputBytes = 4096;
 
+// What a command may take (`mda limit`).
+struct CommandLimits {
+  absl::Duration time = kCommandLimit;  // may be infinite
+  // Of each of its processes; 0: what the agent has.
+  uint64_t memory = 0;  // octets of data
+  uint32_t descriptors = 0;
+};
+
 struct CommandRun {
   std::string line;  // for /bin/sh -c
   std::vector<std::string> environment;
@@ -23,7 +32,7 @@ struct CommandRun {
   int input = -1;
   off_t offset = 0;
   off_t bytes = 0;
-  absl::Duration limit = kCommandLimit;
+  CommandLimits limits;
 };
 
 struct CommandEnd {
@@ -37,7 +46,16 @@ struct CommandEnd {
   int value = 0;
   bool consumed = false;  // it has taken all of its input
   std::string last_line;  // of its output that is not empty
+  // It has failed, it seems, at this limit: "memory limit", "descriptor limit";
+  // else null.
+  const char* limit = nullptr;
 };
+
+// What the end of a command that has failed says of its limits.  The system
+// tells nobody that a process was refused memory or a descriptor, so this goes
+// by what programs say of it, and by the memory it had (`peak`, octets).  Pure.
+const char* LimitReached(const CommandEnd& end, const CommandLimits& limits,
+                         uint64_t peak);
 
 // Blocks until the command has ended; what it has left running in the
 // background does not hold it up.  The command runs in a session of its own,

@@ -1,7 +1,6 @@
 #include "server/deliver/agent_pool.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -49,57 +48,64 @@ void AgentPool::DropSession(const AgentKey& key) {
   sessions_.erase(key);
 }
 
+AgentPool::Owner AgentPool::OwnerOf(const AgentKey& key) {
+  return {key.run_as, key.mailbox_user.empty() ? key.run_as : key.mailbox_user};
+}
+
+AgentPool::Census AgentPool::Count() {
+  Census census;
+  for (auto& [request, agent] : agents_) {
+    for (Room* room : {&census.all, &census.of_owner[OwnerOf(agent->key)]}) {
+      ++room->taken;
+      if (agent->leaving) ++room->leaving;
+    }
+    if (agent->leaving) continue;
+    if (agent->number == 0)
+      ++census.coming[agent->key];
+    else if (agent->user == nullptr)
+      census.idle[agent->key].push_back(agent.get());
+  }
+  for (const Waiting& one : waiting_) census.wanted.insert(one.key);
+  return census;
+}
+
+// In the order in which they came: whoever keeps his agents busy does not hold
+// up who came before.
 void AgentPool::Match() {
+  Census census = Count();
   std::deque<Waiting> still;
-  // A key without a free agent stays so for all who wait behind the first.
-  std::set<AgentKey> without;
   std::deque<Waiting> waiting = std::move(waiting_);
   waiting_.clear();
   for (Waiting& one : waiting) {
-    if (without.count(one.key) == 0 && Serve(one)) continue;
-    without.insert(one.key);
+    auto idle = census.idle.find(one.key);
+    if (idle != census.idle.end()) {
+      Agent* agent = idle->second.back();
+      idle->second.pop_back();
+      if (idle->second.empty()) census.idle.erase(idle);
+      Give(agent, one.user);
+      continue;
+    }
+    size_t& coming = census.coming[one.key];
+    if (coming > 0)
+      --coming;
+    else
+      Ask(one.key, &census);
     still.push_back(std::move(one));
   }
   // Those whom a callback made wait come behind.
   still.insert(still.end(), waiting_.begin(), waiting_.end());
   waiting_ = std::move(still);
-
-  // One agent on its way for each who waits, within the limits.
-  std::map<AgentKey, size_t> wanted;
-  for (const Waiting& one : waiting_) ++wanted[one.key];
-  for (const auto& [request, agent] : agents_) {
-    auto it = wanted.find(agent->key);
-    if (agent->number == 0 && it != wanted.end() && it->second > 0)
-      --it->second;
-  }
-  for (const auto& [key, count] : wanted) {
-    for (size_t i = 0; i < count && Ask(key); ++i) {
-    }
-  }
 }
 
-bool AgentPool::Serve(const Waiting& waiting) {
-  for (auto& [request, agent] : agents_) {
-    if (agent->number == 0 || agent->user != nullptr || agent->leaving)
-      continue;
-    if (agent->key < waiting.key || waiting.key < agent->key) continue;
-    Give(agent.get(), waiting.user);
-    return true;
-  }
-  return false;
-}
-
-bool AgentPool::Ask(const AgentKey& key) {
-  size_t same = 0;
-  for (const auto& [request, agent] : agents_) {
-    if (agent->key.run_as == key.run_as && !agent->leaving &&
-        !(agent->key < key) && !(key < agent->key))
-      ++same;
-  }
-  if (same >= std::min(max_per_user_, kMaxAgentsPerUser)) return false;
-  if (agents_.size() >= max_agents_ && !RetireIdle()) return false;
-  // Retired ones count until they have ended.
-  if (agents_.size() >= max_agents_) return false;
+void AgentPool::Ask(const AgentKey& key, Census* census) {
+  const Owner owner = OwnerOf(key);
+  Room& own = census->of_owner[owner];
+  if (own.taken >= std::min(max_per_user_, kMaxAgentsPerUser))
+    return MakeRoom(&own, &owner, census);
+  if (census->all.taken >= max_agents_)
+    return MakeRoom(&census->all, nullptr, census);
+  ++own.taken;
+  ++census->all.taken;
   auto agent = std::make_unique<Agent>();
   agent->key = key;
   AgentRequest request;
@@ -111,17 +117,24 @@ bool AgentPool::Ask(const AgentKey& key) {
   request.mailbox_user = key.mailbox_user;
   agents_.emplace(request.request, std::move(agent));
   parent_->Send(request);
-  return true;
 }
 
-bool AgentPool::RetireIdle() {
-  for (auto& [request, agent] : agents_) {
-    if (agent->number == 0 || agent->user != nullptr || agent->leaving)
-      continue;
-    Retire(agent.get());
-    return true;
+void AgentPool::MakeRoom(Room* room, const Owner* owner, Census* census) {
+  // Retired ones count until they have ended; one is on its way out for us.
+  if (room->leaving > 0) {
+    --room->leaving;
+    return;
   }
-  return false;
+  auto victim = census->idle.end();
+  for (auto it = census->idle.begin(); it != census->idle.end(); ++it) {
+    if (owner != nullptr && OwnerOf(it->first) != *owner) continue;
+    victim = it;
+    if (census->wanted.count(it->first) == 0) break;  // nobody misses it
+  }
+  if (victim == census->idle.end()) return;
+  Retire(victim->second.back());
+  victim->second.pop_back();
+  if (victim->second.empty()) census->idle.erase(victim);
 }
 
 void AgentPool::Give(Agent* agent, AgentUser* user) {

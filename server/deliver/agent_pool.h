@@ -1,5 +1,6 @@
 // The delivery agents that `deliver` has: asked of `parent`, one for each user
-// (up to 4 if he gets a lot), kept for a while, given to one batch at a time.
+// (up to 4 in all if he gets a lot), kept for a while, given to one batch at a
+// time.
 #ifndef HOLDFAST_SERVER_DELIVER_AGENT_POOL_H_
 #define HOLDFAST_SERVER_DELIVER_AGENT_POOL_H_
 
@@ -7,8 +8,11 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "absl/random/bit_gen_ref.h"
 #include "absl/time/time.h"
@@ -97,12 +101,31 @@ class AgentPool {
     AgentUser* user;
   };
 
+  // Whose agents are counted together, whatever they are for: the user, and
+  // for whom he works (the `user` option).
+  using Owner = std::pair<std::string, std::string>;
+  struct Room {
+    size_t taken = 0;    // with those that leave
+    size_t leaving = 0;  // of them, and nobody waits for that yet
+  };
+  // How things are when Match() begins; it keeps this up to date.
+  struct Census {
+    std::map<AgentKey, std::vector<Agent*>> idle;
+    std::map<AgentKey, size_t> coming;  // asked for, and nobody's yet
+    std::set<AgentKey> wanted;
+    std::map<Owner, Room> of_owner;
+    Room all;
+  };
+
+  static Owner OwnerOf(const AgentKey& key);
+  Census Count();
   void Schedule();
   // Gives idle agents to those who wait, and asks for more.
   void Match();
-  bool Serve(const Waiting& waiting);
-  bool Ask(const AgentKey& key);
-  bool RetireIdle();
+  // Asks for one, or sees to it that there will be room for it.
+  void Ask(const AgentKey& key, Census* census);
+  // `owner`: among his; null: among all.
+  void MakeRoom(Room* room, const Owner* owner, Census* census);
   void Give(Agent* agent, AgentUser* user);
   void Retire(Agent* agent);
   Agent* AgentOf(AgentUser* user);

@@ -118,7 +118,15 @@ void BatchRun::OnRefused(bool permanent, const std::string& error,
   Finish();
 }
 
+absl::Duration BatchRun::CommitTime() const {
+  if (!commands_) return kAgentStall;
+  return std::max(kAgentStall,
+                  config_->mda_limits.CommandTimeout() + kCommandStall);
+}
+
 void BatchRun::Watch(absl::Duration limit) {
+  watchdog_.reset();
+  if (limit == absl::InfiniteDuration()) return;
   watchdog_ = loop_->RunAfter(limit, [this] { pool_->Kill(this); });
 }
 
@@ -286,7 +294,7 @@ void BatchRun::CommitIfReady() {
   AgentCommit commit;
   commit.group = static_cast<uint64_t>(batch_.batch);
   agent_->Send(commit);
-  Watch();
+  Watch(CommitTime());
 }
 
 void BatchRun::OnAgentFrame(Frame& frame) {

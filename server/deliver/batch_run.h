@@ -26,9 +26,11 @@ namespace holdfast {
 
 // What waits in the door to an agent; more is held back.
 inline constexpr size_t kAgentBacklog = 256 << 10;
-// An agent that makes no step for so long is killed.  Its own alarm comes
-// first (server/agent/agent.h).
+// An agent that makes no step for so long is killed; one that runs a command,
+// so long after that command's time.  Its own alarm comes first
+// (server/agent/agent.h).
 inline constexpr absl::Duration kAgentStall = absl::Seconds(330);
+inline constexpr absl::Duration kCommandStall = absl::Seconds(30);
 // One that was given up has nothing left to wait for.
 inline constexpr absl::Duration kAgentLeave = absl::Seconds(10);
 // A header longer than this is not searched further for a loop.
@@ -91,6 +93,7 @@ class BatchRun : public AgentUser {
   void SendText(bool last);
   void CommitIfReady();
   void Watch(absl::Duration limit = kAgentStall);
+  absl::Duration CommitTime() const;
 
   const BatchMessage& message() const { return batch_.messages[at_message_]; }
   const BatchMessage::Recipient& recipient() const {

@@ -225,6 +225,52 @@ TEST_F(DeliverEndsTest, ABusyUserGetsFourAgentsAtMost) {
   EXPECT_THAT(asked_, IsEmpty());
 }
 
+TEST_F(DeliverEndsTest, AUsersAgentsCountTogetherWhateverTheyAreFor) {
+  for (uint64_t id = 1; id <= 4; ++id) Send(Batch(id));
+  for (uint64_t id = 5; id <= 8; ++id) Send(Batch(id, "path"));
+  Send(Batch(9, "mbox"));
+  DeliverBatch forward = Batch(10);
+  forward.messages[0].recipients[0].exec = "|command";
+  Send(forward);
+  ASSERT_THAT(asked_, SizeIs(4));
+  std::vector<FakeAgent*> agents;
+  while (!asked_.empty()) agents.push_back(StartAgent());
+  EXPECT_THAT(asked_, IsEmpty());
+  // More of the first kind do not pass those who wait.
+  for (uint64_t id = 11; id <= 14; ++id) Send(Batch(id));
+  Answer(agents[0]);
+  EXPECT_TRUE(agents[0]->closed);
+  EXPECT_THAT(asked_, IsEmpty());  // it has not ended yet
+  EndAgent(agents[0]);
+  ASSERT_THAT(asked_, SizeIs(1));
+  EXPECT_EQ(asked_[0].mailbox_user, "bob");
+  // Another user is not held up.
+  DeliverBatch other = Batch(20);
+  other.user = other.run_as = "joe";
+  Send(other);
+  ASSERT_THAT(asked_, SizeIs(2));
+  // All get theirs in the end, and never with more than four.
+  size_t living = agents.size() - 1;
+  outcomes_.clear();
+  agents.erase(agents.begin());
+  while (outcomes_.size() < 14) {
+    while (!asked_.empty()) {
+      agents.push_back(StartAgent());
+      if (agents.back()->request.user == "bob") ++living;
+    }
+    EXPECT_LE(living, 4u);
+    for (FakeAgent*& agent : agents) {
+      if (!agent->deliveries.empty() && !agent->closed) Answer(agent);
+      if (!agent->closed) continue;
+      if (agent->request.user == "bob") --living;
+      EndAgent(agent);
+      agent = nullptr;
+    }
+    std::erase(agents, nullptr);
+    ASSERT_FALSE(agents.empty() && asked_.empty());
+  }
+}
+
 TEST_F(DeliverEndsTest, AnIdleAgentStaysAWhile) {
   Send(Batch(1));
   FakeAgent* agent = StartAgent();
@@ -256,6 +302,28 @@ TEST_F(DeliverEndsTest, AllUsersTogetherHaveALimit) {
   EXPECT_TRUE(agent->closed);
   EndAgent(agent);
   EXPECT_THAT(asked_, SizeIs(50));
+}
+
+TEST_F(DeliverEndsTest, ACommandMayTakeAsLongAsTheConfigurationSays) {
+  config_->mda_limits.command_timeout = 3600;
+  DeliverBatch batch = Batch(1);
+  batch.messages[0].recipients[0].exec = "|command";
+  Send(batch);
+  StartAgent();
+  loop_.Advance(absl::Seconds(3600) + kCommandStall - absl::Seconds(1));
+  EXPECT_THAT(killed_, IsEmpty());
+  loop_.Advance(absl::Seconds(1));
+  EXPECT_THAT(killed_, SizeIs(1));
+}
+
+TEST_F(DeliverEndsTest, ACommandMayTakeForEver) {
+  config_->mda_limits.command_timeout = 0;
+  DeliverBatch batch = Batch(1);
+  batch.messages[0].recipients[0].exec = "|command";
+  Send(batch);
+  StartAgent();
+  loop_.Advance(absl::Hours(100));
+  EXPECT_THAT(killed_, IsEmpty());
 }
 
 // ---- stopping

@@ -35,7 +35,7 @@ class DeliverRoomTest : public testing::Test {
   using Result = WorkerOutcome::Result;
 
   DeliverRoomTest() {
-    auto config = std::make_shared<Config>();
+    const auto& config = config_;
     Action maildir;
     maildir.name = "local";
     maildir.method = ActionMethod::kMaildir;
@@ -242,6 +242,7 @@ class DeliverRoomTest : public testing::Test {
   }
 
   FakeEventLoop loop_;
+  const std::shared_ptr<Config> config_ = std::make_shared<Config>();
   absl::BitGen random_;
   Start start_;
   std::unique_ptr<Door> parent_, parent_of_room_, queue_;

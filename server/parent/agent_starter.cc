@@ -56,6 +56,11 @@ void SetCommands(const Action& action, const Config& config,
   arguments->helper = !arguments->command.empty();
   if (action.method == ActionMethod::kMda)
     arguments->command = action.mda_command;
+  const MdaLimits& limits = config.mda_limits;
+  arguments->memory = limits.max_command_memory;
+  arguments->descriptors = limits.max_command_descriptors;
+  if (limits.CommandTimeout() != absl::InfiniteDuration())
+    arguments->seconds = limits.command_timeout;
   auto wrapper = config.wrappers.find(action.wrapper);
   if (wrapper != config.wrappers.end()) arguments->wrapper = wrapper->second;
 }

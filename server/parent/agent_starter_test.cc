@@ -219,6 +219,29 @@ TEST(ArgumentsFor, UsersOfATable) {
   EXPECT_TRUE(absl::IsUnavailable(For("no action", "vm").status()));
 }
 
+TEST(ArgumentsFor, CommandsHaveTheLimitsOfTheConfiguration) {
+  Config config;
+  Action action;
+  action.name = "t";
+  config.actions["t"] = action;
+  AgentRequest request;
+  request.action = "t";
+  request.user = "bob";
+  request.commands = true;
+  auto arguments = ArgumentsFor(request, config, "/helpers");
+  ASSERT_TRUE(arguments.ok());
+  EXPECT_EQ(arguments->memory, 1u << 30);
+  EXPECT_EQ(arguments->descriptors, 1024u);
+  EXPECT_EQ(arguments->seconds, 300u);
+  config.mda_limits.max_command_memory = 5;
+  config.mda_limits.max_command_descriptors = 6;
+  config.mda_limits.command_timeout = 0;
+  arguments = ArgumentsFor(request, config, "/helpers");
+  EXPECT_EQ(arguments->memory, 5u);
+  EXPECT_EQ(arguments->descriptors, 6u);
+  EXPECT_EQ(arguments->seconds, 0u);
+}
+
 TEST(ArgumentsFor, TheUserOptionIsTheSystems) {
   auto arguments = For("as", "vmail", "vm");
   ASSERT_TRUE(arguments.ok()) << arguments.status();

@@ -93,7 +93,15 @@ void AuthPool::Rest(const std::string& name) {
 }
 
 size_t AuthPool::Working() const {
-  return children_.size() - std::min(stuck_, kMaxStuckAuthProcesses);
+  return children_.size() - slow_ - std::min(stuck_, kMaxStuckAuthProcesses);
+}
+
+void AuthPool::SetPace(Child* child, Child::Pace pace) {
+  if (child->pace == Child::Pace::kSlow) --slow_;
+  if (child->pace == Child::Pace::kStuck) --stuck_;
+  child->pace = pace;
+  if (pace == Child::Pace::kSlow) ++slow_;
+  if (pace == Child::Pace::kStuck) ++stuck_;
 }
 
 void AuthPool::Match() {
@@ -151,8 +159,15 @@ bool AuthPool::StartChild() {
 void AuthPool::Give(Child* child, std::unique_ptr<Pending> work) {
   child->work = std::move(work);
   child->work->Send(child->door.get());
-  child->timer =
-      loop_->RunAfter(kAuthDeadline, [this, child] { OnDeadline(child); });
+  child->timer = loop_->RunAfter(kAuthSlow, [this, child] { OnSlow(child); });
+}
+
+void AuthPool::OnSlow(Child* child) {
+  child->timer = loop_->RunAfter(kAuthDeadline - kAuthSlow,
+                                 [this, child] { OnDeadline(child); });
+  if (slow_ >= kMaxSlowAuthProcesses) return;
+  SetPace(child, Child::Pace::kSlow);
+  Match();
 }
 
 // A process that waits for a file server may not even end now: who asked is
@@ -161,8 +176,7 @@ void AuthPool::OnDeadline(Child* child) {
   const std::unique_ptr<Pending> work = std::move(child->work);
   const std::string name = work->name();
   LogWarn("warn: auth: no answer in time about %s", VisEncode(name));
-  child->stuck = true;
-  ++stuck_;
+  SetPace(child, Child::Pace::kStuck);
   Kill(child);
   Done(name);
   work->Fail();
@@ -184,6 +198,9 @@ void AuthPool::OnFrame(Child* child, Frame& frame) {
 }
 
 void AuthPool::BecomeIdle(Child* child) {
+  SetPace(child, Child::Pace::kGood);
+  // It had not been counted, and another came instead.
+  if (Working() > kMaxAuthProcesses) return Kill(child);
   child->timer = loop_->RunAfter(kAuthIdle, [this, child] { Kill(child); });
 }
 
@@ -199,7 +216,7 @@ void AuthPool::OnExit(uint64_t number) {
   if (it == children_.end()) return;
   std::unique_ptr<Child> child = std::move(it->second);
   children_.erase(it);
-  if (child->stuck) --stuck_;
+  SetPace(child.get(), Child::Pace::kGood);
   if (child->work != nullptr) {
     Done(child->work->name());
     child->work->Fail();

@@ -23,6 +23,10 @@ namespace holdfast {
 
 inline constexpr size_t kMaxAuthProcesses = 16;
 inline constexpr absl::Duration kAuthDeadline = absl::Seconds(30);
+// One that takes longer does not hold up the others: up to so many are not
+// counted above.
+inline constexpr absl::Duration kAuthSlow = absl::Seconds(2);
+inline constexpr size_t kMaxSlowAuthProcesses = 32;
 // One name never holds up the others: it has so many of the processes at once,
 // so many places to wait, and when one of its questions got no answer in time,
 // all of them are answered with an error for a while.
@@ -106,8 +110,12 @@ class AuthPool {
     pid_t pid = 0;
     std::unique_ptr<Door> door;
     std::unique_ptr<Pending> work;
-    EventLoop::Timer timer;  // deadline, or idle
-    bool stuck = false;      // had its deadline, and has not ended
+    EventLoop::Timer timer;  // slow, then deadline; or idle
+    enum class Pace : uint8_t {
+      kGood,
+      kSlow,   // is not counted
+      kStuck,  // had its deadline, and has not ended
+    } pace = Pace::kGood;
   };
   // Of one name; gone when all is zero.
   struct Load {
@@ -144,11 +152,13 @@ class AuthPool {
   void Rest(const std::string& name);
   bool IsResting(const std::string& name);
   size_t Working() const;
+  void SetPace(Child* child, Child::Pace pace);
   bool StartChild();
   void Give(Child* child, std::unique_ptr<Pending> work);
   void OnFrame(Child* child, Frame& frame);
   void BecomeIdle(Child* child);
   void Kill(Child* child);
+  void OnSlow(Child* child);
   void OnDeadline(Child* child);
   void OnExit(uint64_t child);
 
@@ -160,6 +170,7 @@ class AuthPool {
   std::deque<std::unique_ptr<Pending>> waiting_;
   std::map<std::string, Load> loads_;
   std::map<std::string, absl::Duration> resting_;  // until, by Elapsed()
+  size_t slow_ = 0;
   size_t stuck_ = 0;
 };
 
