@@ -46,6 +46,7 @@ enum EnvelopeFlag : uint32_t {
   kFlag8BitMime = 512,     // BODY=8BITMIME (RFC 6152)
   kFlagDeliverByReturn = 1024,  // DELIVERBY mode R: return when late; else N
   kFlagTls = 2048,              // came over TLS
+  kFlagMoving = 4096,           // `queue export --move` is taking it away
 };
 
 // An enhanced status code (RFC 3463) as envelopes keep it: class 2, 4 or 5 (0:

@@ -33,6 +33,7 @@ constexpr std::pair<uint32_t, absl::string_view> kFlags[] = {
     {kFlagInternal, "internal"},
     {kFlagSuspended, "suspend"},
     {kFlagHeld, "hold"},
+    {kFlagMoving, "move"},
     {kFlagInDoubt, "doubt"},
     {kFlagTls, "tls"},
     {kFlagRequireTls, "requiretls"},
@@ -238,7 +239,8 @@ absl::string_view StateWord(EnvelopeState state) {
 EnvelopeState StateOf(const Envelope& envelope, bool in_flight,
                       std::optional<absl::Time> due, absl::Time now) {
   if (in_flight) return EnvelopeState::kInFlight;
-  if (envelope.flags & kFlagSuspended) return EnvelopeState::kSuspended;
+  if (envelope.flags & (kFlagSuspended | kFlagMoving))
+    return EnvelopeState::kSuspended;
   if (envelope.flags & kFlagHeld) return EnvelopeState::kHeld;
   if (envelope.flags & kFlagInDoubt) return EnvelopeState::kInDoubt;
   if (due && *due > now) return EnvelopeState::kDeferred;

@@ -1,5 +1,6 @@
 // What all envelopes that match a filter have in common.
 #include <algorithm>
+#include <initializer_list>
 #include <iterator>
 #include <utility>
 
@@ -79,13 +80,12 @@ std::vector<std::string> Texts(const FilterNode& node) {
   return texts;
 }
 
-bool AllHeld(const FilterNode& node, absl::string_view held,
-             absl::string_view suspended) {
-  return std::all_of(node.values.begin(), node.values.end(),
-                     [&](const FilterValue& v) {
-                       return absl::string_view(v.text) == held ||
-                              absl::string_view(v.text) == suspended;
-                     });
+bool AllOf(const FilterNode& node,
+           std::initializer_list<absl::string_view> words) {
+  return std::all_of(
+      node.values.begin(), node.values.end(), [&](const FilterValue& v) {
+        return std::find(words.begin(), words.end(), v.text) != words.end();
+      });
 }
 
 FilterHints HintsOfEqual(const FilterNode& node) {
@@ -110,10 +110,10 @@ FilterHints HintsOfEqual(const FilterNode& node) {
   } else if (node.field == F::kDestination) {
     hints.destinations = Sorted(Texts(node));
   } else if (node.field == F::kState) {
-    hints.held = AllHeld(node, StateWord(EnvelopeState::kHeld),
-                         StateWord(EnvelopeState::kSuspended));
+    hints.held = AllOf(node, {StateWord(EnvelopeState::kHeld),
+                              StateWord(EnvelopeState::kSuspended)});
   } else if (node.field == F::kFlag) {
-    hints.held = AllHeld(node, "hold", "suspend");
+    hints.held = AllOf(node, {"hold", "suspend", "move"});
   }
   return hints;
 }

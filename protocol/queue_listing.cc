@@ -24,7 +24,8 @@ std::string Flags(uint32_t flags) {
     absl::string_view word;
   } kWords[] = {{kFlagBounce, "bounce"},     {kFlagAuthenticated, "auth"},
                 {kFlagInternal, "internal"}, {kFlagSuspended, "suspend"},
-                {kFlagHeld, "hold"},         {kFlagInDoubt, "doubt"}};
+                {kFlagHeld, "hold"},         {kFlagInDoubt, "doubt"},
+                {kFlagMoving, "move"}};
   std::vector<absl::string_view> words;
   for (const auto& w : kWords)
     if (flags & w.flag) words.push_back(w.word);

@@ -22,6 +22,12 @@ namespace holdfast {
 // ---- An export: control frames, one after the other: ExportBegin; for each
 // message ExportMessage, its ExportEnvelopes, its ExportChunks; ExportEnd.
 
+// With --move, the client's word (ControlData) when it has all of it: the mail
+// is on its disk and is to go, or is to stay after all.
+inline constexpr char kMoved[] = "moved";
+inline constexpr char kMoveBack[] = "back";
+inline constexpr size_t kMaxMoveWord = 8;
+
 // Longest frame: a chunk, or an envelope.
 inline constexpr size_t kMaxExportFrame = 256 << 10;
 

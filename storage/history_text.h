@@ -68,7 +68,7 @@ inline std::vector<QueuedHistory> ReadQueuedHistory(const QueueView& view,
 
 inline std::string HistoryLines(const QueuedHistory& queued, bool in_flight,
                                 bool json) {
-  constexpr uint32_t kWaits = kFlagHeld | kFlagSuspended;
+  constexpr uint32_t kWaits = kFlagHeld | kFlagSuspended | kFlagMoving;
   HistoryListing listing;
   listing.envelope = &queued.envelope;
   listing.state = in_flight                               ? "inflight"

@@ -170,7 +170,7 @@ struct ActOnEnvelope {
     // Due at `due` (now); also clears kFlagHeld, and ends a hold of
     // FUTURERELEASE.
     kSchedule = 1,
-    kRemove = 2,   // ends as kRemoved
+    kRemove = 2,  // ends as kRemoved
     // Ends as kReported, with a report, or kSilent without: its time is over,
     // or an operator returns it to its sender.
     kExpire = 3,
@@ -183,6 +183,11 @@ struct ActOnEnvelope {
     // it was due later and no hold of FUTURERELEASE is on it.
     kReroute = 9,
     kSet = 10,  // `priority` and `expires`, as far as they are there
+    // Sets kFlagMoving: it is not due, and no act is done to it but the two
+    // that follow.
+    kMove = 11,
+    kMoveBack = 12,  // clears it
+    kMoved = 13,     // ends as kRemoved: it is in an archive
   } act = Act::kSchedule;
   absl::Time due;
   bool report = false;

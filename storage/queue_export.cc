@@ -156,6 +156,8 @@ class Exporter {
 
   absl::Status CollectOne(const QueueView& view, const EnvelopeRow& row) {
     const EnvelopeId id = row.envelope.id;
+    if (options_.moving_only && (row.envelope.flags & kFlagMoving) == 0)
+      return absl::OkStatus();
     if (options_.matches && !options_.matches(view, id))
       return absl::OkStatus();
     if (MessageOf(id) != message_) {
@@ -174,6 +176,7 @@ class Exporter {
     ++begin_.envelopes;
     ExportEnvelope one;
     one.envelope = row.envelope;
+    one.envelope.flags &= ~uint32_t{kFlagMoving};
     one.due = row.due;
     return file_.Add(EncodeControlFrame(one));
   }

@@ -23,6 +23,7 @@ inline constexpr uint64_t kMaxCollectedBytes = 8ull << 30;
 struct ExportOptions {
   // Which envelopes; null: all.  Called with the view they are read in.
   absl::AnyInvocable<bool(const QueueView&, EnvelopeId)> matches;
+  bool moving_only = false;  // of what has kFlagMoving
   absl::AnyInvocable<absl::Time()> clock = [] { return absl::Now(); };
 };
 

@@ -239,6 +239,14 @@ OperationResult QueueTxn::Do(const ActOnEnvelope& op) {
         absl::StrCat("envelope ", ToString(op.envelope), " is in flight"));
     return result;
   }
+  // Its time may run on.
+  const bool may = op.act == Act::kMoveBack || op.act == Act::kMoved ||
+                   (op.act == Act::kWarn && !op.report);
+  if (!may && (record->flags & kFlagMoving) != 0) {
+    result.status = absl::FailedPreconditionError(
+        absl::StrCat("envelope ", ToString(op.envelope), " is being moved"));
+    return result;
+  }
   result.status = ActOn(*std::move(record), op, &result);
   return result;
 }
@@ -260,6 +268,10 @@ absl::Status QueueTxn::ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
     case Act::kHold:
     case Act::kRelease:
       SetFlag(&after, kFlagHeld, op.act == Act::kHold);
+      break;
+    case Act::kMove:
+    case Act::kMoveBack:
+      SetFlag(&after, kFlagMoving, op.act == Act::kMove);
       break;
     case Act::kReroute:
       if (absl::Status status = Reroute(op, &after); !status.ok())
@@ -292,8 +304,9 @@ absl::Status QueueTxn::ActOn(EnvelopeRecord record, const ActOnEnvelope& op,
       if (op.report) AddReport(envelope, ReportKind::kFailed);
       [[fallthrough]];
     case Act::kRemove:
+    case Act::kMoved:
       EndEnvelope(record, envelope,
-                  op.act == Act::kRemove ? Ending::kRemoved
+                  op.act != Act::kExpire ? Ending::kRemoved
                   : op.report            ? Ending::kReported
                                          : Ending::kSilent);
       result->envelopes.push_back(envelope);

@@ -199,7 +199,7 @@ std::vector<Envelope> LmdbQueueView::Envelopes(EnvelopeId after,
 EnvelopeRow LmdbQueueView::ToEnvelopeRow(EnvelopeRecord record) const {
   EnvelopeRow row;
   row.destination = record.destination;
-  if (record.InLane()) row.due = record.due;
+  if ((record.flags & (kFlagHeld | kFlagSuspended)) == 0) row.due = record.due;
   row.claimed = IsClaimed(record.envelope.id);
   row.envelope = std::move(record.envelope);
   return row;

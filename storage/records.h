@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -46,6 +47,8 @@ struct SchemaRecord {
   static constexpr Table kTable = Table::kMeta;
   static constexpr uint8_t kVersion = 1;
   static constexpr uint32_t kCurrentSchema = 2;
+  // Of a store with sealed rows; otherwise the same.
+  static constexpr uint32_t kSealedSchema = 3;
   uint32_t schema = kCurrentSchema;
   uint64_t uuid = 0;
   absl::Time created;
@@ -71,6 +74,32 @@ struct StateRecord {
   void Fields(A& a) {
     a(start, serial, doubt_serial, next_message, next_destination);
     a(accepted, queued, delivered, reported, removed, discarded, silent);
+  }
+};
+
+// meta, key "sealing": which keys a row may be sealed with.  Not there: none is
+// sealed.
+struct SealingRecord {
+  static constexpr Table kTable = Table::kMeta;
+  static constexpr uint8_t kVersion = 1;
+  struct Key {
+    uint32_t id = 0;
+    std::string proof;  // by this key, of all of it but where sealing anew is
+    template <class A>
+    void Fields(A& a) {
+      a(id, proof);
+    }
+  };
+  uint32_t current = 0;  // what is written; 0: is not sealed
+  bool plain = false;    // there may be rows that are not sealed
+  std::vector<Key> keys;
+  // How far sealing anew with the current key has come: all tables before this
+  // one (an index of kSealedTables), and its rows up to this key.
+  uint8_t table = 0;
+  std::string after;
+  template <class A>
+  void Fields(A& a) {
+    a(current, plain, keys, table, after);
   }
 };
 
@@ -196,7 +225,9 @@ struct EnvelopeRecord {
   Envelope envelope;
 
   // Whether it has a lane row; else it has a row in `held`.
-  bool InLane() const { return (flags & (kFlagHeld | kFlagSuspended)) == 0; }
+  bool InLane() const {
+    return (flags & (kFlagHeld | kFlagSuspended | kFlagMoving)) == 0;
+  }
 };
 std::string SealEnvelope(absl::string_view key, const EnvelopeRecord& record);
 // With `head_only`, `envelope` is left empty (but checksummed all the same).

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "protocol/vis.h"
+#include "server/log/log.h"
 #include "storage/owned_fd.h"
 
 namespace holdfast {
@@ -39,6 +40,32 @@ std::string ActEndLine(absl::Time now, const std::string& number,
                       " so-already=", counts.so_already,
                       " changed=", counts.changed, " gone=", counts.gone,
                       " failed=", counts.failed, " result=", VisEncode(result));
+}
+
+std::string MoveBeginLine(absl::Time now, const std::string& number,
+                          const ActPeer& peer, absl::string_view filter) {
+  return absl::StrCat(Stamp(now), " begin ", number, " uid=", peer.uid,
+                      " pid=", peer.pid, " act=\"export --move\" filter=\"",
+                      VisEncode(filter), "\"");
+}
+
+std::string MoveEndLine(absl::Time now, const std::string& number,
+                        uint64_t moved, absl::string_view result) {
+  return absl::StrCat(Stamp(now), " end ", number, " done=", moved,
+                      " result=", VisEncode(result));
+}
+
+void AppendToActLog(QueueServices* services, std::string line) {
+  services->store()->ReadLater(
+      [line = std::move(line),
+       path = PathsBelow(services->config().spool).store + "/acts.log",
+       loop = services->loop()](absl::StatusOr<const QueueView*>) {
+        const absl::Status status = AppendActLine(path, line);
+        if (status.ok()) return;
+        loop->Post([text = std::string(status.message())] {
+          LogWarn("warn: queue: %s", text);
+        });
+      });
 }
 
 absl::Status AppendActLine(const std::string& path, const std::string& line,

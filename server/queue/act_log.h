@@ -31,10 +31,18 @@ std::string ActBeginLine(absl::Time now, const std::string& number,
 std::string ActEndLine(absl::Time now, const std::string& number,
                        const ActCounts& counts, absl::string_view result);
 
+// The same for `queue export --move`.
+std::string MoveBeginLine(absl::Time now, const std::string& number,
+                          const ActPeer& peer, absl::string_view filter);
+std::string MoveEndLine(absl::Time now, const std::string& number,
+                        uint64_t moved, absl::string_view result);
+
 // Appends the line to the file, which is made 0600 if missing, and syncs it.
 // Blocks: not for a loop's thread.
 absl::Status AppendActLine(const std::string& path, const std::string& line,
                            uint64_t max_bytes = kMaxActLogBytes);
+// The same on the store's reader thread, in order; what goes wrong is logged.
+void AppendToActLog(QueueServices* services, std::string line);
 
 }  // namespace holdfast
 

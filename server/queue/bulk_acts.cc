@@ -9,6 +9,7 @@
 #include "server/log/log.h"
 #include "server/queue/deadline_times.h"
 #include "server/queue/delivery_log.h"
+#include "server/queue/move_sweep.h"
 #include "server/queue/outcomes.h"
 
 namespace holdfast {
@@ -30,7 +31,7 @@ bool Wanted(const EnvelopeAct& act, const Envelope& e) {
     case Kind::kHold:
       return (e.flags & kFlagHeld) == 0;
     case Kind::kRelease:
-      return (e.flags & (kFlagHeld | kFlagSuspended)) != 0;
+      return (e.flags & (kFlagHeld | kFlagSuspended | kFlagMoving)) != 0;
     case Kind::kSet:
       return !act.priority.has_value() || e.priority != *act.priority;
     default:
@@ -144,12 +145,17 @@ void BulkActs::AddActs(const EnvelopeAct& act, const Envelope& envelope,
   one.envelope = envelope.id;
   switch (act.kind) {
     case Kind::kRemove:
-      one.act = ActOnEnvelope::Act::kRemove;
+      one.act = MayEndMove(envelope) ? ActOnEnvelope::Act::kMoved
+                                     : ActOnEnvelope::Act::kRemove;
       break;
     case Kind::kHold:
       one.act = ActOnEnvelope::Act::kHold;
       break;
     case Kind::kRelease:
+      if (MayEndMove(envelope)) {
+        one.act = ActOnEnvelope::Act::kMoveBack;
+        batch->push_back(one);
+      }
       if (envelope.flags & kFlagSuspended) {
         one.act = ActOnEnvelope::Act::kResume;
         batch->push_back(one);

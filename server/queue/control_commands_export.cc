@@ -1,161 +1,233 @@
-// export-data [FILTER]: smtpctl-store's side of `queue export`: the stream of
-// protocol/queue_transfer.h, made on a thread of its own.  One at a time.
-#include <condition_variable>
-#include <mutex>
+// export-data [--move] [FILTER]: smtpctl-store's side of `queue export`: the
+// stream of protocol/queue_transfer.h.
+//
+// With --move what matches is marked first (kFlagMoving: nothing is done to it)
+// and the stream is of what is marked.  When the client has it all on its disk
+// it says "moved", and the mail is removed; or "back".  A client that goes
+// before it has the whole stream can't have a whole archive: the mail is given
+// back.  One that goes later may: the mail stays marked, for the operator.
+#include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/random/uniform_int_distribution.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "protocol/envelope_filter.h"
+#include "protocol/queue_transfer.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
+#include "server/queue/act_log.h"
 #include "server/queue/control_command.h"
-#include "storage/queue_export.h"
+#include "server/queue/export_stream.h"
+#include "server/queue/move_sweep.h"
 #include "storage/queue_walk.h"
 
 namespace holdfast {
 namespace {
 
-// What the client has not taken yet; then the export waits for it,
-constexpr size_t kMaxPending = 1 << 20;
-// this long: its pin must not outlive a client that is stuck.
-constexpr auto kMaxStandstill = std::chrono::seconds(60);
+using Act = ActOnEnvelope::Act;
 
-// What the exporting thread and the loop share.
-struct ExportState {
-  std::mutex mutex;
-  std::condition_variable taken;
-  std::string pending;
-  bool abandoned = false;  // nobody listens any more
-  bool ended = false;
-  absl::Status status;
-};
-
-// Waits until there is room for it.
-absl::Status Push(ExportState& state, std::string piece, bool* first) {
-  std::unique_lock<std::mutex> lock(state.mutex);
-  const bool room = state.taken.wait_for(lock, kMaxStandstill, [&] {
-    return state.abandoned || piece.empty() ||
-           state.pending.size() < kMaxPending;
-  });
-  if (state.abandoned) return absl::CancelledError("nobody listens");
-  if (!room) return absl::DeadlineExceededError("export: the client is stuck");
-  *first = state.pending.empty() && !piece.empty();
-  state.pending += piece;
-  return absl::OkStatus();
+EnvelopeFilter MovingFilter(QueueServices* services) {
+  return *EnvelopeFilter::Parse(kMovingFilter, services->loop()->Now());
 }
 
-struct ExportThread {
-  std::mutex mutex;
-  std::thread thread;
-  std::shared_ptr<ExportState> state;
-};
-ExportThread& TheExport() {
-  static ExportThread* const thread = new ExportThread;
-  return *thread;
-}
-
-void Abandon(ExportState& state) {
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  state.abandoned = true;
-  state.taken.notify_all();
+// What `--move` has marked and nobody has taken over yet.
+void GiveBack(QueueServices* services) {
+  SweepQueue(services, MovingFilter(services), Act::kMoveBack,
+             [](SweepCounts counts) {
+               SetMoveRunning(false);
+               LogInfo("queue export: %d envelopes stay here", counts.done);
+             });
 }
 
 class ExportCommand : public ControlCommand,
                       public std::enable_shared_from_this<ExportCommand> {
  public:
-  ExportCommand(QueueServices* services, ControlOutput* output,
-                std::string filter)
-      : services_(services), output_(output), filter_(std::move(filter)) {}
+  ExportCommand(QueueServices* services, ControlOutput* output, bool move,
+                std::string filter, const ActPeer& peer)
+      : services_(services),
+        output_(output),
+        move_(move),
+        filter_text_(std::move(filter)),
+        peer_(peer) {}
+
   ~ExportCommand() override {
-    if (state_) Abandon(*state_);
+    stream_.reset();
+    if (!move_) return;
+    if (state_ == State::kStreaming) {
+      GiveBack(services_);
+    } else if (state_ == State::kAsking) {
+      SetMoveRunning(false);
+      LogWarn(
+          "warn: queue export --move: its client went away when it had "
+          "everything: see whether its archive is whole, then `queue remove` "
+          "or `queue release` what has `%s`",
+          kMovingFilter);
+    }
   }
 
   void OnCredit() override {
-    if (!state_) {
-      const absl::Status status = Start();
-      if (!status.ok()) return End(status);
-    }
     credit_ = true;
+    if (state_ == State::kNew) return Begin();
     Say();
   }
 
+  size_t MaxData() const override { return move_ ? kMaxMoveWord : 0; }
+
+  bool OnData(const std::string& bytes) override {
+    if (state_ != State::kAsking || (bytes != kMoved && bytes != kMoveBack))
+      return false;
+    state_ = State::kEnding;
+    const bool moved = bytes == kMoved;
+    SweepQueue(services_, MovingFilter(services_),
+               moved ? Act::kMoved : Act::kMoveBack,
+               [weak = weak_from_this(), services = services_, moved,
+                number = number_](SweepCounts counts) {
+                 SetMoveRunning(false);
+                 LogMoveEnd(services, number, moved, counts);
+                 if (const auto self = weak.lock()) self->OnEnded(counts);
+               });
+    return true;
+  }
+
  private:
-  absl::Status Start() {
+  enum class State {
+    kNew,
+    kMarking,    // what is to be moved
+    kStreaming,  // the client has not got all of it
+    kAsking,     // it has: what now?
+    kEnding,
+    kDone,
+  };
+
+  void Begin() {
     absl::StatusOr<EnvelopeFilter> filter =
-        EnvelopeFilter::Parse(filter_, services_->loop()->Now());
-    if (!filter.ok()) return filter.status();
-    ExportThread& thread = TheExport();
-    const std::lock_guard<std::mutex> lock(thread.mutex);
-    if (thread.state) {
-      const std::lock_guard<std::mutex> inner(thread.state->mutex);
-      if (!thread.state->ended)
-        return absl::UnavailableError("an export is running already");
+        EnvelopeFilter::Parse(filter_text_, services_->loop()->Now());
+    if (!filter.ok()) return End(filter.status());
+    filter_ = *std::move(filter);
+    if (!move_) return Stream();
+    if (MoveIsRunning())
+      return End(absl::UnavailableError("an export is running already"));
+    SetMoveRunning(true);
+    state_ = State::kMarking;
+    LookForOld();
+  }
+
+  // What an interrupted move has left must not be mixed with this one.
+  void LookForOld() {
+    services_->store()->ReadLater(
+        [walk = std::make_shared<QueueWalk>(MovingFilter(services_)),
+         now = services_->loop()->Now(), loop = services_->loop(),
+         weak = weak_from_this()](absl::StatusOr<const QueueView*> view) {
+          std::vector<EnvelopeFacts> found;
+          absl::Status status = view.status();
+          while (status.ok() && found.empty() && !walk->ended())
+            status = walk->Step(**view, now, kMaxWalkRows, &found);
+          if (status.ok() && !found.empty())
+            status = absl::FailedPreconditionError(absl::StrCat(
+                "an earlier export --move was interrupted: `queue remove` or "
+                "`queue release` what has `",
+                kMovingFilter, "` first (OPERATING.md)"));
+          loop->Post([weak, status] {
+            if (const auto self = weak.lock()) return self->Mark(status);
+            SetMoveRunning(false);
+          });
+        });
+  }
+
+  void Mark(const absl::Status& status) {
+    if (!status.ok()) {
+      SetMoveRunning(false);
+      return End(status);
     }
-    if (thread.thread.joinable()) thread.thread.join();
-    state_ = thread.state = std::make_shared<ExportState>();
+    absl::uniform_int_distribution<uint32_t> any;
+    auto random = services_->random();
+    number_ = absl::StrCat(absl::Hex(any(random), absl::kZeroPad8));
+    AppendToActLog(services_, MoveBeginLine(services_->loop()->Now(), number_,
+                                            peer_, filter_text_));
+    SweepQueue(
+        services_, filter_, Act::kMove,
+        [weak = weak_from_this(), services = services_](SweepCounts counts) {
+          if (const auto self = weak.lock()) return self->OnMarked(counts);
+          GiveBack(services);
+        });
+  }
+
+  void OnMarked(const SweepCounts& counts) {
+    state_ = State::kStreaming;
+    if (!counts.status.ok()) {
+      GiveBack(services_);
+      return End(counts.status);
+    }
+    LogInfo("queue export: %d envelopes are being moved, %d are in flight",
+            counts.done, counts.in_flight);
+    Stream();
+  }
+
+  void Stream() {
+    state_ = State::kStreaming;
     ExportOptions options;
-    if (!filter_.empty()) {
-      options.matches = [filter = *std::move(filter),
-                         now = services_->loop()->Now()](const QueueView& view,
-                                                         EnvelopeId id) {
+    options.moving_only = move_;
+    if (!move_ && !filter_text_.empty()) {
+      options.matches = [filter = filter_, now = services_->loop()->Now()](
+                            const QueueView& view, EnvelopeId id) {
         const absl::StatusOr<EnvelopeFacts> facts = FactsOf(view, id, now);
         return facts.ok() && filter.Matches(*facts);
       };
     }
-    thread.thread =
-        std::thread([state = state_, store = services_->store(),
-                     options = std::move(options), loop = services_->loop(),
-                     weak = weak_from_this()]() mutable {
-          Run(*state, store, std::move(options), [&] {
-            loop->Post([weak] {
-              if (auto self = weak.lock()) self->Say();
-            });
+    auto stream = ExportStream::Begin(
+        services_->store(), std::move(options),
+        [loop = services_->loop(), weak = weak_from_this()] {
+          loop->Post([weak] {
+            if (auto self = weak.lock()) self->Say();
           });
         });
-    return absl::OkStatus();
-  }
-
-  // On the thread.
-  template <class Wake>
-  static void Run(ExportState& state, QueueStore* store, ExportOptions options,
-                  Wake wake) {
-    const absl::Status status =
-        ExportQueue(store, std::move(options), [&](std::string piece) {
-          bool first = false;
-          const absl::Status pushed = Push(state, std::move(piece), &first);
-          if (first) wake();
-          return pushed;
-        });
-    const std::lock_guard<std::mutex> lock(state.mutex);
-    state.status = status;
-    state.ended = true;
-    if (!state.abandoned) wake();
+    if (stream.ok()) {
+      stream_ = *std::move(stream);
+      return;
+    }
+    if (move_) GiveBack(services_);
+    End(stream.status());
   }
 
   void Say() {
-    if (!credit_ || done_) return;
-    std::string piece;
-    absl::Status status;
-    {
-      const std::lock_guard<std::mutex> lock(state_->mutex);
-      if (state_->pending.empty() && !state_->ended) return;
-      piece = state_->pending.substr(0, kMaxControlText);
-      state_->pending.erase(0, piece.size());
-      status = state_->status;
-      state_->taken.notify_all();
+    if (!credit_ || stream_ == nullptr) return;
+    ExportStream::Piece piece = stream_->Take(kMaxControlText);
+    if (piece.bytes.empty() && !piece.ended) return;
+    if (!piece.bytes.empty()) {
+      credit_ = false;
+      if (piece.ended && piece.status.ok() && move_) {
+        stream_.reset();
+        state_ = State::kAsking;
+      }
+      return output_->Text(std::move(piece.bytes));
     }
-    if (piece.empty()) return End(status);
-    credit_ = false;
-    output_->Text(std::move(piece));
+    stream_.reset();
+    if (move_) GiveBack(services_);
+    End(piece.status);
   }
 
-  void End(const absl::Status& status) {
-    done_ = true;
+  void OnEnded(const SweepCounts& counts) { End(counts.status, counts.done); }
+
+  static void LogMoveEnd(QueueServices* services, const std::string& number,
+                         bool moved, const SweepCounts& counts) {
+    const std::string result = !counts.status.ok()
+                                   ? std::string(counts.status.message())
+                               : moved ? "complete"
+                                       : "given back";
+    AppendToActLog(services, MoveEndLine(services->loop()->Now(), number,
+                                         moved ? counts.done : 0, result));
+    LogInfo("queue export --move: %d envelopes %s", counts.done,
+            moved ? "moved" : "stay here");
+  }
+
+  void End(const absl::Status& status, uint64_t count = 0) {
+    state_ = State::kDone;
     ControlDone done;
     done.ok = status.ok();
+    done.count = count;
     done.error = std::string(status.message());
     LogInfo("queue export: %s",
             status.ok() ? std::string("done") : VisEncode(done.error));
@@ -164,29 +236,27 @@ class ExportCommand : public ControlCommand,
 
   QueueServices* const services_;
   ControlOutput* const output_;
-  const std::string filter_;
-  std::shared_ptr<ExportState> state_;
+  const bool move_;
+  const std::string filter_text_;
+  const ActPeer peer_;
+  EnvelopeFilter filter_;
+  std::string number_;  // in the log of acts
+  std::unique_ptr<ExportStream> stream_;
+  State state_ = State::kNew;
   bool credit_ = false;
-  bool done_ = false;
 };
 
 }  // namespace
 
-void EndExports() {
-  ExportThread& thread = TheExport();
-  const std::lock_guard<std::mutex> lock(thread.mutex);
-  if (thread.state) Abandon(*thread.state);
-  if (thread.thread.joinable()) thread.thread.join();
-  thread.state.reset();
-}
-
 std::shared_ptr<ControlCommand> MakeExportCommand(
     const std::vector<std::string>& words, QueueServices* services,
-    ControlOutput* output) {
+    ControlOutput* output, const ActPeer& peer) {
   if (words.size() < 2 || words[0] != "queue" || words[1] != "export-data")
     return nullptr;
+  const bool move = words.size() > 2 && words[2] == "--move";
   return std::make_shared<ExportCommand>(
-      services, output, absl::StrJoin(words.begin() + 2, words.end(), " "));
+      services, output, move,
+      absl::StrJoin(words.begin() + (move ? 3 : 2), words.end(), " "), peer);
 }
 
 }  // namespace holdfast

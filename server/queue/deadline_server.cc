@@ -107,7 +107,7 @@ ActOnEnvelope DeadlineServer::ActFor(const Envelope& envelope,
     flying->deadline = true;
     return Retimed(envelope, now + kFlyingAgain);
   }
-  if (envelope.flags & (kFlagSuspended | kFlagHeld)) {
+  if (envelope.flags & (kFlagSuspended | kFlagHeld | kFlagMoving)) {
     return Retimed(envelope, now + kHeldAgain);
   }
   const DeadlineStep step =

@@ -322,6 +322,13 @@ class Writer {
         e->flags &= ~kFlagHeld;
         e->hold_until = std::min(e->hold_until, op.due);
         return Retime(*e, op.due);
+      case Act_::kMove:
+        e->flags |= kFlagMoving;
+        return EraseLane(*e);
+      case Act_::kMoveBack:
+        e->flags &= ~kFlagMoving;
+        return Retime(*e, now_);
+      case Act_::kMoved:
       case Act_::kRemove:
         return End(e->id, Ending::kRemoved, false, ReportKind::kFailed);
       case Act_::kExpire:
@@ -352,9 +359,8 @@ class Writer {
           e->expires = *op.expires;
           d_.deadlines[e->id] = op.next_deadline;
         }
-        return Move(e, [&] {
-          e->priority = op.priority.value_or(e->priority);
-        });
+        return Move(e,
+                    [&] { e->priority = op.priority.value_or(e->priority); });
       case Act_::kSuspend:
         e->flags |= kFlagSuspended;
         return EraseLane(*e);

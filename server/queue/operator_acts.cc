@@ -7,6 +7,7 @@
 
 #include "server/log/log.h"
 #include "server/queue/delivery_log.h"
+#include "server/queue/move_sweep.h"
 
 namespace holdfast {
 namespace {
@@ -22,12 +23,14 @@ ActOnEnvelope::Act StoreAct(OperatorAct act, const Envelope& envelope) {
     case OperatorAct::kSchedule:
       return ActOnEnvelope::Act::kSchedule;
     case OperatorAct::kRemove:
-      return ActOnEnvelope::Act::kRemove;
+      return MayEndMove(envelope) ? ActOnEnvelope::Act::kMoved
+                                  : ActOnEnvelope::Act::kRemove;
     case OperatorAct::kPause:
       return ActOnEnvelope::Act::kSuspend;
     case OperatorAct::kResume:
       break;
   }
+  if (MayEndMove(envelope)) return ActOnEnvelope::Act::kMoveBack;
   return (envelope.flags & kFlagSuspended) != 0 ? ActOnEnvelope::Act::kResume
                                                 : ActOnEnvelope::Act::kRelease;
 }
@@ -103,7 +106,8 @@ void OperatorActs::ReadSlice(JobRef job, std::vector<EnvelopeId> ids) {
 bool OperatorActs::Wanted(OperatorAct act, const Envelope& envelope) const {
   const bool suspended = (envelope.flags & kFlagSuspended) != 0;
   if (act == OperatorAct::kPause) return !suspended;
-  if (act == OperatorAct::kResume) return suspended || IsHeldInDoubt(envelope);
+  if (act == OperatorAct::kResume)
+    return suspended || IsHeldInDoubt(envelope) || MayEndMove(envelope);
   return true;
 }
 
