@@ -55,10 +55,14 @@ std::string MoveEndLine(absl::Time now, const std::string& number,
                       " result=", VisEncode(result));
 }
 
+std::string ActLogPath(const Config& config) {
+  return PathsBelow(config.spool).store + "/acts.log";
+}
+
 void AppendToActLog(QueueServices* services, std::string line) {
   services->store()->ReadLater(
       [line = std::move(line),
-       path = PathsBelow(services->config().spool).store + "/acts.log",
+       path = ActLogPath(services->config()),
        loop = services->loop()](absl::StatusOr<const QueueView*>) {
         const absl::Status status = AppendActLine(path, line);
         if (status.ok()) return;

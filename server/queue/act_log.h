@@ -37,6 +37,9 @@ std::string MoveBeginLine(absl::Time now, const std::string& number,
 std::string MoveEndLine(absl::Time now, const std::string& number,
                         uint64_t moved, absl::string_view result);
 
+// Where it is.
+std::string ActLogPath(const Config& config);
+
 // Appends the line to the file, which is made 0600 if missing, and syncs it.
 // Blocks: not for a loop's thread.
 absl::Status AppendActLine(const std::string& path, const std::string& line,

@@ -36,6 +36,22 @@ std::vector<EnvelopeId> ActPreview::TakeEnvelopes() {
   return std::move(ids_);
 }
 
+std::pair<std::vector<ActPreview::NamedGroup>, ActPreview::Group>
+ActPreview::Largest() const {
+  std::vector<NamedGroup> sorted(groups_.begin(), groups_.end());
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const NamedGroup& a, const NamedGroup& b) {
+                     return a.second.count > b.second.count;
+                   });
+  Group rest = others_;
+  while (sorted.size() > kMaxActGroupsShown) {
+    rest.count += sorted.back().second.count;
+    rest.bytes += sorted.back().second.bytes;
+    sorted.pop_back();
+  }
+  return {std::move(sorted), rest};
+}
+
 std::string ActPreview::Text(const EnvelopeAct& act) const {
   auto counts = [](uint64_t count, uint64_t bytes) {
     return absl::StrCat(count, count == 1 ? " envelope, " : " envelopes, ",
@@ -43,23 +59,10 @@ std::string ActPreview::Text(const EnvelopeAct& act) const {
   };
   std::string text = absl::StrCat(VisEncode(ActText(act)), ": ",
                                   counts(count_, all_.bytes), "\n");
-  std::vector<std::pair<std::string, Group>> sorted(groups_.begin(),
-                                                    groups_.end());
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const auto& a, const auto& b) {
-                     return a.second.count > b.second.count;
-                   });
-  Group rest = others_;
-  for (size_t i = 0; i < sorted.size(); ++i) {
-    const Group& g = sorted[i].second;
-    if (i < kMaxActGroupsShown) {
-      absl::StrAppend(&text, "    ", VisEncode(sorted[i].first), ": ",
-                      counts(g.count, g.bytes), "\n");
-      continue;
-    }
-    rest.count += g.count;
-    rest.bytes += g.bytes;
-  }
+  const auto [largest, rest] = Largest();
+  for (const auto& [name, group] : largest)
+    absl::StrAppend(&text, "    ", VisEncode(name), ": ",
+                    counts(group.count, group.bytes), "\n");
   if (rest.count > 0)
     absl::StrAppend(&text,
                     "    other destinations: ", counts(rest.count, rest.bytes),
@@ -67,10 +70,27 @@ std::string ActPreview::Text(const EnvelopeAct& act) const {
   if (impossible_ > 0)
     absl::StrAppend(&text, "not possible, left alone: ", impossible_,
                     impossible_ == 1 ? " envelope\n" : " envelopes\n");
-  if (cut_)
-    absl::StrAppend(&text, "more match than one act takes (", kMaxActEnvelopes,
-                    "): repeat it for the rest\n");
+  if (cut_) text += kActCutText;
   return text;
+}
+
+Json ActPreview::AsJson(const EnvelopeAct& act) const {
+  auto named = [](const std::string& name, const Group& group) {
+    return Json{{"destination", name},
+                {"envelopes", group.count},
+                {"octets", group.bytes}};
+  };
+  const auto [largest, rest] = Largest();
+  Json groups = Json::array();
+  for (const auto& [name, group] : largest)
+    groups.push_back(named(name, group));
+  return Json{{"act", ActText(act)},
+              {"envelopes", count_},
+              {"octets", all_.bytes},
+              {"groups", std::move(groups)},
+              {"others", {{"envelopes", rest.count}, {"octets", rest.bytes}}},
+              {"impossible", impossible_},
+              {"more", cut_}};
 }
 
 }  // namespace holdfast

@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "protocol/envelope_fields.h"
+#include "protocol/json_line.h"
 #include "server/queue/act_tokens.h"
 
 namespace holdfast {
@@ -25,11 +26,18 @@ class ActPreview {
   // "remove: 12 envelopes, 34567 octets" and a line for each of the largest
   // destinations; what else is to be said.
   std::string Text(const EnvelopeAct& act) const;
+  // The same as JSON.
+  Json AsJson(const EnvelopeAct& act) const;
 
  private:
   struct Group {
     uint64_t count = 0, bytes = 0;
   };
+  using NamedGroup = std::pair<std::string, Group>;
+
+  // The largest groups, and all others together.
+  std::pair<std::vector<NamedGroup>, Group> Largest() const;
+
   std::vector<EnvelopeId> ids_;
   std::map<std::string, Group> groups_;
   Group others_, all_;

@@ -10,21 +10,32 @@ namespace holdfast {
 
 std::string ActTokens::Add(const ActPeer& peer, PlannedAct plan, absl::Time now,
                            absl::BitGenRef random) {
-  Forget(now);
-  if (plan.envelopes.size() > kMaxTokenEnvelopes) return "";
-  while (tokens_.size() >= kMaxActTokens ||
-         envelopes_ + plan.envelopes.size() > kMaxTokenEnvelopes)
-    ForgetOldest();
+  if (!MakeRoom(plan.envelopes.size(), now)) return "";
   absl::uniform_int_distribution<uint32_t> any;
   std::string name;
   do {
     name = absl::StrCat(absl::Hex(any(random), absl::kZeroPad8));
   } while (tokens_.count(name) > 0);
-  envelopes_ += plan.envelopes.size();
-  plan.envelopes.shrink_to_fit();
-  tokens_[name] = {peer.uid, now + kActTokenLife, next_number_++,
-                   std::move(plan)};
+  PutBack(name, peer, std::move(plan), now);
   return name;
+}
+
+void ActTokens::PutBack(const std::string& token, const ActPeer& peer,
+                        PlannedAct rest, absl::Time now) {
+  if (tokens_.count(token) > 0 || !MakeRoom(rest.envelopes.size(), now)) return;
+  envelopes_ += rest.envelopes.size();
+  rest.envelopes.shrink_to_fit();
+  tokens_[token] = {peer.uid, now + kActTokenLife, next_number_++,
+                    std::move(rest)};
+}
+
+bool ActTokens::MakeRoom(size_t envelopes, absl::Time now) {
+  Forget(now);
+  if (envelopes > kMaxTokenEnvelopes) return false;
+  while (tokens_.size() >= kMaxActTokens ||
+         envelopes_ + envelopes > kMaxTokenEnvelopes)
+    ForgetOldest();
+  return true;
 }
 
 absl::StatusOr<PlannedAct> ActTokens::Take(const std::string& token,

@@ -50,6 +50,10 @@ class ActTokens {
   // The token; empty if it has too many envelopes.
   std::string Add(const ActPeer& peer, PlannedAct plan, absl::Time now,
                   absl::BitGenRef random);
+  // What is left of what a token stood for, which it stands for again; as Add()
+  // otherwise.
+  void PutBack(const std::string& token, const ActPeer& peer, PlannedAct rest,
+               absl::Time now);
   // What the token stands for, which is spent then.  Not ok, and not spent: it
   // is unknown, another user's or over, or stands for another act or filter.
   // `filter`: null, none was said again.
@@ -73,6 +77,8 @@ class ActTokens {
     uint64_t number = 0;  // in order of age
     PlannedAct plan;
   };
+  // False: it has too many envelopes.
+  bool MakeRoom(size_t envelopes, absl::Time now);
   void Forget(absl::Time now);
   void ForgetOldest();
 

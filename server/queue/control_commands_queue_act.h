@@ -16,10 +16,16 @@ namespace holdfast {
 inline constexpr size_t kMaxActGroupsShown = 20;
 inline constexpr size_t kMaxActGroups = 10'000;
 
-// Null: not such a command.  `tokens` outlives it.
+// Said when kMaxActEnvelopes were not enough.
+inline constexpr char kActCutText[] =
+    "more match than one act takes (1000000): repeat it for the rest\n";
+static_assert(kMaxActEnvelopes == 1'000'000);
+
+// Null: not such a command.
 std::shared_ptr<ControlCommand> MakeQueueActCommand(
     const std::vector<std::string>& words, QueueServices* services,
-    ControlOutput* output, const ActPeer& peer, ActTokens* tokens);
+    ControlOutput* output, const ActPeer& peer,
+    std::shared_ptr<ActTokens> tokens);
 
 }  // namespace holdfast
 

@@ -6,9 +6,8 @@
 #include <memory>
 #include <utility>
 
-#include "absl/status/statusor.h"
 #include "server/queue/queue_services.h"
-#include "storage/queue_store.h"
+#include "server/queue/store_calls.h"
 
 namespace holdfast {
 
@@ -18,18 +17,11 @@ namespace holdfast {
 template <class Owner, class Read, class Then>
 void ReadForCommand(QueueServices* services, std::weak_ptr<Owner> owner,
                     Read read, Then then) {
-  using Value = decltype(read(std::declval<const QueueView&>()));
-  EventLoop* loop = services->loop();
-  services->store()->ReadLater(
-      [loop, owner = std::move(owner), read = std::move(read),
-       then = std::move(then)](absl::StatusOr<const QueueView*> view) mutable {
-        auto value = view.ok() ? absl::StatusOr<Value>(read(**view))
-                               : absl::StatusOr<Value>(view.status());
-        loop->Post([owner = std::move(owner), then = std::move(then),
-                    value = std::move(value)]() mutable {
-          if (std::shared_ptr<Owner> alive = owner.lock())
-            then(*alive, std::move(value));
-        });
+  ReadThenPost(
+      services->loop(), services->store(), std::move(read),
+      [owner = std::move(owner), then = std::move(then)](auto value) mutable {
+        if (std::shared_ptr<Owner> alive = owner.lock())
+          then(*alive, std::move(value));
       });
 }
 

@@ -25,13 +25,12 @@ constexpr size_t kMaxUnreadAnswers = 64 << 10;
 constexpr ControlCommandMaker kMakers[] = {
     MakeListCommand,    MakeActCommand,     MakeStateCommand,
     MakeMonitorCommand, MakeExplainCommand, MakeTableCommand,
-    MakeMtaCommand,     MakeImportCommand,
-    MakeTopCommand};
+    MakeMtaCommand,     MakeImportCommand,  MakeTopCommand};
 
 std::shared_ptr<ControlCommand> MakeCommand(
     const ControlRequest& request, bool allowed, QueueServices* services,
-    QueueChecker checker, const ActPeer& peer, ActTokens* act_tokens,
-    ControlOutput* output) {
+    QueueChecker checker, const ActPeer& peer,
+    const std::shared_ptr<ActTokens>& act_tokens, ControlOutput* output) {
   if (request.version != kControlVersion)
     return MakeRefusal(output, "incompatible smtpctl and smtpd");
   if (!allowed) return MakeRefusal(output, "need root privileges");
@@ -130,7 +129,7 @@ class ControlServer::Connection : public ControlOutput {
     credit_ = true;
     command_ =
         MakeCommand(*request, allowed, server_->services_, server_->checker_,
-                    peer_, &server_->act_tokens_, this);
+                    peer_, server_->act_tokens_, this);
     frames_.set_limit(
         std::max(kMaxControlRequestFrame, command_->MaxData() + kDataHead));
     RunCommand();

@@ -45,7 +45,7 @@ class ControlServer {
   QueueServices* const services_;
   const int listening_fd_;
   const QueueChecker checker_;
-  ActTokens act_tokens_;
+  const std::shared_ptr<ActTokens> act_tokens_ = std::make_shared<ActTokens>();
   std::unique_ptr<Acceptor> acceptor_;
   uint64_t next_number_ = 1;
   std::map<uint64_t, std::unique_ptr<Connection>> connections_;

@@ -148,10 +148,10 @@ class Reader {
       const std::string word = words_[at_++];
       const size_t equals = word.find('=');
       const std::string name = word.substr(0, equals);
-      if (name == "--yes" || name == "--progress") {
+      if (bool* const flag = Flag(name)) {
         if (equals != std::string::npos)
           return Wrong(absl::StrCat(name, " takes no value"));
-        (name == "--yes" ? out_.yes : out_.progress) = true;
+        *flag = true;
         continue;
       }
       if (equals == std::string::npos && at_ == words_.size())
@@ -162,6 +162,13 @@ class Reader {
       if (!status.ok()) return status;
     }
     return absl::OkStatus();
+  }
+
+  bool* Flag(const std::string& name) {
+    return name == "--yes"        ? &out_.yes
+           : name == "--progress" ? &out_.progress
+           : name == "--json"     ? &out_.json
+                                  : nullptr;
   }
 
   absl::Status SetOption(const std::string& name, const std::string& value) {
@@ -188,11 +195,11 @@ class Reader {
   absl::string_view Options() const {
     switch (out_.act.kind) {
       case Kind::kBounce:
-        return "--text TEXT, --token TOKEN, --yes";
+        return "--text TEXT, --token TOKEN, --yes, --json";
       case Kind::kReroute:
-        return "--to ACTION|HOST|URL, --token TOKEN, --yes";
+        return "--to ACTION|HOST|URL, --token TOKEN, --yes, --json";
       default:
-        return "--token TOKEN, --yes";
+        return "--token TOKEN, --yes, --json";
     }
   }
 
@@ -205,7 +212,11 @@ class Reader {
       out_.act.text = kDefaultBounce;
     if (out_.yes && !out_.token.empty())
       return Wrong("--yes and --token do not go together");
-    const std::vector<std::string> rest(words_.begin() + at_, words_.end());
+    std::vector<std::string> rest(words_.begin() + at_, words_.end());
+    if (!rest.empty() && rest.back() == "--json") {
+      out_.json = true;
+      rest.pop_back();
+    }
     out_.filter_given = !rest.empty();
     // Nothing said must not mean everything.
     if (!out_.filter_given && out_.token.empty())

@@ -45,19 +45,20 @@ inline constexpr absl::Duration kMaxLife = absl::Hours(24 * 365);
 
 // A request: "remove", options and a filter.
 //
-//   remove [--yes | --token TOKEN] (all | FILTER)
+//   remove [--json] [--yes | --token TOKEN] (all | FILTER)
 //   bounce [--text TEXT] ...
 //   reroute --to ACTION|HOST|URL ...
 //   set FIELD VALUE ...
 //
-// Options come before the filter.
+// Options come before the filter; `--json` may also be the last word.
 struct ActRequest {
   EnvelopeAct act;
   std::string filter;  // empty: all
   bool filter_given = false;
   bool yes = false;
   bool progress = false;  // the client is a terminal
-  std::string token;      // empty: none
+  bool json = false;
+  std::string token;  // empty: none
 };
 
 // `words` without "queue".  kInvalidArgument says what is wrong and what could

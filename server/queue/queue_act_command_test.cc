@@ -62,7 +62,7 @@ class QueueActCommandTest : public ::testing::Test {
   Output Run(absl::string_view line, uid_t uid = 0) {
     Output output;
     std::shared_ptr<ControlCommand> command = MakeQueueActCommand(
-        absl::StrSplit(line, ' '), &queue_, &output, {uid, 71}, &tokens_);
+        absl::StrSplit(line, ' '), &queue_, &output, {uid, 71}, tokens_);
     EXPECT_NE(command, nullptr) << line;
     command->OnCredit();
     for (int i = 0; i < 100 && !output.done; ++i) {
@@ -79,7 +79,7 @@ class QueueActCommandTest : public ::testing::Test {
 
   std::string folder_, store_;
   FakeQueueServices queue_;
-  ActTokens tokens_;
+  const std::shared_ptr<ActTokens> tokens_ = std::make_shared<ActTokens>();
 };
 
 TEST_F(QueueActCommandTest, ShowsThenDoesWhatWasShown) {
@@ -133,7 +133,7 @@ TEST_F(QueueActCommandTest, TokensAreBounded) {
     const std::string token = TokenIn(Run("queue hold all").text);
     if (i == 0) first = token;
   }
-  EXPECT_EQ(tokens_.size(), kMaxActTokens);
+  EXPECT_EQ(tokens_->size(), kMaxActTokens);
   EXPECT_FALSE(Run("queue hold --token " + first).done->ok) << "the oldest";
 }
 
@@ -152,20 +152,75 @@ TEST_F(QueueActCommandTest, WhatIsInFlightOrGoneIsTold) {
 TEST_F(QueueActCommandTest, AClientThatGoesLeavesARecord) {
   Output output;
   auto command = MakeQueueActCommand({"queue", "remove", "--yes", "all"},
-                                     &queue_, &output, {0, 71}, &tokens_);
+                                     &queue_, &output, {0, 71}, tokens_);
+  queue_.after_slice = [&] {
+    if (queue_.slices.size() == 2) command.reset();
+  };
   command->OnCredit();
-  for (int i = 0; i < 50 && queue_.slices.empty(); ++i) {
-    queue_.loop()->RunReady();
-    if (!queue_.slices.empty()) break;
-  }
-  command.reset();
   queue_.loop()->RunReady();
-  if (!output.done) {
-    EXPECT_TRUE(absl::StrContains(ReadAll(LogPath()), "result=interrupted"));
-  }
+  EXPECT_EQ(command, nullptr);
+  EXPECT_FALSE(output.done.has_value());
+  EXPECT_EQ(queue_.slices.size(), 2u) << "the rest is left";
+  const std::string log = ReadAll(LogPath());
+  EXPECT_TRUE(absl::StrContains(log, "result=interrupted\n")) << log;
+  EXPECT_TRUE(absl::StrContains(log, " done=512 ")) << log;
+  EXPECT_TRUE(tokens_->Begin()) << "others may act";
+  tokens_->End();
+  queue_.after_slice = nullptr;
   // Repeated, it does what is left.
   Run("queue remove --yes all");
   EXPECT_TRUE(queue_.store()->envelopes.empty());
+}
+
+TEST_F(QueueActCommandTest, WhatIsLeftIsGoneOnWithByTheToken) {
+  const std::string token = TokenIn(Run("queue hold all").text);
+  Output output;
+  auto command = MakeQueueActCommand({"queue", "hold", "--token", token},
+                                     &queue_, &output, {0, 71}, tokens_);
+  queue_.after_slice = [&] { command.reset(); };
+  command->OnCredit();
+  queue_.loop()->RunReady();
+  queue_.after_slice = nullptr;
+  ASSERT_EQ(queue_.slices.size(), 1u);
+  EXPECT_EQ(Run("queue hold --token " + token).text, "444 envelopes held\n");
+  EXPECT_FALSE(Run("queue hold --token " + token).done->ok) << "spent";
+}
+
+TEST_F(QueueActCommandTest, WaitsBetweenSlicesAsLongAsTheyTook) {
+  queue_.after_slice = [&] { queue_.loop()->Advance(absl::Milliseconds(40)); };
+  Output output;
+  auto command = MakeQueueActCommand({"queue", "hold", "--yes", "all"}, &queue_,
+                                     &output, {0, 71}, tokens_);
+  command->OnCredit();
+  queue_.loop()->RunReady();
+  EXPECT_EQ(queue_.slices.size(), 1u);
+  queue_.loop()->Advance(absl::Milliseconds(39));
+  EXPECT_EQ(queue_.slices.size(), 1u) << "mail goes first";
+  queue_.loop()->Advance(absl::Milliseconds(1));
+  EXPECT_EQ(queue_.slices.size(), 2u);
+  // The client goes during the wait.
+  command.reset();
+  queue_.loop()->Advance(absl::Seconds(1));
+  EXPECT_EQ(queue_.slices.size(), 2u);
+  EXPECT_TRUE(absl::StrContains(ReadAll(LogPath()), "result=interrupted\n"));
+}
+
+TEST_F(QueueActCommandTest, AsJson) {
+  const Output shown = Run("queue remove --json domain ~ example.net");
+  const Json preview = Json::parse(shown.text);
+  EXPECT_EQ(preview["act"], "remove");
+  EXPECT_EQ(preview["envelopes"], 100);
+  EXPECT_EQ(preview["groups"][0]["destination"], "example.net");
+  const std::string token = preview["token"];
+  const Json done =
+      Json::parse(Run("queue remove --token " + token + " --json").text);
+  EXPECT_EQ(done["found"], 100);
+  EXPECT_EQ(done["done"], 100);
+  EXPECT_EQ(done["gone"], 0);
+  EXPECT_TRUE(
+      Json::parse(
+          Run("queue remove domain = none.example --json").text)["token"]
+          .is_null());
 }
 
 TEST_F(QueueActCommandTest, NothingIsDoneWithoutARecord) {
@@ -183,9 +238,9 @@ TEST_F(QueueActCommandTest, ErrorsPointAtTheCharacter) {
 }
 
 TEST_F(QueueActCommandTest, OnlySoManyAtATime) {
-  for (int i = 0; i < kMaxRunningActs; ++i) EXPECT_TRUE(tokens_.Begin());
+  for (int i = 0; i < kMaxRunningActs; ++i) EXPECT_TRUE(tokens_->Begin());
   EXPECT_FALSE(Run("queue remove all").done->ok);
-  tokens_.End();
+  tokens_->End();
   EXPECT_TRUE(Run("queue remove all").done->ok);
 }
 
