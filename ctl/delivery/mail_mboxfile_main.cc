@@ -34,8 +34,9 @@ int Main(int argc, char** argv) {
   absl::Status done =
       SpoolLetter(STDIN_FILENO, from, MboxEncoder::Quote::kEveryLine, &spool);
   if (done.ok()) {
-    done =
-        AppendToUserFile(argv[optind], spool.fd(), 0, spool.size(), kLockWait);
+    bool in_doubt = false;  // there is no word for it
+    done = AppendToUserFile(argv[optind], spool.fd(), 0, spool.size(),
+                            kLockWait, &in_doubt);
   }
   if (done.ok()) return 0;
   return Complain(program, done.message(), kExitTemporary);

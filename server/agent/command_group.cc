@@ -174,8 +174,9 @@ void CommandGroup::AppendToFile(const Letter& letter, AgentResults::One* one) {
   values.delimiter = options_.delimiter;
   absl::StatusOr<std::string> path = ExpandPath(letter.delivery.exec, values);
   if (!path.ok()) return Fail(one, path.status());
-  const absl::Status done = AppendToUserFile(*path, spool_->fd(), letter.offset,
-                                             letter.bytes, kLockWait);
+  const absl::Status done =
+      AppendToUserFile(*path, spool_->fd(), letter.offset, letter.bytes,
+                       kLockWait, &one->in_doubt);
   if (!done.ok()) return Fail(one, done);
   one->ok = true;
 }

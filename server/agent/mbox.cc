@@ -9,6 +9,7 @@ void MboxGroup::Begin(const AgentDelivery& delivery) {
   letter.envelope = delivery.envelope;
   letter.user = delivery.mailbox_user;
   letter.stored.offset = spool_->size();
+  letter.stored.look_first = delivery.in_doubt;
   if (!IsMailboxName(letter.user))
     letter.stored.status = absl::InvalidArgumentError("not a user name");
   encoder_ = std::make_unique<MboxEncoder>(delivery.from, CTime());
@@ -62,6 +63,7 @@ std::vector<AgentResults::One> MboxGroup::Commit() {
     one.envelope = letter.envelope;
     one.ok = letter.stored.status.ok();
     one.permanent = absl::IsInvalidArgument(letter.stored.status);
+    one.in_doubt = letter.stored.in_doubt;
     one.text = std::string(letter.stored.status.message());
   }
   letters_.clear();

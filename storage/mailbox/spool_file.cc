@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "storage/mailbox/file_error.h"
 
 namespace holdfast {
@@ -52,6 +53,15 @@ absl::Status WriteAll(int fd, absl::string_view bytes,
     if (n > 0) bytes.remove_prefix(static_cast<size_t>(n));
   }
   return absl::OkStatus();
+}
+
+bool CutBack(int fd, off_t size, const std::string& shown,
+             absl::Status* failed) {
+  if (ftruncate(fd, size) == 0) return true;
+  *failed = absl::UnavailableError(absl::StrCat(
+      failed->message(),
+      "; what was written can't be cut off: ", FileError(shown).message()));
+  return false;
 }
 
 std::string CTime() {

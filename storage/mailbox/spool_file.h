@@ -35,6 +35,11 @@ absl::Status WriteAll(int fd, absl::string_view bytes,
 absl::Status CopyRange(int from, off_t offset, off_t bytes, int to,
                        const std::string& shown);
 
+// Cuts `fd` back to `size` after `*failed`.  False: that failed, too, and
+// `*failed` says so.
+bool CutBack(int fd, off_t size, const std::string& shown,
+             absl::Status* failed);
+
 // Now, in local time, as ctime(3), without its line end.
 std::string CTime();
 

@@ -32,7 +32,9 @@ absl::StatusOr<OwnedFd> OpenForAppending(const std::string& path) {
 }  // namespace
 
 absl::Status AppendToUserFile(const std::string& path, int spool, off_t offset,
-                              off_t bytes, absl::Duration lock_wait) {
+                              off_t bytes, absl::Duration lock_wait,
+                              bool* in_doubt) {
+  *in_doubt = false;
   absl::StatusOr<OwnedFd> file = OpenForAppending(path);
   if (!file.ok()) return file.status();
   struct stat st;
@@ -45,10 +47,11 @@ absl::Status AppendToUserFile(const std::string& path, int spool, off_t offset,
   }
   absl::Status done = CopyRange(spool, offset, bytes, file->get(), path);
   // A device such as /dev/null has nothing to sync.
-  if (done.ok() && fsync(file->get()) != 0 && errno != EINVAL)
+  const bool whole = done.ok();
+  if (whole && fsync(file->get()) != 0 && errno != EINVAL)
     done = FileError(path);
-  if (!done.ok() && regular && ftruncate(file->get(), st.st_size) != 0)
-    done = FileError(path);
+  if (!done.ok() && regular)
+    *in_doubt = !CutBack(file->get(), st.st_size, path, &done) && whole;
   return done;
 }
 

@@ -16,8 +16,12 @@ namespace holdfast {
 // for at most `lock_wait`, and is as long as before after an error.  A device
 // such as /dev/null will do; what could make us wait (a fifo) will not.
 // kUnavailable with the system's words.  Blocks.
+//
+// `*in_doubt`, after an error: all of it stands in the file, since it could be
+// neither synced nor cut off.
 absl::Status AppendToUserFile(const std::string& path, int spool, off_t offset,
-                              off_t bytes, absl::Duration lock_wait);
+                              off_t bytes, absl::Duration lock_wait,
+                              bool* in_doubt);
 
 }  // namespace holdfast
 
