@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,16 +18,23 @@
 #include "absl/strings/str_cat.h"
 #include "config/config.h"
 #include "ctl/control/command_grammar.h"
+#include "ctl/control/command_help.h"
+#include "ctl/control/completion.h"
 #include "ctl/control/control_client.h"
 #include "ctl/control/encrypt.h"
+#include "ctl/control/json_output.h"
 #include "ctl/control/message_output.h"
 #include "ctl/control/whole_io.h"
 #include "ctl/submission/sendmail.h"
+#include "ctl/top/top.h"
 
 namespace holdfast {
 namespace {
 
 using Words = std::vector<std::string>;
+
+// Of a command that does not exist.
+constexpr int kSyntaxError = 255;
 
 void Say(absl::string_view line) {
   WriteAll(STDERR_FILENO, absl::StrCat(line, "\n"));
@@ -67,6 +75,12 @@ bool WorksOffline(const Words& words) {
   return std::find(kShown.begin(), kShown.end(), words[1]) != kShown.end();
 }
 
+// What smtpctl-store does whether the daemon runs or not: it asks it itself.
+bool MovesMail(const Words& words) {
+  return words.size() > 1 && words[0] == "queue" &&
+         (words[1] == "export" || words[1] == "import" || words[1] == "backup");
+}
+
 // Becomes another program of ours, which lies beside this one or in
 // ../libexec/holdfast; returns only if it can't.
 int Become(const std::string& program, Words arguments) {
@@ -88,10 +102,38 @@ int BecomeStoreTool(Words arguments) {
   return Become("smtpctl-store", std::move(arguments));
 }
 
-int ReadOffline(const std::string& spool, const Words& words) {
+// What is printed to `fd` until it closes, as JSON.
+void PrintAsJson(int fd, JsonOutput* json) {
+  char buffer[65536];
+  for (;;) {
+    const ssize_t n = read(fd, buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    if (!WriteAll(STDOUT_FILENO, json->Take({buffer, static_cast<size_t>(n)})))
+      return;
+  }
+  WriteAll(STDOUT_FILENO, json->End());
+}
+
+// `json` (may be null): what is printed goes through it.
+int ReadOffline(const std::string& spool, const Words& words,
+                JsonOutput* json) {
   Words arguments = {"--spool", spool};
   arguments.insert(arguments.end(), words.begin(), words.end());
-  return BecomeStoreTool(std::move(arguments));
+  if (json == nullptr) return BecomeStoreTool(std::move(arguments));
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return 1;
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(ends[1], STDOUT_FILENO);
+    _exit(BecomeStoreTool(std::move(arguments)));
+  }
+  close(ends[1]);
+  if (child > 0) PrintAsJson(ends[0], json);
+  close(ends[0]);
+  int status = 0;
+  if (child < 0 || waitpid(child, &status, 0) != child) return 1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 // `text` is what standard input is from now on: the words of a program are seen
@@ -123,27 +165,107 @@ Words WithProgress(Words words) {
   return words;
 }
 
+// What needs neither the daemon nor its store; -1: something else.
+int RunAlone(const Words& words) {
+  if (words[0] == "encrypt") return RunEncrypt(words);
+  if (words[0] == "help") {
+    const absl::optional<std::string> text =
+        HelpText({words.begin() + 1, words.end()});
+    if (text.has_value()) return WriteAll(STDOUT_FILENO, *text) ? 0 : 1;
+    Say("invalid command");
+    return kSyntaxError;
+  }
+  if (words[0] == "completion") {
+    const std::string script =
+        words[1] == "zsh" ? ZshCompletion() : BashCompletion();
+    return WriteAll(STDOUT_FILENO, script) ? 0 : 1;
+  }
+  return -1;
+}
+
+// A command, and how to print it.
+struct Asked {
+  Words words;
+  std::unique_ptr<JsonOutput> json;  // null: as text
+};
+
+// Takes `--json` off the words, wherever it stands.
+// that make JSON themselves.  False: the command has none.
+bool TakeJson(Words* words) {
+  const auto at = std::find(words->begin(), words->end(), "--json");
+  if (at == words->end()) return false;
+  words->erase(at);
+  return true;
+}
+
+bool HasOptions(const Words& words) {
+  return std::any_of(words.begin(), words.end(), [](const std::string& w) {
+    return absl::StartsWith(w, "--");
+  });
+}
+
+// False: the command has no JSON.
+bool PrepareJson(Asked* asked) {
+  Words& words = asked->words;
+  const bool list =
+      words.size() > 1 &&
+      (words[0] == "queue" ? words[1] == "list"
+                           : words[1] == "queue" && HasOptions(words));
+  if (!list) asked->json = JsonOutput::For(words);
+  if (asked->json != nullptr) return true;
+  if (list) {
+    words.insert(words.begin() + 2, {"--format", "json"});
+  } else if (words[0] == "history" || words[0] == "queue") {
+    words.push_back("--json");
+  } else {
+    return false;
+  }
+  return true;
+}
+
+int AskDaemon(int fd, const std::string& program, const Asked& asked) {
+  Words words = WithProgress(asked.words);
+  MessageOutput output(MessageOutput::TakeForm(&words));
+  const int status =
+      RunControlCommand(fd, words, program, [&](absl::string_view text) {
+        return WriteAll(STDOUT_FILENO, asked.json != nullptr
+                                           ? asked.json->Take(text)
+                                           : output.Take(text));
+      });
+  if (asked.json != nullptr) WriteAll(STDOUT_FILENO, asked.json->End());
+  return status;
+}
+
 int RunControl(const std::string& program, const std::string& spool,
-               const Words& words) {
+               Words words) {
+  const bool json = TakeJson(&words);
+  Asked asked;
   const ParsedCommand command = ParseCommand(words);
   if (command.words.empty()) {
     for (const std::string& line : command.errors) Say(line);
-    return 255;
+    return kSyntaxError;
   }
-  if (command.words[0] == "encrypt") return RunEncrypt(command.words);
+  asked.words = command.words;
+  if (asked.words[0] == "top") {
+    asked.words.erase(asked.words.begin());
+    if (json) asked.words.push_back("--json");
+    return RunTop(asked.words, PathsBelow(spool).control_socket, program);
+  }
+  if (json && !PrepareJson(&asked)) {
+    Say(absl::StrCat(program, ": no --json for this command"));
+    return kSyntaxError;
+  }
+  const int alone = RunAlone(asked.words);
+  if (alone >= 0) return alone;
+  if (MovesMail(asked.words)) return ReadOffline(spool, asked.words, nullptr);
   absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
-  if (fd.ok()) {
-    Words asked = WithProgress(command.words);
-    MessageOutput output(MessageOutput::TakeForm(&asked));
-    return RunControlCommand(*fd, asked, program, [&](absl::string_view text) {
-      return WriteAll(STDOUT_FILENO, output.Take(text));
-    });
-  }
+  if (fd.ok()) return AskDaemon(*fd, program, asked);
   if (!absl::IsUnavailable(fd.status())) {
     Say(absl::StrCat(program, ": ", std::string(fd.status().message())));
     return 1;
   }
-  if (WorksOffline(command.words)) return ReadOffline(spool, command.words);
+  if (WorksOffline(asked.words))
+    return ReadOffline(spool, asked.words, asked.json.get());
   Say(absl::StrCat(program, ": smtpd doesn't seem to be running"));
   return 1;
 }

@@ -1,6 +1,7 @@
 #include "ctl/control/command_grammar.h"
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "absl/strings/match.h"
@@ -14,6 +15,8 @@ namespace holdfast {
 namespace {
 
 constexpr absl::string_view kCommands[] = {
+    "completion bash",
+    "completion zsh",
     "disable route <routeid>",
     "discover <evpid>",
     "discover <msgid>",
@@ -24,12 +27,10 @@ constexpr absl::string_view kCommands[] = {
     "encrypt <string>",
     "explain <recipient>",
     "explain <recipient> <from|via|src|rdns|helo|auth|tls>...",
+    "help",
+    "help <command>...",
     "history <evpid>",
     "history <msgid>",
-    "history <evpid> --json",
-    "history <msgid> --json",
-    "history --json <evpid>",
-    "history --json <msgid>",
     "log brief",
     "log verbose",
     "monitor",
@@ -40,12 +41,17 @@ constexpr absl::string_view kCommands[] = {
     "pause mta",
     "pause mta from <address> for <domain>",
     "pause smtp",
+    "profile <imsg|queue>",
+    "queue backup <folder>",
     "queue bounce <filter>...",
     "queue check",
     "queue list",
     "queue list <filter>...",
     "queue expire <filter>...",
+    "queue export",
+    "queue export <filter>...",
     "queue hold <filter>...",
+    "queue import <file>...",
     "queue release <filter>...",
     "queue remove <filter>...",
     "queue reroute <filter>...",
@@ -84,10 +90,20 @@ constexpr absl::string_view kCommands[] = {
     "show routes",
     "show stats",
     "show status",
+    "spf walk",
+    "top",
+    "top <option>...",
     "trace <subsystem>",
+    "unprofile <imsg|queue>",
     "untrace <subsystem>",
     "update table <name>",
 };
+
+// Words that smtpctl(8) of OpenSMTPD does not know: they leave its
+// abbreviations as they are.
+constexpr absl::string_view kOwnWords[] = {"completion", "disable", "doubt",
+                                           "enable",     "explain", "help",
+                                           "history",    "ledger",  "top"};
 
 using Command = std::vector<std::string>;
 
@@ -128,6 +144,11 @@ std::vector<std::string> Choices(const std::vector<Command>& commands,
   return choices;
 }
 
+bool IsOwnWord(const std::string& word) {
+  return std::find(std::begin(kOwnWords), std::end(kOwnWords), word) !=
+         std::end(kOwnWords);
+}
+
 // Which of `choices` the word means.
 std::optional<std::string> Choose(const std::vector<std::string>& choices,
                                   const std::string& word) {
@@ -137,6 +158,9 @@ std::optional<std::string> Choose(const std::vector<std::string>& choices,
     if (!IsArgument(choice) && !word.empty() && absl::StartsWith(choice, word))
       begun.push_back(choice);
   }
+  if (begun.size() > 1)
+    begun.erase(std::remove_if(begun.begin(), begun.end(), IsOwnWord),
+                begun.end());
   if (begun.size() == 1) return begun[0];
   if (begun.size() > 1) return std::nullopt;
   for (const std::string& choice : choices)
@@ -158,6 +182,8 @@ std::vector<std::string> Possibilities(const std::vector<Command>& commands,
 }
 
 }  // namespace
+
+absl::Span<const absl::string_view> CommandLines() { return kCommands; }
 
 ParsedCommand ParseCommand(const std::vector<std::string>& words) {
   ParsedCommand parsed;

@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
 namespace holdfast {
 
 struct ParsedCommand {
@@ -15,6 +18,10 @@ struct ParsedCommand {
   // are:" and what may stand there.
   std::vector<std::string> errors;
 };
+
+// What there is, a line each, in order: words and <arguments>; "<argument>..."
+// is all that follows.
+absl::Span<const absl::string_view> CommandLines();
 
 // A literal word wins over an abbreviation, that over an argument.
 ParsedCommand ParseCommand(const std::vector<std::string>& words);

@@ -6,6 +6,7 @@
 namespace holdfast {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -37,8 +38,9 @@ TEST(CommandGrammar, Arguments) {
 TEST(CommandGrammar, RoutesAndBlocks) {
   EXPECT_THAT(ParseCommand({"res", "ro", "12"}).words,
               ElementsAre("resume", "route", "12"));
-  EXPECT_THAT(ParseCommand({"en", "route", "1"}).words, IsEmpty())
-      << "encrypt begins so, too";
+  EXPECT_THAT(ParseCommand({"en", "route"}).words,
+              ElementsAre("encrypt", "route"))
+      << "as there, although enable begins so, too";
   EXPECT_THAT(ParseCommand({"enab", "route", "1"}).words,
               ElementsAre("enable", "route", "1"));
   EXPECT_THAT(ParseCommand({"disable", "route", "0"}).errors,
@@ -50,16 +52,20 @@ TEST(CommandGrammar, RoutesAndBlocks) {
               ElementsAre("show", "mta", "paused"));
 }
 
+TEST(CommandGrammar, OwnWordsLeaveAbbreviations) {
+  EXPECT_THAT(ParseCommand({"d", "8d1fc665"}).words,
+              ElementsAre("discover", "8d1fc665"));
+  EXPECT_THAT(ParseCommand({"t", "smtp"}).words, ElementsAre("trace", "smtp"));
+  EXPECT_THAT(ParseCommand({"sp", "w"}).words, ElementsAre("spf", "walk"));
+  EXPECT_THAT(ParseCommand({"prof", "queue"}).words,
+              ElementsAre("profile", "queue"));
+  EXPECT_THAT(ParseCommand({"com", "b"}).words,
+              ElementsAre("completion", "bash"));
+}
+
 TEST(CommandGrammar, History) {
   EXPECT_THAT(ParseCommand({"hist", "8d1fc6650ae2cde2"}).words,
               ElementsAre("history", "8d1fc6650ae2cde2"));
-  EXPECT_THAT(ParseCommand({"history", "8d1fc665", "--json"}).words,
-              ElementsAre("history", "8d1fc665", "--json"));
-  EXPECT_THAT(ParseCommand({"history", "--json", "8d1fc665"}).words,
-              ElementsAre("history", "--json", "8d1fc665"));
-  EXPECT_THAT(ParseCommand({"history", "--json"}).errors,
-              ElementsAre("possibilities are:", "history --json <evpid>",
-                          "history --json <msgid>"));
   EXPECT_THAT(ParseCommand({"history", "nobody"}).words, IsEmpty());
 }
 
@@ -90,7 +96,8 @@ TEST(CommandGrammar, Errors) {
               ElementsAre("invalid command"));
   EXPECT_THAT(ParseCommand({"log", ""}).errors,
               ElementsAre("possibilities are:", "log brief", "log verbose"));
-  EXPECT_EQ(ParseCommand({}).errors.size(), 21u);
+  EXPECT_EQ(ParseCommand({}).errors.front(), "possibilities are:");
+  EXPECT_THAT(ParseCommand({}).errors, Contains("monitor"));
 }
 
 }  // namespace
