@@ -114,7 +114,7 @@ void AddCounts(const ActCounts& more, ActCounts* sum) {
   sum->changed += more.changed;
   sum->gone += more.gone;
   sum->failed += more.failed;
-  if (sum->why.empty()) sum->why = more.why;
+  if (sum->why.ok()) sum->why = more.why;
   if (sum->status.ok()) sum->status = more.status;
 }
 

@@ -99,6 +99,7 @@ void BulkActs::OnFound(SliceRef slice, Found found) {
             ++slice->counts.gone;
           } else if (!WaitForOutcome(slice, acted[i].id)) {
             ++slice->counts.failed;
+            if (slice->counts.why.ok()) slice->counts.why = status;
           }
         }
         p_.scheduler->Pump();

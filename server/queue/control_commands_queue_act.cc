@@ -19,7 +19,7 @@ std::string ResultText(EnvelopeAct::Kind kind, const ActCounts& c) {
   std::string text = absl::StrCat(
       c.done, c.done == 1 ? " envelope " : " envelopes ", DoneWord(kind), "\n");
   const std::string failed =
-      absl::StrCat("failed", c.why.empty() ? "" : ": ", c.why);
+      absl::StrCat("failed: ", std::string(c.why.message()));
   const std::pair<uint64_t, absl::string_view> others[] = {
       {c.waiting, "in flight: when the attempt is over"},
       {c.so_already, "so already"},
@@ -40,7 +40,7 @@ Json ResultJson(const EnvelopeAct& act, uint64_t found, const ActCounts& c) {
               {"changed", c.changed},
               {"gone", c.gone},
               {"failed", c.failed},
-              {"why", c.why}};
+              {"why", std::string(c.why.message())}};
 }
 
 // Looks what matches; then either shows it and gives a token, or does it.

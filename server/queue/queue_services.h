@@ -54,7 +54,7 @@ struct ActCounts {
   uint64_t changed = 0;     // the filter does not match any more
   uint64_t gone = 0;
   uint64_t failed = 0;
-  std::string why;  // of the first that failed
+  absl::Status why;  // of the first that failed
   // Not ok: the slice was not done.
   absl::Status status;
 };
