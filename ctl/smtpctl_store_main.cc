@@ -237,7 +237,8 @@ int Main(int argc, char** argv) {
     return OpenStore(PathsBelow(spool).store, read_only);
   };
   if (IsMoveCommand(words))
-    return RunMoveCommand(words, PathsBelow(spool).control_socket, open);
+    return RunMoveCommand(words, PathsBelow(spool).store,
+                          PathsBelow(spool).control_socket, open);
   absl::StatusOr<std::unique_ptr<QueueStore>> store = open(true);
   if (!store.ok()) return Fail(std::string(store.status().message()));
   return Run(store->get(), words);

@@ -36,10 +36,11 @@ struct ExportBegin {
   uint64_t store = 0;  // uuid
   absl::Time taken;    // the one commit that all of it is of
   uint64_t messages = 0, envelopes = 0;
-  uint64_t queued = 0;  // what the ledger said then of the whole queue
+  uint64_t queued = 0;   // what the ledger said then of the whole queue
+  uint64_t reports = 0;  // pending ones then: they are not exported
   template <class A>
   void Fields(A& a) {
-    a(store, taken, messages, envelopes, queued);
+    a(store, taken, messages, envelopes, queued, reports);
   }
 };
 

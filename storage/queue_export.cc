@@ -120,7 +120,9 @@ class Exporter {
     if (!absl::SimpleHexAtoi(store_->uuid(), &begin_.store))
       return absl::InternalError("export: a store without uuid");
     begin_.queued = (*view)->ReadLedger().queued;
-    const uint64_t rows = (*view)->Stats().envelopes;
+    const StoreStats stats = (*view)->Stats();
+    const uint64_t rows = stats.envelopes;
+    begin_.reports = stats.reports;
     uint64_t seen = 0;
     EnvelopeId after{};
     for (;;) {

@@ -29,6 +29,8 @@ class ExportReader {
   const ExportBegin& begin() const { return begin_; }
   uint64_t messages() const { return messages_; }
   uint64_t envelopes() const { return envelopes_; }
+  // The end has come.
+  bool ended() const { return end_.has_value(); }
   uint64_t damaged() const { return end_ ? end_->damaged : 0; }
   // Called when the beginning is known.
   absl::AnyInvocable<absl::Status(const ExportBegin&)> on_begin;

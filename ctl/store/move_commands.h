@@ -1,14 +1,17 @@
-// queue export, queue import: mail out of a queue and into one, whether the
-// daemon runs or not.
+// queue export, queue import, queue backup: mail out of a queue and into one,
+// whether the daemon runs or not.
 #ifndef HOLDFAST_CTL_STORE_MOVE_COMMANDS_H_
 #define HOLDFAST_CTL_STORE_MOVE_COMMANDS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "ctl/store/importer.h"
+#include "ctl/store/mail_source.h"
 #include "storage/queue_store.h"
 
 namespace holdfast {
@@ -21,10 +24,18 @@ using StoreOpener =
 // Whether `words` are one of these commands.
 bool IsMoveCommand(const std::vector<std::string>& words);
 
-// Runs it; the exit status.  `socket` is the control socket; `open` is called
-// if nobody listens there.
+// Runs it; the exit status.  `store` is the store's folder, `socket` the
+// control socket; `open` is called if nobody listens there.
 int RunMoveCommand(const std::vector<std::string>& words,
-                   const std::string& socket, StoreOpener open);
+                   const std::string& store, const std::string& socket,
+                   StoreOpener open);
+
+// Gives all mail of a source that has been looked at already.
+using MailReader = std::function<absl::Status(MailTaker*)>;
+// Puts it into the queue, says what became of it; the exit status.  `messages`:
+// how many come, for the progress.
+int ImportMail(const ImportOptions& options, const MailReader& read,
+               uint64_t messages, const std::string& socket, StoreOpener open);
 
 }  // namespace holdfast
 

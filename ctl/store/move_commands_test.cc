@@ -63,7 +63,9 @@ absl::StatusOr<std::string> Export(StoreForTest* store, int fd) {
     return archive.Add(std::string(kAboutName), AboutText(begin), false);
   };
   const auto link = LinkStore(store->store());
-  status = link->Export("", [&](std::string p) { return reader.Take(p); });
+  status = link->Export(
+      {}, [&](std::string p) { return reader.Take(p); },
+      [&] { return reader.ended(); });
   if (status.ok()) status = reader.End();
   if (!status.ok()) return status;
   return archive.Finish(reader.messages(), reader.envelopes());
@@ -119,7 +121,11 @@ class DyingLink : public QueueLink {
  public:
   DyingLink(QueueStore* store, int requests)
       : link_(LinkStore(store)), left_(requests) {}
-  absl::Status Export(const std::string&, Sink) override { return {}; }
+  absl::Status Export(const ExportWish&, Sink,
+                      absl::FunctionRef<bool()>) override {
+    return {};
+  }
+  absl::StatusOr<uint64_t> EndMove(bool) override { return 0; }
   absl::StatusOr<ImportAnswer> Ask(ImportRequest request) override {
     if (left_-- <= 0) return absl::UnavailableError("dead");
     return link_->Ask(std::move(request));

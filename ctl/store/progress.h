@@ -17,7 +17,7 @@ namespace holdfast {
 
 class Progress {
  public:
-  // `what`: "export", "import".
+  // `what`: "export", "import".  No total: only what is done is told.
   explicit Progress(absl::string_view what)
       : what_(what), terminal_(isatty(STDERR_FILENO) == 1) {}
   ~Progress() { Clear(); }
@@ -43,14 +43,19 @@ class Progress {
 
   void Show() {
     const std::string count =
-        absl::StrCat("queue ", what_, ": ", done_, " of ", total_, " messages");
+        total_ > 0 ? absl::StrCat("queue ", what_, ": ", done_, " of ", total_,
+                                  " messages")
+                   : absl::StrCat("queue ", what_, ": ", done_, " messages");
     shown_ = true;
     if (!terminal_) {
       WriteAll(STDERR_FILENO, count + "\n");
       return;
     }
-    const size_t part =
-        total_ > 0 ? std::min<uint64_t>(done_, total_) * kBar / total_ : 0;
+    if (total_ == 0) {
+      WriteAll(STDERR_FILENO, absl::StrCat("\r", count));
+      return;
+    }
+    const size_t part = std::min<uint64_t>(done_, total_) * kBar / total_;
     WriteAll(STDERR_FILENO,
              absl::StrCat("\r[", std::string(part, '#'),
                           std::string(kBar - part, ' '), "] ", count));

@@ -27,16 +27,33 @@ class ControlLink : public QueueLink {
  public:
   explicit ControlLink(int fd) : fd_(fd) {}
 
-  absl::Status Export(const std::string& filter, Sink sink) override {
-    absl::Status status = Send(Request({"queue", "export-data", filter}));
+  absl::Status Export(const ExportWish& wish, Sink sink,
+                      absl::FunctionRef<bool()> ended) override {
+    std::vector<std::string> words = {"queue", "export-data"};
+    if (wish.move) words.push_back("--move");
+    words.push_back(wish.filter);
+    absl::Status status = Send(Request(std::move(words)));
     while (status.ok()) {
       absl::StatusOr<std::optional<std::string>> text = NextText();
       if (!text.ok()) return text.status();
       if (!text->has_value()) return absl::OkStatus();
       status = sink(**std::move(text));
+      moving_ = status.ok() && wish.move && ended();
+      if (moving_) return status;
       if (status.ok()) status = Send(EncodeControlFrame(ControlMore{}));
     }
     return status;
+  }
+
+  absl::StatusOr<uint64_t> EndMove(bool moved) override {
+    if (!std::exchange(moving_, false)) return 0;
+    ControlData data;
+    data.bytes = moved ? kMoved : kMoveBack;
+    const absl::Status status = Send(EncodeControlFrame(data));
+    if (!status.ok()) return status;
+    const absl::StatusOr<std::optional<std::string>> end = NextText();
+    if (!end.ok()) return end.status();
+    return count_;
   }
 
   absl::StatusOr<ImportAnswer> Ask(ImportRequest request) override {
@@ -90,7 +107,7 @@ class ControlLink : public QueueLink {
     }
   }
 
-  static absl::StatusOr<std::optional<std::string>> OnFrame(
+  absl::StatusOr<std::optional<std::string>> OnFrame(
       const ControlFrame& frame) {
     if (frame.type == ControlText::kType) {
       absl::StatusOr<ControlText> text = Decode<ControlText>(frame.payload);
@@ -103,31 +120,47 @@ class ControlLink : public QueueLink {
     if (!done.ok()) return done.status();
     if (!done->ok || !done->error.empty())
       return absl::AbortedError(done->error.empty() ? "failed" : done->error);
+    count_ = done->count;
     return std::optional<std::string>();
   }
 
   OwnedFd fd_;
   ControlFrames frames_{kMaxControlAnswerFrame};
   bool importing_ = false;
+  bool moving_ = false;  // the daemon waits for the end of the move
+  uint64_t count_ = 0;
 };
 
 class StoreLink : public QueueLink {
  public:
   explicit StoreLink(QueueStore* store) : store_(store) {}
 
-  absl::Status Export(const std::string& filter, Sink sink) override {
+  absl::Status Export(const ExportWish& wish, Sink sink,
+                      absl::FunctionRef<bool()>) override {
+    absl::StatusOr<EnvelopeFilter> parsed =
+        EnvelopeFilter::Parse(wish.filter, absl::Now());
+    if (!parsed.ok()) return parsed.status();
     ExportOptions options;
-    if (!filter.empty()) {
-      absl::StatusOr<EnvelopeFilter> parsed =
-          EnvelopeFilter::Parse(filter, absl::Now());
-      if (!parsed.ok()) return parsed.status();
+    if (wish.move) {
+      const absl::Status status = BeginMove(*parsed);
+      if (!status.ok()) return status;
+      moving_ = options.moving_only = true;
+    } else if (!wish.filter.empty()) {
       options.matches = [filter = *std::move(parsed), now = absl::Now()](
                             const QueueView& view, EnvelopeId id) {
         const absl::StatusOr<EnvelopeFacts> facts = FactsOf(view, id, now);
         return facts.ok() && filter.Matches(*facts);
       };
     }
-    return ExportQueue(store_, std::move(options), sink);
+    const absl::Status status = ExportQueue(store_, std::move(options), sink);
+    if (!status.ok()) EndMove(false).status().IgnoreError();
+    return status;
+  }
+
+  absl::StatusOr<uint64_t> EndMove(bool moved) override {
+    if (!std::exchange(moving_, false)) return 0;
+    return Sweep(kMovingFilter, moved ? ActOnEnvelope::Act::kMoved
+                                      : ActOnEnvelope::Act::kMoveBack);
   }
 
   absl::StatusOr<ImportAnswer> Ask(ImportRequest request) override {
@@ -150,6 +183,62 @@ class StoreLink : public QueueLink {
   absl::Status EndImport() override { return absl::OkStatus(); }
 
  private:
+  static constexpr char kMovingFilter[] = "flag = move";
+
+  // What an interrupted move has left must not be mixed with this one.
+  absl::Status BeginMove(const EnvelopeFilter& filter) {
+    const absl::StatusOr<EnvelopeFilter> moving =
+        EnvelopeFilter::Parse(kMovingFilter, absl::Now());
+    if (!moving.ok()) return moving.status();
+    const absl::StatusOr<uint64_t> old = Sweep(*moving, std::nullopt);
+    if (!old.ok()) return old.status();
+    if (*old > 0)
+      return absl::FailedPreconditionError(absl::StrCat(
+          "an earlier export --move was interrupted: start smtpd, then `queue "
+          "remove` or `queue release` what has `",
+          kMovingFilter, "` first (OPERATING.md)"));
+    return Sweep(filter, ActOnEnvelope::Act::kMove).status();
+  }
+
+  absl::StatusOr<uint64_t> Sweep(const char* filter, ActOnEnvelope::Act act) {
+    const absl::StatusOr<EnvelopeFilter> parsed =
+        EnvelopeFilter::Parse(filter, absl::Now());
+    if (!parsed.ok()) return parsed.status();
+    return Sweep(*parsed, act);
+  }
+
+  // Does the act (nullopt: none) to all that matches, a page in each commit;
+  // how many.
+  absl::StatusOr<uint64_t> Sweep(const EnvelopeFilter& filter,
+                                 std::optional<ActOnEnvelope::Act> act) {
+    QueueWalk walk(filter);
+    uint64_t count = 0;
+    while (!walk.ended()) {
+      std::vector<EnvelopeFacts> found;
+      auto view = store_->View();
+      if (!view.ok()) return view.status();
+      const absl::Status status =
+          walk.Step(**view, absl::Now(), kMaxWalkRows, &found);
+      view->reset();
+      if (!status.ok()) return status;
+      count += found.size();
+      if (found.empty() || !act) continue;
+      QueueBatch batch;
+      for (const EnvelopeFacts& facts : found) {
+        ActOnEnvelope op;
+        op.envelope = facts.envelope.id;
+        op.act = *act;
+        batch.push_back(std::move(op));
+      }
+      const BatchResult result = Commit(std::move(batch));
+      if (!result.status.ok()) return result.status;
+      // A claim that a crash has left: its outcome is for the next start.
+      for (const OperationResult& one : result.operations)
+        if (!one.status.ok()) --count;
+    }
+    return count;
+  }
+
   BatchResult Commit(QueueBatch batch) {
     BatchResult result;
     absl::Notification done;
@@ -162,6 +251,7 @@ class StoreLink : public QueueLink {
   }
 
   QueueStore* const store_;
+  bool moving_ = false;
 };
 
 }  // namespace

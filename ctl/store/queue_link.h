@@ -14,14 +14,26 @@
 
 namespace holdfast {
 
+struct ExportWish {
+  std::string filter;  // empty: all
+  // What is exported is to leave the queue: until EndMove() nothing else is
+  // done to it.
+  bool move = false;
+};
+
 // Blocks.  One export, or one import, on each.
 class QueueLink {
  public:
   using Sink = absl::FunctionRef<absl::Status(std::string)>;
 
   virtual ~QueueLink() = default;
-  // The stream of an export; `sink` gets it in pieces, in order.
-  virtual absl::Status Export(const std::string& filter, Sink sink) = 0;
+  // The stream of an export; `sink` gets it in pieces, in order; `ended` says
+  // whether it has had the last.  A move that fails here has moved nothing.
+  virtual absl::Status Export(const ExportWish& wish, Sink sink,
+                              absl::FunctionRef<bool()> ended) = 0;
+  // What was exported with `move` leaves the queue, or stays: how many.  Does
+  // nothing if Export() has failed.
+  virtual absl::StatusOr<uint64_t> EndMove(bool moved) = 0;
   // One request of an import.  An error: the import is over.
   virtual absl::StatusOr<ImportAnswer> Ask(ImportRequest request) = 0;
   // All requests have been answered.

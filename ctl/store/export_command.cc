@@ -1,0 +1,150 @@
+// queue export [--move] [FILTER] > FILE
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "ctl/store/archive_writer.h"
+#include "ctl/store/command_io.h"
+#include "ctl/store/exporter.h"
+#include "storage/owned_fd.h"
+
+namespace holdfast {
+namespace {
+
+absl::Status SystemError(absl::string_view what) {
+  return absl::InternalError(absl::StrCat(what, ": ", strerror(errno)));
+}
+
+// Where mail is moved to must be known to be on the disk, its name as well.
+class MoveTarget {
+ public:
+  absl::Status Open(int fd) {
+    struct stat st = {};
+    if (fstat(fd, &st) != 0) return SystemError("archive");
+    if (!S_ISREG(st.st_mode) || st.st_size != 0)
+      return absl::InvalidArgumentError(
+          "export --move needs a file, new and empty, that it can sync: queue "
+          "export --move > FILE");
+    const std::string link = absl::StrCat("/proc/self/fd/", fd);
+    char path[4096];
+    const ssize_t n = readlink(link.c_str(), path, sizeof path);
+    if (n <= 0 || static_cast<size_t>(n) == sizeof path)
+      return SystemError(link);
+    std::string folder(path, static_cast<size_t>(n));
+    folder.resize(folder.rfind('/') + 1);
+    folder_ = OwnedFd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    return folder_ ? absl::OkStatus() : SystemError(folder);
+  }
+  absl::Status Sync() {
+    return fsync(folder_.get()) == 0 ? absl::OkStatus()
+                                     : SystemError("the archive's folder");
+  }
+
+ private:
+  OwnedFd folder_{-1};
+};
+
+struct Written {
+  uint64_t messages = 0, envelopes = 0, damaged = 0;
+  std::string digest;
+};
+
+absl::StatusOr<Written> WriteArchive(QueueLink* link, const ExportWish& wish,
+                                     int fd) {
+  ArchiveWriter archive;
+  absl::Status status = archive.Open(fd);
+  if (!status.ok()) return status;
+  Progress progress("export");
+  ArchiveTaker taker(&archive);
+  CountedTaker counted(&taker, &progress);
+  ExportReader reader(&counted);
+  reader.on_begin = [&](const ExportBegin& begin) {
+    progress.SetTotal(begin.messages);
+    return archive.Add(std::string(kAboutName), AboutText(begin), false);
+  };
+  status = link->Export(
+      wish, [&](std::string piece) { return reader.Take(piece); },
+      [&] { return reader.ended(); });
+  if (status.ok()) status = reader.End();
+  if (!status.ok()) return status;
+  Written written{reader.messages(), reader.envelopes(), reader.damaged(), ""};
+  auto digest = archive.Finish(written.messages, written.envelopes);
+  if (!digest.ok()) return digest.status();
+  written.digest = *std::move(digest);
+  const bool must = wish.move;
+  if (fsync(fd) != 0 && (must || (errno != EINVAL && errno != EROFS)))
+    return SystemError("archive");
+  return written;
+}
+
+absl::Status DamagedError(const Written& written) {
+  return absl::DataLossError(
+      absl::StrCat(written.damaged,
+                   " envelopes are damaged and were left out: queue check"));
+}
+
+int SayWritten(const Written& written) {
+  Say(absl::StrCat("queue export: ", written.messages, " messages, ",
+                   written.envelopes, " envelopes, manifest ", written.digest));
+  return written.damaged == 0 ? 0 : Fail(DamagedError(written));
+}
+
+// The archive is whole and on the disk, or the mail stays.
+int MoveOut(QueueLink* link, const ExportWish& wish, int fd) {
+  MoveTarget target;
+  absl::Status status = target.Open(fd);
+  if (!status.ok()) return Fail(status);
+  const absl::StatusOr<Written> written = WriteArchive(link, wish, fd);
+  status = written.status();
+  if (status.ok() && written->damaged > 0) status = DamagedError(*written);
+  if (status.ok()) status = target.Sync();
+  const absl::StatusOr<uint64_t> ended = link->EndMove(status.ok());
+  if (!status.ok()) {
+    // An archive of mail that is sent from here as well must not be used.
+    if (ftruncate(fd, 0) != 0) Say("smtpctl: the archive is not whole");
+    return Fail(absl::StrCat(std::string(status.message()),
+                             "; the mail stays in the queue"));
+  }
+  if (!ended.ok() || *ended != written->envelopes)
+    return Fail(absl::StrCat(
+        "the archive is whole, but not all of its mail is known to have left "
+        "the queue: ",
+        ended.ok() ? "some was released"
+                   : std::string(ended.status().message()),
+        "; remove what `smtpctl queue list 'flag = move'` shows before you "
+        "import it"));
+  Say(absl::StrCat("queue export: ", written->envelopes, " envelopes moved"));
+  return SayWritten(*written);
+}
+
+}  // namespace
+
+int RunExport(const std::vector<std::string>& words, const std::string& socket,
+              StoreOpener open) {
+  if (isatty(STDOUT_FILENO) == 1)
+    return Fail("an archive is not for a terminal: queue export > FILE");
+  ExportWish wish;
+  auto first = words.begin();
+  if (first != words.end() && *first == "--move") {
+    wish.move = true;
+    ++first;
+  }
+  if (first != words.end() && absl::string_view(*first).substr(0, 2) == "--")
+    return Fail("queue export [--move] [FILTER] > FILE");
+  wish.filter = absl::StrJoin(first, words.end(), " ");
+  absl::StatusOr<LinkedQueue> queue =
+      OpenQueue(socket, /*read_only=*/!wish.move, open);
+  if (!queue.ok()) return Fail(queue.status());
+  if (wish.move) return MoveOut(queue->link.get(), wish, STDOUT_FILENO);
+  const absl::StatusOr<Written> written =
+      WriteArchive(queue->link.get(), wish, STDOUT_FILENO);
+  return written.ok() ? SayWritten(*written) : Fail(written.status());
+}
+
+}  // namespace holdfast
