@@ -25,6 +25,7 @@
 #include "ctl/control/json_output.h"
 #include "ctl/control/message_output.h"
 #include "ctl/control/whole_io.h"
+#include "ctl/spf/spf_command.h"
 #include "ctl/submission/sendmail.h"
 #include "ctl/top/top.h"
 
@@ -165,8 +166,25 @@ Words WithProgress(Words words) {
   return words;
 }
 
+// A command, and how to print it.
+struct Asked {
+  Words words;
+  std::unique_ptr<JsonOutput> json;  // null: as text
+
+  bool Print(absl::string_view text) const {
+    if (json == nullptr) return WriteAll(STDOUT_FILENO, text);
+    return WriteAll(STDOUT_FILENO, json->Take(text));
+  }
+  // `status` again.
+  int End(int status) const {
+    if (json != nullptr) WriteAll(STDOUT_FILENO, json->End());
+    return status;
+  }
+};
+
 // What needs neither the daemon nor its store; -1: something else.
-int RunAlone(const Words& words) {
+int RunAlone(const Asked& asked) {
+  const Words& words = asked.words;
   if (words[0] == "encrypt") return RunEncrypt(words);
   if (words[0] == "help") {
     const absl::optional<std::string> text =
@@ -175,6 +193,9 @@ int RunAlone(const Words& words) {
     Say("invalid command");
     return kSyntaxError;
   }
+  if (words[0] == "spf")
+    return asked.End(RunSpfWalk(
+        [&asked](absl::string_view line) { return asked.Print(line); }));
   if (words[0] == "completion") {
     const std::string script =
         words[1] == "zsh" ? ZshCompletion() : BashCompletion();
@@ -182,12 +203,6 @@ int RunAlone(const Words& words) {
   }
   return -1;
 }
-
-// A command, and how to print it.
-struct Asked {
-  Words words;
-  std::unique_ptr<JsonOutput> json;  // null: as text
-};
 
 // Takes `--json` off the words, wherever it stands.
 // that make JSON themselves.  False: the command has none.
@@ -226,14 +241,9 @@ bool PrepareJson(Asked* asked) {
 int AskDaemon(int fd, const std::string& program, const Asked& asked) {
   Words words = WithProgress(asked.words);
   MessageOutput output(MessageOutput::TakeForm(&words));
-  const int status =
-      RunControlCommand(fd, words, program, [&](absl::string_view text) {
-        return WriteAll(STDOUT_FILENO, asked.json != nullptr
-                                           ? asked.json->Take(text)
-                                           : output.Take(text));
-      });
-  if (asked.json != nullptr) WriteAll(STDOUT_FILENO, asked.json->End());
-  return status;
+  return asked.End(RunControlCommand(
+      fd, words, program,
+      [&](absl::string_view text) { return asked.Print(output.Take(text)); }));
 }
 
 int RunControl(const std::string& program, const std::string& spool,
@@ -255,7 +265,7 @@ int RunControl(const std::string& program, const std::string& spool,
     Say(absl::StrCat(program, ": no --json for this command"));
     return kSyntaxError;
   }
-  const int alone = RunAlone(asked.words);
+  const int alone = RunAlone(asked);
   if (alone >= 0) return alone;
   if (MovesMail(asked.words)) return ReadOffline(spool, asked.words, nullptr);
   absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
