@@ -1,4 +1,5 @@
 // queue import [--check] [--same-ids|--renumber] [--again] [--trust] FILE
+// queue import --from opensmtpd|postfix [--action NAME] ... DIR
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -12,12 +13,15 @@
 #include "ctl/store/command_io.h"
 #include "ctl/store/importer.h"
 #include "ctl/store/scratch_file.h"
+#include "ctl/store/spool_import.h"
 
 namespace holdfast {
 namespace {
 
 constexpr char kUsage[] =
-    "queue import [--check] [--same-ids|--renumber] [--again] [--trust] FILE";
+    "queue import [--check] [--same-ids|--renumber] [--again] [--trust] FILE, "
+    "or --from opensmtpd|postfix [--action NAME] [--ttl DELAY] [--key FILE] "
+    "DIR";
 
 // A file that can be read twice.
 absl::StatusOr<OwnedFd> OpenArchive(const std::string& path) {
@@ -36,6 +40,15 @@ absl::StatusOr<OwnedFd> OpenArchive(const std::string& path) {
     if (n < 0 || !WriteAll(copy->get(), {buffer, static_cast<size_t>(n)}))
       return absl::InternalError(absl::StrCat(path, ": ", strerror(errno)));
   }
+}
+
+absl::StatusOr<OwnedFd> OpenSpool(const SpoolRequest& request,
+                                  const std::string& folder,
+                                  SpoolSummary* summary) {
+  absl::StatusOr<SpoolArchive> archive = ArchiveOfSpool(request, folder);
+  if (!archive.ok()) return archive.status();
+  *summary = archive->summary;
+  return std::move(archive->fd);
 }
 
 // Looks at all of it and takes nothing.
@@ -105,6 +118,20 @@ absl::StatusOr<ImportWords> ParseImport(const std::vector<std::string>& words) {
   return parsed;
 }
 
+int SaySpool(const SpoolSummary& summary) {
+  if (summary.delivered > 0)
+    Say(absl::StrCat("queue import: ", summary.delivered,
+                     " recipients had got their mail already"));
+  if (summary.reports > 0)
+    Say(absl::StrCat("queue import: ", summary.reports,
+                     " reports to senders are left for the other server"));
+  return summary.left_out == 0
+             ? 0
+             : Fail(
+                   absl::StrCat(summary.left_out,
+                                " things could not be read and were left out"));
+}
+
 absl::StatusOr<ArchiveSummary> Inspect(int file, const ImportWords& words) {
   Progress progress("import, looking at it first");
   Inspector inspector(&progress);
@@ -139,10 +166,17 @@ int ImportMail(const ImportOptions& options, const MailReader& read,
 
 int RunImport(const std::vector<std::string>& words, const std::string& socket,
               StoreOpener open) {
-  const absl::StatusOr<ImportWords> parsed = ParseImport(words);
+  std::vector<std::string> rest = words;
+  const absl::StatusOr<std::optional<SpoolRequest>> spool =
+      TakeSpoolRequest(&rest);
+  if (!spool.ok()) return Fail(spool.status());
+  const absl::StatusOr<ImportWords> parsed = ParseImport(rest);
   if (!parsed.ok()) return Fail(parsed.status());
   // As who asks; the store's owner may not be allowed to.
-  absl::StatusOr<OwnedFd> file = OpenArchive(parsed->file);
+  SpoolSummary spooled;
+  absl::StatusOr<OwnedFd> file =
+      spool->has_value() ? OpenSpool(**spool, parsed->file, &spooled)
+                         : OpenArchive(parsed->file);
   if (!file.ok()) return Fail(file.status());
   // All of it is looked at before any of it is taken.
   const absl::StatusOr<ArchiveSummary> summary = Inspect(file->get(), *parsed);
@@ -153,12 +187,14 @@ int RunImport(const std::vector<std::string>& words, const std::string& socket,
                      summary->manifest_digest));
     return 0;
   }
-  return ImportMail(
+  const int result = ImportMail(
       parsed->options,
       [&](MailTaker* taker) {
         return ReadArchive(file->get(), taker).status();
       },
       summary->messages, socket, open);
+  const int left_out = SaySpool(spooled);
+  return result == 0 ? left_out : result;
 }
 
 }  // namespace holdfast
