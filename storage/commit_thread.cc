@@ -288,23 +288,28 @@ QueueTxnContext CommitThread::MakeContext(LmdbTxn* txn, bool accepting) {
   context.store = options_.store;
   context.first_lease = first_lease_;
   // Pinned bodies may take room, but not all of it.
-  if (free < 2 * reserve) options_.status->pins.BreakAll();
+  if (IsPressed(space, used, free)) options_.status->pins.BreakAll();
   context.pinned = options_.status->pins.any();
   context.history = PlanHistory(space, used, free, accepting);
   return context;
 }
 
-// Mail goes first: while less than the reserve is left beside the reserve, or
-// the file can't grow any more, history is not written, and what there is goes.
+// Mail goes first: less than the reserve is left of the map beside the reserve,
+// or the file can't grow any more.
+bool CommitThread::IsPressed(const LmdbSpace& space, uint64_t used,
+                             uint64_t free) const {
+  const uint64_t reserve = options_.reserve_bytes / space.page_bytes;
+  return space.map_pages < used + 2 * reserve || free < reserve + reserve / 8;
+}
+
+// While there is little room history is not written, and what there is goes.
 HistoryPlan CommitThread::PlanHistory(const LmdbSpace& space, uint64_t used,
                                       uint64_t free, bool accepting) const {
   HistoryPlan plan;
   if (!accepting || !options_.env->HasTable(Table::kHistory)) return plan;
-  const uint64_t reserve = options_.reserve_bytes / space.page_bytes;
   plan.age = options_.history_age;
   plan.pages = options_.history_bytes / space.page_bytes;
-  plan.pressed =
-      space.map_pages < used + 2 * reserve || free < reserve + reserve / 8;
+  plan.pressed = IsPressed(space, used, free);
   plan.write = plan.age > absl::ZeroDuration() && !plan.pressed &&
                space_.file_system_has_room();
   plan.trim_bytes = plan.pressed ? kPressedHistoryTrim : kHistoryTrim;

@@ -118,6 +118,7 @@ class CommitThread {
                          std::vector<BatchResult>* results);
   void DoBackgroundWork(QueueTxn* queue);
   QueueTxnContext MakeContext(LmdbTxn* txn, bool accepting);
+  bool IsPressed(const LmdbSpace& space, uint64_t used, uint64_t free) const;
   HistoryPlan PlanHistory(const LmdbSpace& space, uint64_t used, uint64_t free,
                           bool accepting) const;
   absl::Duration IdlePatience() const;
