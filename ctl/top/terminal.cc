@@ -52,6 +52,7 @@ bool Terminal::Enter() {
   if (tcgetattr(input_, &settings) != 0) return false;
   const termios before = settings;
   settings.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+  settings.c_oflag &= ~static_cast<tcflag_t>(OPOST);
   settings.c_cc[VMIN] = 1;
   settings.c_cc[VTIME] = 0;
   if (tcsetattr(input_, TCSANOW, &settings) != 0) return false;
