@@ -21,6 +21,7 @@
 #include "server/agent/identity.h"
 #include "server/agent/maildir.h"
 #include "server/agent/mbox.h"
+#include "server/agent/nursery.h"
 #include "server/door/room.h"
 
 namespace holdfast {
@@ -162,6 +163,8 @@ int Execute(const AgentArguments& arguments) {
 }
 
 int Main(const std::vector<std::string>& words) {
+  if (words.size() == 1 && words[0] == kNurseryArgument)
+    return RunNursery(kParentDoorFd, Main);
   absl::StatusOr<AgentArguments> arguments = ParseAgentArguments(words);
   const bool delivers = arguments.ok() && !arguments->exec_uid;
   if (!arguments.ok() ||

@@ -69,8 +69,9 @@ AgentPool::Census AgentPool::Count() {
   return census;
 }
 
-// In the order in which they came: whoever keeps his agents busy does not hold
-// up who came before.
+// In the order in which they came, but that an agent may serve those of its key
+// for some turns before it makes room: whoever keeps his agents busy does not
+// hold up who came before for long.
 void AgentPool::Match() {
   Census census = Count();
   std::deque<Waiting> still;
@@ -128,8 +129,11 @@ void AgentPool::MakeRoom(Room* room, const Owner* owner, Census* census) {
   auto victim = census->idle.end();
   for (auto it = census->idle.begin(); it != census->idle.end(); ++it) {
     if (owner != nullptr && OwnerOf(it->first) != *owner) continue;
-    victim = it;
-    if (census->wanted.count(it->first) == 0) break;  // nobody misses it
+    if (census->wanted.count(it->first) == 0) {  // nobody misses it
+      victim = it;
+      break;
+    }
+    if (it->second.back()->turns >= kMaxAgentTurns) victim = it;
   }
   if (victim == census->idle.end()) return;
   Retire(victim->second.back());
@@ -140,6 +144,7 @@ void AgentPool::MakeRoom(Room* room, const Owner* owner, Census* census) {
 void AgentPool::Give(Agent* agent, AgentUser* user) {
   agent->idle.reset();
   agent->user = user;
+  ++agent->turns;
   user->OnAgent(agent->door.get(), agent->home, SessionOf(agent->key));
 }
 

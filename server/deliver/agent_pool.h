@@ -25,6 +25,8 @@ namespace holdfast {
 
 inline constexpr absl::Duration kAgentIdle = absl::Seconds(10);
 inline constexpr size_t kMaxAgentsPerUser = 4;
+// While others wait for a place, so many batches one after the other.
+inline constexpr int kMaxAgentTurns = 16;
 
 // What makes two agents interchangeable.
 struct AgentKey {
@@ -93,6 +95,7 @@ class AgentPool {
     std::string home;
     AgentUser* user = nullptr;
     bool leaving = false;  // no more work for it
+    int turns = 0;         // how many it has had
     EventLoop::Timer idle;
   };
   using AgentMap = std::map<uint64_t, std::unique_ptr<Agent>>;  // by request

@@ -236,8 +236,13 @@ TEST_F(DeliverEndsTest, AUsersAgentsCountTogetherWhateverTheyAreFor) {
   std::vector<FakeAgent*> agents;
   while (!asked_.empty()) agents.push_back(StartAgent());
   EXPECT_THAT(asked_, IsEmpty());
-  // More of the first kind do not pass those who wait.
-  for (uint64_t id = 11; id <= 14; ++id) Send(Batch(id));
+  // More of the first kind pass those who wait for a while, since an agent for
+  // them is there; not for ever.
+  for (uint64_t id = 101; id <= 100 + 2 * kMaxAgentTurns; ++id) Send(Batch(id));
+  for (int turn = 1; turn < kMaxAgentTurns; ++turn) {
+    Answer(agents[0]);
+    EXPECT_FALSE(agents[0]->closed);
+  }
   Answer(agents[0]);
   EXPECT_TRUE(agents[0]->closed);
   EXPECT_THAT(asked_, IsEmpty());  // it has not ended yet
@@ -251,9 +256,8 @@ TEST_F(DeliverEndsTest, AUsersAgentsCountTogetherWhateverTheyAreFor) {
   ASSERT_THAT(asked_, SizeIs(2));
   // All get theirs in the end, and never with more than four.
   size_t living = agents.size() - 1;
-  outcomes_.clear();
   agents.erase(agents.begin());
-  while (outcomes_.size() < 14) {
+  while (outcomes_.size() < 4 + 6 + 2 * kMaxAgentTurns + 1) {
     while (!asked_.empty()) {
       agents.push_back(StartAgent());
       if (agents.back()->request.user == "bob") ++living;

@@ -148,6 +148,7 @@ void AgentStarter::Launch(WorkerId worker, Door* door, uint64_t request,
   ProgramStart program;
   program.path = options_.program;
   program.arguments = ToArguments(arguments);
+  program.nursery = true;
   program.fds.push_back(std::move(theirs));
   program.fds.emplace_back(status[1]);
   absl::StatusOr<pid_t> pid = processes_->Start(

@@ -11,6 +11,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/agent/nursery.h"
+#include "server/parent/nursery_client.h"
 
 namespace holdfast {
 namespace {
@@ -67,6 +69,41 @@ SystemProcesses::SystemProcesses(EventLoop* loop)
 
 absl::StatusOr<pid_t> SystemProcesses::Start(ProgramStart start,
                                              OnExit on_exit) {
+  absl::StatusOr<pid_t> pid = absl::UnimplementedError("");
+  if (start.nursery) pid = Fork(start);
+  if (absl::IsUnimplemented(pid.status())) pid = Spawn(start);
+  if (pid.ok()) running_.emplace(*pid, std::move(on_exit));
+  return pid;
+}
+
+absl::StatusOr<pid_t> SystemProcesses::Fork(const ProgramStart& start) {
+  Nursery& nursery = nurseries_[start.path];
+  if (nursery.pid == 0) {
+    NurserySockets sockets = MakeNurserySockets();
+    if (!sockets.ours) return absl::UnimplementedError("no sockets");
+    ProgramStart program;
+    program.path = start.path;
+    program.arguments = {kNurseryArgument};
+    program.fds.push_back(std::move(sockets.theirs));
+    absl::StatusOr<pid_t> pid = Spawn(program);
+    if (!pid.ok()) return absl::UnimplementedError(pid.status().message());
+    nursery.pid = *pid;
+    nursery.socket = std::move(sockets.ours);
+    running_.emplace(
+        *pid, [this, path = start.path](int) { nurseries_.erase(path); });
+  }
+  absl::StatusOr<pid_t> pid =
+      AskNursery(nursery.socket.get(), start.arguments, start.fds);
+  // What it has forked without saying so ends when its descriptors' peers are
+  // closed.
+  if (absl::IsUnavailable(pid.status())) {
+    nursery.socket.Reset();
+    Kill(nursery.pid, SIGKILL);
+  }
+  return pid;
+}
+
+absl::StatusOr<pid_t> SystemProcesses::Spawn(const ProgramStart& start) {
   Instructions instructions;
   ResetSignals(&instructions.attributes);
   posix_spawn_file_actions_t* files = &instructions.files;
@@ -107,7 +144,6 @@ absl::StatusOr<pid_t> SystemProcesses::Start(ProgramStart start,
   if (error != 0)
     return absl::UnavailableError(
         absl::StrCat(start.path, ": ", strerror(error)));
-  running_.emplace(pid, std::move(on_exit));
   return pid;
 }
 

@@ -23,6 +23,9 @@ struct ProgramStart {
   std::vector<OwnedFd> fds;  // become 3, 4, ...; nothing else stays open
   OwnedFd standard_input;    // none: /dev/null
   bool quiet = false;        // stdout and stderr go to /dev/null
+  // The program has a nursery (server/agent/nursery.h), which may fork this
+  // one.  Standard streams and environment are the nursery's then.
+  bool nursery = false;
 };
 
 // Used on the loop's thread.
@@ -37,7 +40,7 @@ class Processes {
   virtual void Kill(pid_t pid, int signal) = 0;
 };
 
-// The real ones: posix_spawn(3) and SIGCHLD.
+// The real ones: posix_spawn(3), or a nursery, and SIGCHLD.
 class SystemProcesses : public Processes {
  public:
   explicit SystemProcesses(EventLoop* loop);
@@ -49,9 +52,18 @@ class SystemProcesses : public Processes {
   void KillAllAndWait();
 
  private:
+  struct Nursery {
+    pid_t pid = 0;
+    OwnedFd socket;
+  };
+
+  absl::StatusOr<pid_t> Spawn(const ProgramStart& start);
+  // kUnimplemented: another way may be tried.
+  absl::StatusOr<pid_t> Fork(const ProgramStart& start);
   void Reap();
 
   EventLoop* const loop_;
+  std::map<std::string, Nursery> nurseries_;  // by the program's path
   std::map<pid_t, OnExit> running_;
   EventLoop::Timer on_child_;
 };
