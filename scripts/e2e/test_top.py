@@ -16,13 +16,14 @@ import termios
 import time
 
 sys.dont_write_bytecode = True
-from holdfast import (Blackhole, Server, Smtp, as_user, expect,  # noqa: E402
-                      expect_equal, load, run_tests, tool, wait_for)
+from holdfast import (Blackhole, Failure, Server, Smtp,        # noqa: E402
+                      as_user, expect, expect_equal, load, run_tests, tool,
+                      wait_for)
 
 CONF = """\
 listen on 127.0.0.1 port {port} hostname mx.holdfast.example
 action "live" relay host smtp+notls://127.0.0.1:%d
-action "dead" relay host smtp+notls://127.0.0.1:1
+action "dead" relay host smtp+notls://127.0.0.2:1
 match from local for domain "live.example" action "live"
 match from local for any action "dead"
 """
@@ -83,8 +84,11 @@ class Terminal:
         return self.screen.text()
 
     def wait(self, wanted, seconds=20):
-        wait_for(lambda: re.search(wanted, self.read()), seconds,
-                 "%s on the screen; there is\n%s" % (wanted, self.read()))
+        try:
+            wait_for(lambda: re.search(wanted, self.read()), seconds, wanted)
+        except Failure as e:
+            raise Failure("%s on the screen; there is\n%s" % (
+                e, self.screen.text())) from e
         return re.search(wanted, self.screen.text())
 
     def keys(self, data):
@@ -145,7 +149,8 @@ def test_shows_mail_and_keys_work():
         # It moves: mail that goes through makes rates and commits.
         load(s.port, "--messages", "300", "--rate", "100", "--domain",
              "live.example", "--connections", "3")
-        t.wait(r"in       [1-9]\d*\.\d/s accepted")
+        t.wait(r"in       [1-9]\d*\.\d/s accepted(.|\n)*"
+               r"out      [1-9]\d*\.\d/s ok")
         t.wait(r"commits  [1-9]\d*\.\d/s, \d+\.\d operations \(99%: \d+\), "
                r"\d+\.\d ms")
         # Sort by destination, and the other way round.

@@ -15,9 +15,9 @@ namespace holdfast {
 namespace {
 
 // Rows looked at for a page; for the first one few, so that the first line
-// comes at once.
+// comes at once.  The loop, which has mail to answer, formats a page in one go.
 constexpr size_t kFirstPage = 100;
-constexpr size_t kPage = kMaxWalkRows;
+constexpr size_t kPage = 500;
 // Of a piece of output; a line may make it longer.
 constexpr size_t kPiece = kMaxControlText / 2;
 

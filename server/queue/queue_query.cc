@@ -4,6 +4,13 @@
 #include <utility>
 
 namespace holdfast {
+namespace {
+
+uint64_t CommitsOf(const QueueStore& store) {
+  return store.Commits().microseconds.count();
+}
+
+}  // namespace
 
 struct QueueQuery::Shared {
   Shared(EnvelopeFilter filter, std::vector<std::string> actions)
@@ -39,22 +46,24 @@ void QueueQuery::Next(size_t max_rows, Done done) {
 
 void QueueQuery::Read() {
   shared_->asked = loop_->Elapsed();
-  store_->ReadLater(
-      [this, loop = loop_, shared = shared_, now = loop_->Now(),
-       max_rows = max_rows_](absl::StatusOr<const QueueView*> view) {
-        absl::StatusOr<Page> page = Page();
-        absl::Status status = view.status();
-        if (view.ok())
-          status = shared->walk.Step(**view, now, max_rows, &page->rows);
-        page->ended = shared->walk.ended();
-        if (!status.ok()) page = status;
-        loop->Post([this, shared, page = std::move(page)]() mutable {
-          // Without `done`, this is gone.
-          if (!shared->done) return;
-          pause_ = std::min(loop_->Elapsed() - shared->asked, kMaxPause);
-          std::exchange(shared->done, nullptr)(std::move(page));
-        });
-      });
+  commits_ = CommitsOf(*store_);
+  store_->ReadLater([this, loop = loop_, shared = shared_, now = loop_->Now(),
+                     max_rows =
+                         max_rows_](absl::StatusOr<const QueueView*> view) {
+    absl::StatusOr<Page> page = Page();
+    absl::Status status = view.status();
+    if (view.ok())
+      status = shared->walk.Step(**view, now, max_rows, &page->rows);
+    page->ended = shared->walk.ended();
+    if (!status.ok()) page = status;
+    loop->Post([this, shared, page = std::move(page)]() mutable {
+      // Without `done`, this is gone.
+      if (!shared->done) return;
+      const int pauses = CommitsOf(*store_) == commits_ ? 1 : kBusyPauses;
+      pause_ = std::min(pauses * (loop_->Elapsed() - shared->asked), kMaxPause);
+      std::exchange(shared->done, nullptr)(std::move(page));
+    });
+  });
 }
 
 std::vector<std::string> RelayActions(const Config& config) {

@@ -24,7 +24,8 @@ namespace holdfast {
 // Used on the loop's thread; reads on the store's reader thread, each page in a
 // view of its own.  Mail goes first: before a page it waits as long as the page
 // before took to come, so that the scheduler's reads find the thread free half
-// of the time, and more often when it is busy.  Dropped, it calls back no more.
+// of the time, and kBusyPauses times as long if something was committed
+// meanwhile.  Dropped, it calls back no more.
 class QueueQuery {
  public:
   struct Page {
@@ -33,6 +34,7 @@ class QueueQuery {
     bool ended = false;
   };
   using Done = absl::AnyInvocable<void(absl::StatusOr<Page>)>;
+  static constexpr int kBusyPauses = 3;
   // The longest wait before a page.
   static constexpr absl::Duration kMaxPause = absl::Milliseconds(100);
 
@@ -62,6 +64,7 @@ class QueueQuery {
   // Its walk is the reader thread's while a page is read.
   const std::shared_ptr<Shared> shared_;
   size_t max_rows_ = 0;
+  uint64_t commits_ = 0;  // before the last page
   absl::Duration pause_;
   EventLoop::Timer timer_;
 };

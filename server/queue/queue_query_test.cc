@@ -107,6 +107,21 @@ TEST_F(QueueQueryTest, WaitsAsLongAsThePageBeforeTook) {
   EXPECT_EQ(store_.waiting.size(), 1u);
 }
 
+TEST_F(QueueQueryTest, WaitsLongerWhileMailIsCommitted) {
+  Add(5);
+  const auto query = Query("");
+  Next(query.get(), 1);
+  loop_.Advance(absl::Milliseconds(10));
+  store_.commits.microseconds.Add(1);
+  store_.Answer();
+  loop_.RunReady();
+  Next(query.get(), 1);
+  loop_.Advance(absl::Milliseconds(QueueQuery::kBusyPauses * 10 - 1));
+  EXPECT_TRUE(store_.waiting.empty());
+  loop_.Advance(absl::Milliseconds(1));
+  EXPECT_EQ(store_.waiting.size(), 1u);
+}
+
 TEST_F(QueueQueryTest, DroppedItCallsNobody) {
   Add(5);
   auto query = Query("");
