@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -256,6 +257,14 @@ int RunControl(const std::string& program, const std::string& spool,
     return kSyntaxError;
   }
   asked.words = command.words;
+// Root, and who started the daemon as himself.
+bool MayReadStore(const SpoolPaths& paths) {
+  struct stat st;
+  const uid_t user = geteuid();
+  return user == 0 ||
+         (stat(paths.store.c_str(), &st) == 0 && st.st_uid == user);
+}
+
   if (asked.words[0] == "top") {
     asked.words.erase(asked.words.begin());
     if (json) asked.words.push_back("--json");
@@ -289,6 +298,10 @@ int BecomeMapTool(const std::string& program, const std::string& spool,
 }
 
 // Descriptors 0 to 2 are open, so that no file of ours becomes one of them.
+  if (!MayReadStore(PathsBelow(spool))) {
+    Say(absl::StrCat(program, ": need root privileges"));
+    return 1;
+  }
 void HoldStandardDescriptors() {
   int fd = 0;
   do {

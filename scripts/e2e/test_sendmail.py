@@ -146,6 +146,104 @@ def test_who_may_what():
                    "possibilities", run.stderr)
 
 
+USAGE = "usage: sendmail [-tv] [-f from] [-F name] to ...\n"
+
+
+def test_every_flag():
+    """Each option of sendmail: what it does, or that it does no harm."""
+    p = Place().start()
+    p.server.ctl("pause", "mta")
+    letter = "From: Ann <ann@box.example>\nSubject: x\n\nx\n"
+    to = ["to@far.example"]
+
+    def send(*words, data=letter, status=0, err=""):
+        for row in p.server.queue():
+            p.server.ctl("remove", row[0])
+        run = p.run([tool("sendmail")] + list(words), check=False, input=data)
+        expect_equal((run.returncode, run.stderr), (status, err),
+                     "sendmail " + " ".join(words))
+        return run.stdout, p.server.queue()
+
+    for words in (["-A", "x"], ["-Ac"], ["-B", "8BITMIME"], ["-B7BIT"],
+                  ["-bm"], ["-bs"], ["-bp"], ["-bt"], ["-bd"], ["-b", "m"],
+                  ["-E"], ["-Ex"], ["-em"], ["-e", "q"], ["-i"], ["-L", "tag"],
+                  ["-Ltag"], ["-m"], ["-o", "i"], ["-oi"], ["-om"], ["-odb"],
+                  ["-oem"], ["-oQ/x"], ["-p", "smtp"], ["-x"], ["-S"],
+                  ["-im"], ["--"]):
+        _, rows = send(*words, *to)
+        expect_equal([(r[4], r[5]) for r in rows],
+                     [("ann@box.example", "to@far.example")], words)
+        if words[0].startswith("-b"):
+            out, rows = send(*words, status=70,
+                             err="sendmail: no recipients\n")
+            expect_equal((out, rows), ("", []), "%s alone" % words)
+    for words, sender in ((["-f", "s@h.example"], "s@h.example"),
+                          (["-fs@h.example"], "s@h.example"),
+                          (["-r", "s@h.example"], "s@h.example"),
+                          (["-f", "<s@h.example>"], "s@h.example"),
+                          (["-f", ""], "@"), (["-f", "<>"], "@"),
+                          (["-r<>"], "@")):
+        _, rows = send(*words, *to)
+        expect_equal([r[4] for r in rows], [sender], words)
+    _, rows = send("-f", "s@h.example", "-F", "A Name", *to,
+                   data="Subject: x\n\nx\n")
+    text = p.server.ctl("show", "message", rows[0][0])
+    expect(re.search(r"^From: \"?A Name\"? <s@h.example>$", text, re.M), "-F",
+           text)
+    _, rows = send("-t", *to, data="To: a@far.example, B <b@far.example>\n"
+                   "Cc: c@far.example\nBcc: d@far.example\n" + letter)
+    expect_equal(sorted(r[5] for r in rows),
+                 [n + "@far.example" for n in ("a", "b", "c", "d", "to")],
+                 "-t")
+    out, _ = send("-v", "-N", "success,failure", "-R", "hdrs", "-V", "id1",
+                  *to)
+    for line in ("<<< 220 ", ">>> EHLO localhost",
+                 ">>> MAIL FROM:<ann@box.example> RET=hdrs ENVID=id1",
+                 ">>> RCPT TO:<to@far.example> NOTIFY=success,failure",
+                 ">>> DATA", ">>> QUIT"):
+        expect(line in out, "-v", line, out)
+    _, rows = send("-N", "never", "-Rfull", *to)
+    text = p.server.ctl("show", "envelope", rows[0][0])
+    expect("\ndsn-ret: FULL\n" in text, "-R", text)
+    for words in (["-q"], ["-q1h"], ["-qf"], ["-qRfar"]):
+        expect(words in (["-q"],) or send(*words, status=70) == ("", []),
+               words)
+    send("-q", "1h", status=70)
+    send("-J", *to, status=1, err=USAGE)
+    for letter_ in "CdGhIlnOUXzZ":
+        send("-" + letter_, *to, status=1,
+             err="sendmail: invalid option -- '%s'\n%s" % (letter_, USAGE))
+    for letter_ in "ABbeFfLNoprRV":
+        send("-" + letter_, status=1, err="sendmail: option requires an "
+             "argument -- '%s'\n%s" % (letter_, USAGE))
+    send("-f", "<s@h.example", *to, status=1,
+         err="sendmail: leading < but no trailing >\n")
+    send("a@@b", status=1, err="sendmail: syntax error in address\n")
+    send(status=70, err="sendmail: no recipients\n")
+    send("nobody@nowhere@", status=1,
+         err="sendmail: syntax error in address\n")
+    dead = os.path.join(pwd.getpwuid(0).pw_dir, "dead.letter")
+    if os.path.exists(dead):
+        os.unlink(dead)
+    run = p.run([tool("sendmail"), "x@names.example"], check=False,
+                input=letter)
+    expect_equal((run.returncode, run.stderr),
+                 (70, "sendmail: command failed: 550 Invalid recipient: "
+                  "<x@names.example>\n\n"), "refused")
+    with open(dead) as f:
+        expect(f.read().endswith("\n\nx\n"), "dead.letter")
+    os.unlink(dead)
+
+    # By its other name, and as another.
+    link = os.path.join(p.folder, "send-mail")
+    os.symlink(tool("smtpctl"), link)
+    run = p.run([link, "-oi"] + to, input=letter)
+    expect_equal(len(p.server.queue()), 1, "send-mail")
+    p.write("aliases", "one: nobody\n")
+    run = p.run([tool("sendmail"), "-oi", "-bi", "-f", p.server.conf])
+    expect_equal(run.stdout, p.folder + "/aliases: 1 aliases\n", "-bi")
+
+
 def program(package, path):
     """A program of a peer, where users may run it."""
     copy = os.path.join(tempfile.mkdtemp(prefix="holdfast-e2e."),

@@ -8,6 +8,7 @@
 #include "protocol/vis.h"
 #include "server/log/log.h"
 #include "server/queue/accept_check.h"
+#include "server/queue/profile.h"
 #include "storage/body_codec.h"
 
 namespace holdfast {
@@ -55,6 +56,7 @@ void Acceptance::Close(WorkerId id, const absl::Status& why) {
 }
 
 void Acceptance::OnFrame(WorkerId id, Frame& frame) {
+  const ProfiledWork work("receive", frame.type, frame.payload.size());
   Worker* worker = Find(id);
   const bool understood =
       Dispatch<AcceptRequest, ChunkRequest, DropBody, LeaseRequest,

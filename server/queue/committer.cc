@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "server/queue/deadline_times.h"
+#include "server/queue/profile.h"
 
 namespace holdfast {
 namespace {
@@ -88,8 +89,10 @@ void Committer::Flush() {
   Gathered gathered = std::exchange(gathered_, {});
   ++outstanding_;
   auto on_loop = guard_.Wrap(
-      [this, effects = std::move(gathered.effects),
+      [this, work = ProfiledWork(gathered.batch.size()),
+       effects = std::move(gathered.effects),
        parts = std::move(gathered.parts)](BatchResult& result) mutable {
+        work.End();
         OnResult(std::move(effects), std::move(parts), std::move(result));
       });
   store_->Submit(

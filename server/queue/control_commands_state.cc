@@ -1,5 +1,5 @@
 // show status, show stats, show ledger; pause and resume mda, mta, smtp; log,
-// trace, untrace.
+// trace, untrace, profile, unprofile.
 #include <map>
 #include <string>
 #include <utility>
@@ -12,6 +12,7 @@
 #include "server/log/log.h"
 #include "server/queue/control_command.h"
 #include "server/queue/control_read.h"
+#include "server/queue/profile.h"
 #include "server/queue/router.h"
 #include "server/queue/trace_words.h"
 #include "storage/ledger_text.h"
@@ -38,6 +39,14 @@ std::string StatusText(QueueServices* services) {
 std::string StatsText(const QueueCounters& c, const RouterCounts& mta,
                       const StoreStats& s, absl::Time now) {
   const std::map<std::string, uint64_t> values = {
+      {"bounce.envelope", s.reports},
+      {"bounce.message", c.reports_at_work},
+      {"bounce.session", c.reports_at_work},
+      {"control.session", c.control_sessions},
+      {"mda.envelope", c.mda_envelopes},
+      {"mda.pending", c.mda_envelopes - c.mda_running},
+      {"mda.running", c.mda_running},
+      {"mda.user", c.mda_users},
       {"mta.connector", mta.connectors},
       {"mta.domain", mta.domains},
       {"mta.envelope", mta.envelopes},
@@ -59,6 +68,8 @@ std::string StatsText(const QueueCounters& c, const RouterCounts& mta,
       {"scheduler.envelope.inflight", c.inflight_now},
       {"scheduler.envelope.removed", c.removed},
       {"scheduler.envelope.updated", c.updated},
+      {"scheduler.ramqueue.envelope", s.envelopes},
+      {"scheduler.ramqueue.message", s.messages},
       {"smtp.limit.auth_failures", c.sessions.auth_failures},
       {"smtp.limit.bad_rcpt", c.sessions.bad_recipients},
       {"smtp.limit.commands", c.sessions.commands},
@@ -161,6 +172,16 @@ std::shared_ptr<ControlCommand> SwitchDelivery(
   return Succeeded(output, changed);
 }
 
+// profile, unprofile imsg|queue; null if it is something else.
+std::shared_ptr<ControlCommand> SwitchProfile(
+    const std::vector<std::string>& words, ControlOutput* output) {
+  if (words[0] != "profile" && words[0] != "unprofile") return nullptr;
+  if (SetProfiled(words[1], words[0] == "profile"))
+    return Succeeded(output, true);
+  return MakeRefusal(
+      output, absl::StrCat("invalid profile keyword: ", VisEncode(words[1])));
+}
+
 // log brief|verbose, trace SUBSYSTEM, untrace SUBSYSTEM; null if it is
 // something else.
 std::shared_ptr<ControlCommand> SetLogging(
@@ -199,6 +220,7 @@ std::shared_ptr<ControlCommand> MakeStateCommand(
     return nullptr;
   }
   if (auto command = SetLogging(words, services, output)) return command;
+  if (auto command = SwitchProfile(words, output)) return command;
   return SwitchDelivery(words, services, output);
 }
 

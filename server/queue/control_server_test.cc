@@ -350,9 +350,14 @@ TEST_F(ControlServerTest, UpdateTableSaysHowItEnded) {
 TEST_F(ControlServerTest, StatsAndLedger) {
   services_.counters.started = services_.loop()->Now() - absl::Seconds(3661);
   services_.counters.ok = 7;
+  services_.counters.mda_envelopes = 5;
+  services_.counters.mda_running = 2;
+  services_.counters.control_sessions = 1;
   Add(0x0000000a00000001);
   EXPECT_EQ(Run({"show", "stats"}),
-            "scheduler.delivery.ok=7\nscheduler.envelope=1\nuptime=3661\n"
+            "control.session=1\nmda.envelope=5\nmda.pending=3\n"
+            "mda.running=2\nscheduler.delivery.ok=7\nscheduler.envelope=1\n"
+            "scheduler.ramqueue.envelope=1\nuptime=3661\n"
             "uptime.human=1h1m1s\n");
   store().ledger.accepted = 3;
   store().ledger.delivered = 2;

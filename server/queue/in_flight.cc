@@ -103,6 +103,19 @@ size_t InFlight::CountOf(DestinationId id) const {
   return it == by_destination_.end() ? 0 : it->second.size();
 }
 
+InFlight::KindCounts InFlight::CountKind(DeliveryKind kind) const {
+  KindCounts counts;
+  absl::flat_hash_set<DestinationId> destinations;
+  for (const auto& [key, batch] : batches_) {
+    if (batch.kind != kind || batch.kept) continue;
+    counts.envelopes += batch.envelopes.size();
+    counts.with_worker += batch.with_worker;
+    destinations.insert(batch.destination);
+  }
+  counts.destinations = destinations.size();
+  return counts;
+}
+
 std::vector<BatchKey> InFlight::BatchesOf(WorkerId worker) const {
   std::vector<BatchKey> keys;
   for (auto it = batches_.lower_bound({worker, BatchId(0)});

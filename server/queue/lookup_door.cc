@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "server/log/log.h"
+#include "server/queue/profile.h"
 
 namespace holdfast {
 namespace {
@@ -57,6 +58,7 @@ void LookupDoor::OnClosed() {
 }
 
 void LookupDoor::OnFrame(Frame& frame) {
+  const ProfiledWork work("lookup", frame.type, frame.payload.size());
   const bool understood =
       Dispatch<ExpandAnswer>(
           frame, [this](ExpandAnswer& answer) { Give(answer, &waiting_); }) ||

@@ -253,6 +253,10 @@ void QueueEngine::Count(QueueCounters* counters) const {
   counters->removed = outcomes.removed + acts_.removed() + bulk_acts_.removed();
   counters->expired = deadlines_.expired() + bulk_acts_.expired();
   counters->inflight_now = in_flight_.size();
+  const InFlight::KindCounts mda = in_flight_.CountKind(DeliveryKind::kMda);
+  counters->mda_envelopes = mda.envelopes;
+  counters->mda_running = mda.with_worker;
+  counters->mda_users = mda.destinations;
 }
 
 }  // namespace holdfast

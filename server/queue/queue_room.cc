@@ -283,6 +283,8 @@ QueueCounters QueueRoom::Counters() {
 }
 
 absl::StatusOr<std::unique_ptr<RoomHandler>> MakeQueueRoom(
+  counters.reports_at_work = reports_->active();
+  counters.control_sessions = control_server_->connections();
     RoomContext context) {
   auto room =
       std::make_unique<QueueRoom>(std::move(context), [](StoreOptions options) {

@@ -41,6 +41,11 @@ struct QueueCounters {
   uint64_t expired = 0, removed = 0, updated = 0, bounces = 0;
   uint64_t inflight_now = 0;
   absl::Time started;
+  // Now: local deliveries in flight, those a worker is at, and for how many
+  // users; reports being made; connections to the control socket.
+  uint64_t mda_envelopes = 0, mda_running = 0, mda_users = 0;
+  uint64_t reports_at_work = 0;
+  uint64_t control_sessions = 0;
 };
 
 // An operator's act on one envelope, whatever state it is in.

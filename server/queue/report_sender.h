@@ -39,6 +39,9 @@ class ReportSender {
   // A commit added reports.
   void OnReportsAdded();
 
+  // Reports being made now.
+  size_t active() const { return active_.size(); }
+
  private:
   struct Waiting {
     uint32_t failures = 0;

@@ -6,6 +6,7 @@
 
 #include "absl/hash/hash.h"
 #include "server/log/log.h"
+#include "server/queue/profile.h"
 
 namespace holdfast {
 namespace {
@@ -61,6 +62,7 @@ void WorkerDoors::Close(WorkerId id, const absl::Status& why) {
 }
 
 void WorkerDoors::OnFrame(WorkerId id, Frame& frame) {
+  const ProfiledWork work("worker", frame.type, frame.payload.size());
   const bool understood =
       Dispatch<BatchOutcomes, WorkerState, BodyRequest, SlotRequest,
                SlotReport>(frame, [&](auto& message) {
