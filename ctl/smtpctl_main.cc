@@ -247,6 +247,14 @@ int AskDaemon(int fd, const std::string& program, const Asked& asked) {
       [&](absl::string_view text) { return asked.Print(output.Take(text)); }));
 }
 
+// Root, and who started the daemon as himself.
+bool MayReadStore(const SpoolPaths& paths) {
+  struct stat st;
+  const uid_t user = geteuid();
+  return user == 0 ||
+         (stat(paths.store.c_str(), &st) == 0 && st.st_uid == user);
+}
+
 int RunControl(const std::string& program, const std::string& spool,
                Words words) {
   const bool json = TakeJson(&words);
@@ -257,14 +265,6 @@ int RunControl(const std::string& program, const std::string& spool,
     return kSyntaxError;
   }
   asked.words = command.words;
-// Root, and who started the daemon as himself.
-bool MayReadStore(const SpoolPaths& paths) {
-  struct stat st;
-  const uid_t user = geteuid();
-  return user == 0 ||
-         (stat(paths.store.c_str(), &st) == 0 && st.st_uid == user);
-}
-
   if (asked.words[0] == "top") {
     asked.words.erase(asked.words.begin());
     if (json) asked.words.push_back("--json");
@@ -283,6 +283,10 @@ bool MayReadStore(const SpoolPaths& paths) {
     Say(absl::StrCat(program, ": ", std::string(fd.status().message())));
     return 1;
   }
+  if (!MayReadStore(PathsBelow(spool))) {
+    Say(absl::StrCat(program, ": need root privileges"));
+    return 1;
+  }
   if (WorksOffline(asked.words))
     return ReadOffline(spool, asked.words, asked.json.get());
   Say(absl::StrCat(program, ": smtpd doesn't seem to be running"));
@@ -298,10 +302,6 @@ int BecomeMapTool(const std::string& program, const std::string& spool,
 }
 
 // Descriptors 0 to 2 are open, so that no file of ours becomes one of them.
-  if (!MayReadStore(PathsBelow(spool))) {
-    Say(absl::StrCat(program, ": need root privileges"));
-    return 1;
-  }
 void HoldStandardDescriptors() {
   int fd = 0;
   do {

@@ -83,16 +83,16 @@ class InFlight {
   // How many of those are known to be of this destination.
   size_t CountOf(DestinationId id) const;
 
-  std::vector<BatchKey> BatchesOf(WorkerId worker) const;
-  std::vector<BatchKey> Batches() const;
-  // Whether the worker has a part of this message.
-  bool WorkerHas(WorkerId worker, MessageId message) const;
   struct KindCounts {
     size_t envelopes = 0, with_worker = 0, destinations = 0;
   };
   // Of this kind.
   KindCounts CountKind(DeliveryKind kind) const;
 
+  std::vector<BatchKey> BatchesOf(WorkerId worker) const;
+  std::vector<BatchKey> Batches() const;
+  // Whether the worker has a part of this message.
+  bool WorkerHas(WorkerId worker, MessageId message) const;
 
   size_t size() const { return envelopes_.size(); }
   size_t with_worker() const { return with_worker_; }

@@ -279,12 +279,12 @@ QueueCounters QueueRoom::Counters() {
   engine_->Count(&counters);
   counters.sessions = acceptance_.Sessions();
   counters.started = started_;
+  counters.reports_at_work = reports_->active();
+  counters.control_sessions = control_server_->connections();
   return counters;
 }
 
 absl::StatusOr<std::unique_ptr<RoomHandler>> MakeQueueRoom(
-  counters.reports_at_work = reports_->active();
-  counters.control_sessions = control_server_->connections();
     RoomContext context) {
   auto room =
       std::make_unique<QueueRoom>(std::move(context), [](StoreOptions options) {
