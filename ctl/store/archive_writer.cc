@@ -52,6 +52,8 @@ absl::Status ArchiveWriter::Open(int fd) {
   if (archive_ == nullptr) return absl::InternalError("archive: no memory");
   if (archive_write_set_format_ustar(archive_) != ARCHIVE_OK ||
       archive_write_add_filter_zstd(archive_) != ARCHIVE_OK ||
+      // No padding behind it, which zstd(1) takes for damage.
+      archive_write_set_bytes_in_last_block(archive_, 1) != ARCHIVE_OK ||
       archive_write_open_fd(archive_, fd) != ARCHIVE_OK)
     return Failed("can't be begun");
   return Note(ManifestBegin());

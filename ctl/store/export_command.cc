@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "ctl/store/archive_mail.h"
 #include "ctl/store/archive_writer.h"
 #include "ctl/store/command_io.h"
 #include "ctl/store/exporter.h"
@@ -36,10 +37,22 @@ class MoveTarget {
     const ssize_t n = readlink(link.c_str(), path, sizeof path);
     if (n <= 0 || static_cast<size_t>(n) == sizeof path)
       return SystemError(link);
+    written_ = OwnedFd(open(link.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!written_) return SystemError("archive");
     std::string folder(path, static_cast<size_t>(n));
     folder.resize(folder.rfind('/') + 1);
     folder_ = OwnedFd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     return folder_ ? absl::OkStatus() : SystemError(folder);
+  }
+  // It says what was meant to be in it.
+  absl::Status Verify(const std::string& digest) {
+    NoTaker nobody;
+    const absl::StatusOr<ArchiveSummary> summary =
+        ReadArchive(written_.get(), &nobody);
+    if (!summary.ok()) return summary.status();
+    return summary->manifest_digest == digest
+               ? absl::OkStatus()
+               : absl::DataLossError("archive: not what was written");
   }
   absl::Status Sync() {
     return fsync(folder_.get()) == 0 ? absl::OkStatus()
@@ -47,6 +60,7 @@ class MoveTarget {
   }
 
  private:
+  OwnedFd written_{-1};
   OwnedFd folder_{-1};
 };
 
@@ -103,6 +117,7 @@ int MoveOut(QueueLink* link, const ExportWish& wish, int fd) {
   const absl::StatusOr<Written> written = WriteArchive(link, wish, fd);
   status = written.status();
   if (status.ok() && written->damaged > 0) status = DamagedError(*written);
+  if (status.ok()) status = target.Verify(written->digest);
   if (status.ok()) status = target.Sync();
   const absl::StatusOr<uint64_t> ended = link->EndMove(status.ok());
   if (!status.ok()) {
