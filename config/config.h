@@ -285,6 +285,14 @@ struct SmtpLimits {
   uint32_t min_data_rate = 1000;   // octets a second, after ten minutes
 };
 
+// Keys of `queue encryption`.
+inline constexpr size_t kQueueKeyBytes = 32;
+inline constexpr char kNoQueueKey[] = "none";
+// It is not in the configuration: smtpd asks for it when it starts.
+inline bool IsAskedQueueKey(absl::string_view key) {
+  return key.empty() || key == "stdin" || key == "-";
+}
+
 struct Config {
   std::string server_name;  // given to the parser: mailname or host name
 
@@ -325,10 +333,12 @@ struct Config {
   // `queue doubt hold|retry`: what becomes of attempts in doubt after a crash.
   bool hold_doubts = false;
 
-  // `queue encryption [KEY]`.  An empty key, "stdin" and "-" are asked for when
-  // smtpd starts.
+  // `queue encryption [KEY|none] [previous [KEY]]`.  An empty key, "stdin" and
+  // "-" are asked for when smtpd starts.  "none": nothing is sealed any more.
   bool queue_encryption = false;
   std::string queue_key;
+  // What the queue was sealed with before.
+  std::optional<std::string> queue_previous_key;
 
   // The limits for a relay whose domain (or smarthost name) is `domain`.
   const MtaLimits& LimitsFor(absl::string_view domain) const;

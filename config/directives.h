@@ -134,6 +134,8 @@ class DirectiveParser {
   bool ParseMta();
   bool ParseMtaLimits(MtaLimits* limits);
   bool ParseQueue();
+  bool ParseQueueEncryption();
+  bool CheckQueueKey(const std::string& key);
   bool ParseQueueOfOurs();
   bool ParseQueueHistory();
   bool ParseScheduler();

@@ -12,7 +12,6 @@ namespace holdfast {
 namespace {
 
 constexpr size_t kMaxBounceWarnings = 4;
-constexpr size_t kQueueKeyBytes = 32;
 // Below this a store has no room beside the reserve kept for removals.
 constexpr uint64_t kMinQueueSize = 20 << 20;
 constexpr uint64_t kMinHistorySize = 1 << 20;
@@ -206,24 +205,31 @@ bool DirectiveParser::ParseQueue() {
     config_->queue_compression = true;
     return true;
   }
-  if (TakeKeyword("encryption")) {
-    config_->queue_encryption = true;
-    config_->queue_key = PeekString() ? Take().text : "";
-    const std::string& key = config_->queue_key;
-    // These two are read when smtpd starts.
-    if (!key.empty() && key != "stdin" && key != "-" &&
-        key.size() != kQueueKeyBytes) {
-      FailPlain("crypto_setup:invalid key for queue encryption");
-      HintPosition();
-      Hint("a key has 32 characters");
-      return false;
-    }
-    return NotYet("\"queue encryption\"");
-  }
+  if (TakeKeyword("encryption")) return ParseQueueEncryption();
   if (TakeKeyword("ttl")) {
     return ExpectDelay("invalid ttl delay", &config_->queue_ttl);
   }
   return ParseQueueOfOurs();
+}
+
+bool DirectiveParser::ParseQueueEncryption() {
+  config_->queue_encryption = true;
+  config_->queue_previous_key.reset();
+  bool previous = TakeWord("previous");
+  config_->queue_key = !previous && PeekString() ? Take().text : "";
+  if (config_->queue_key != kNoQueueKey && !CheckQueueKey(config_->queue_key))
+    return false;
+  if (!previous && !TakeWord("previous")) return true;
+  config_->queue_previous_key = PeekString() ? Take().text : "";
+  return CheckQueueKey(*config_->queue_previous_key);
+}
+
+bool DirectiveParser::CheckQueueKey(const std::string& key) {
+  if (IsAskedQueueKey(key) || key.size() == kQueueKeyBytes) return true;
+  FailPlain("crypto_setup:invalid key for queue encryption");
+  HintPosition();
+  Hint("a key has 32 characters");
+  return false;
 }
 
 bool DirectiveParser::ParseQueueOfOurs() {

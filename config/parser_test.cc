@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace holdfast {
 namespace {
@@ -375,7 +376,6 @@ TEST(Parser, WhatDoesNotWorkYetIsUnderstoodAllTheSame) {
                "filter d chain { a, b }\n"
                "action r relay host \"smtps://l@h\" auth { l = \"u:p\" } tls "
                "no-verify filter { c }\n"
-               "queue encryption 0123456789abcdef0123456789abcdef\n"
                "match reject\n";
       });
   ASSERT_NE(result.config, nullptr);
@@ -394,7 +394,49 @@ TEST(Parser, WhatDoesNotWorkYetIsUnderstoodAllTheSame) {
   const Action& relay = config.actions.at("r");
   EXPECT_EQ(relay.tls, Action::Tls::kNoVerify);
   EXPECT_THAT(config.filters.at(relay.filter).chain, ElementsAre("c"));
-  EXPECT_EQ(config.queue_key, "0123456789abcdef0123456789abcdef");
+}
+
+ParseResult ParseLine(const std::string& line) {
+  ParseOptions options;
+  options.path = "c.conf";
+  return ParseConfig(options, [&](const std::string&) -> std::string {
+    return line + "\nmatch reject\n";
+  });
+}
+
+TEST(Parser, KeysOfTheQueue) {
+  const std::string one(32, 'a'), two = "0123456789abcdef0123456789abcdef";
+  struct Case {
+    std::string words, key;
+    std::optional<std::string> previous;
+  };
+  const Case good[] = {
+      {"", "", std::nullopt},
+      {one, one, std::nullopt},
+      {"\"" + one + "\"", one, std::nullopt},
+      {"stdin", "stdin", std::nullopt},
+      {"\"-\"", "-", std::nullopt},
+      {"none", "none", std::nullopt},
+      {one + " previous " + two, one, two},
+      {"previous " + two, "", two},
+      {"none previous " + two, "none", two},
+      {"stdin previous stdin", "stdin", "stdin"},
+      {"previous", "", ""},
+  };
+  for (const Case& c : good) {
+    SCOPED_TRACE(c.words);
+    const ParseResult result = ParseLine("queue encryption " + c.words);
+    ASSERT_NE(result.config, nullptr) << absl::StrJoin(result.messages, "\n");
+    EXPECT_TRUE(result.config->queue_encryption);
+    EXPECT_EQ(result.config->queue_key, c.key);
+    EXPECT_EQ(result.config->queue_previous_key, c.previous);
+  }
+  for (const std::string& bad :
+       {one + "1", std::string("short"), one + " " + two, one + " previous none",
+        one + " previous " + two + "2", one + " previous previous " + two}) {
+    SCOPED_TRACE(bad);
+    EXPECT_EQ(ParseLine("queue encryption " + bad).config, nullptr);
+  }
 }
 
 TEST(Parser, NamesStayWhole) {

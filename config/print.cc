@@ -79,12 +79,16 @@ std::string DelayText(absl::Duration delay) {
 }
 
 std::string ConfigToText(const Config& config) {
-  return ConfigPrinter(config, nullptr).Run();
+  return ConfigPrinter(config, nullptr, true).Run();
+}
+
+std::string ConfigToTextWithoutQueueKeys(const Config& config) {
+  return ConfigPrinter(config, nullptr, false).Run();
 }
 
 std::string ConfigToTextWithoutSecrets(
     const Config& config, const std::function<bool(const Table&)>& shown) {
-  return ConfigPrinter(config, shown).Run();
+  return ConfigPrinter(config, shown, false).Run();
 }
 
 // What others refer to comes first, as the parser wants it.
@@ -240,11 +244,19 @@ void ConfigPrinter::Queue() {
   }
   if (config_.queue_encryption) {
     Begin("queue encryption");
-    // "stdin" is a key that is elsewhere.
-    if (!config_.queue_key.empty())
-      Name(shown_ == nullptr ? config_.queue_key : "stdin");
+    QueueKey(config_.queue_key);
+    if (config_.queue_previous_key) {
+      Word("previous");
+      QueueKey(*config_.queue_previous_key);
+    }
     End();
   }
+}
+
+// "stdin" is a key that is elsewhere.
+void ConfigPrinter::QueueKey(const std::string& key) {
+  const bool secret = key.size() == kQueueKeyBytes;
+  if (!key.empty()) Name(secret && !queue_keys_shown_ ? "stdin" : key);
 }
 
 void ConfigPrinter::Smtp() {

@@ -23,6 +23,9 @@ std::string ConfigToText(const Config& config);
 std::string ConfigToTextWithoutSecrets(
     const Config& config, const std::function<bool(const Table&)>& shown);
 
+// Everything but the keys of `queue encryption`, which are said to be asked for.
+std::string ConfigToTextWithoutQueueKeys(const Config& config);
+
 // `text` so that the lexer gives it back as one string, in quotes if that can
 // be: nothing in quotes can end in a backslash.
 std::string QuoteForConfig(absl::string_view text);

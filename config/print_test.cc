@@ -186,7 +186,8 @@ std::vector<std::string> Show(const Config& config) {
                mta_max_deferred, mda_limits, scheduler_limits, admd, pkis, cas,
                smtp_ciphers, srs, processors, filters, wrappers, spool,
                queue_size, queue_min_free, queue_history, queue_history_size,
-               hold_doubts, queue_encryption, queue_key] = config;
+               hold_doubts, queue_encryption, queue_key,
+               queue_previous_key] = config;
   std::vector<std::string> out;
   const auto add = [&out](const auto&... parts) {
     out.push_back(absl::StrCat(parts...));
@@ -199,7 +200,8 @@ std::vector<std::string> Show(const Config& config) {
     if (name.rfind("<dynamic:", 0) != 0) add("table ", name, Show(one));
   }
   add("queue ", absl::FormatDuration(queue_ttl), queue_compression, Show(spool),
-      queue_size, " ", queue_min_free, " ", queue_encryption, Show(queue_key));
+      queue_size, " ", queue_min_free, " ", queue_encryption, Show(queue_key),
+      queue_previous_key.value_or("(none)"));
   add("history ", absl::FormatDuration(queue_history), queue_history_size,
       hold_doubts);
   for (const absl::Duration one : bounce_warn) {
@@ -319,6 +321,28 @@ TEST(ConfigToTextWithoutSecrets, HoldsNone) {
       [](const Table& table) { return table.name() == "hosts"; });
   EXPECT_EQ(text.find("topsecret"), std::string::npos) << text;
   EXPECT_NE(text.find("shown.example"), std::string::npos) << text;
+}
+
+TEST(ConfigToTextWithoutQueueKeys, HidesThemAlone) {
+  const std::string key = "0123456789abcdef0123456789abcdef";
+  const std::string old = "fedcba9876543210fedcba9876543210";
+  const ParseResult result = Parse("queue encryption " + key + " previous " +
+                                   old +
+                                   "\nsrs key \"topsecret\"\nmatch reject\n");
+  ASSERT_NE(result.config, nullptr) << absl::StrJoin(result.messages, "\n");
+  const std::string all = ConfigToText(*result.config);
+  EXPECT_THAT(all, testing::HasSubstr(key));
+  EXPECT_THAT(all, testing::HasSubstr(old));
+  const std::string hidden = ConfigToTextWithoutQueueKeys(*result.config);
+  EXPECT_EQ(hidden.find(key), std::string::npos) << hidden;
+  EXPECT_EQ(hidden.find(old), std::string::npos) << hidden;
+  EXPECT_THAT(hidden, testing::HasSubstr("topsecret"));
+  EXPECT_THAT(hidden, testing::HasSubstr("queue encryption \"stdin\" previous "
+                                         "\"stdin\"\n"));
+  EXPECT_EQ(ConfigToTextWithoutSecrets(*result.config,
+                                       [](const Table&) { return false; })
+                .find(key),
+            std::string::npos);
 }
 
 // Rooms that make no reports have no use for the words of them.

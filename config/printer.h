@@ -18,8 +18,10 @@ class ConfigPrinter {
   using Shown = std::function<bool(const Table&)>;
 
   // Null `shown`: everything.  Else what ConfigToTextWithoutSecrets() says.
-  ConfigPrinter(const Config& config, Shown shown)
-      : config_(config), shown_(std::move(shown)) {}
+  ConfigPrinter(const Config& config, Shown shown, bool queue_keys_shown)
+      : config_(config),
+        shown_(std::move(shown)),
+        queue_keys_shown_(queue_keys_shown) {}
 
   std::string Run();
 
@@ -27,6 +29,7 @@ class ConfigPrinter {
   // print.cc
   void Globals();
   void Queue();
+  void QueueKey(const std::string& key);
   void Smtp();
   void MtaLine(absl::string_view domain, const MtaLimits& limits);
   void OtherLimits();
@@ -66,6 +69,7 @@ class ConfigPrinter {
 
   const Config& config_;
   const Shown shown_;
+  const bool queue_keys_shown_;
   std::string out_;
 };
 

@@ -24,13 +24,16 @@
 #include "ctl/control/encrypt.h"
 #include "ctl/control/message_output.h"
 #include "ctl/control/whole_io.h"
+#include "ctl/store/configured_keys.h"
 #include "ctl/store/move_commands.h"
 #include "protocol/queue_listing.h"
 #include "protocol/scram.h"
 #include "protocol/vis.h"
 #include "storage/body_codec.h"
+#include "storage/compact_store.h"
 #include "storage/crypto/key_derivation.h"
 #include "storage/explained_envelope.h"
+#include "storage/figures_text.h"
 #include "storage/history_text.h"
 #include "storage/ledger_text.h"
 #include "storage/queue_store.h"
@@ -64,17 +67,28 @@ bool BecomeOwner(const std::string& store) {
          setuid(st.st_uid) == 0;
 }
 
+void SayMended(absl::string_view line) {
+  Out(absl::StrCat(VisEncode(line), "\n"));
+}
+
+// `repair`: mends it.
 absl::StatusOr<std::unique_ptr<QueueStore>> OpenStore(const std::string& path,
-                                                      bool read_only) {
-  StoreOptions options;
-  options.path = path;
-  options.read_only = read_only;
-  options.on_warning = [](absl::string_view line) {
-    WriteAll(STDERR_FILENO, absl::StrCat(line, "\n"));
-  };
+                                                      bool read_only,
+                                                      bool repair = false) {
+  // Before root is no more.
+  const ConfiguredKeys keys = FindConfiguredKeys(path);
   if (access(path.c_str(), F_OK) != 0 || !BecomeOwner(path))
     return absl::NotFoundError(absl::StrCat(path, ": ", strerror(errno)));
-  return QueueStore::Open(std::move(options));
+  return OpenWithKeys(keys, [&] {
+    StoreOptions options;
+    options.path = path;
+    options.read_only = read_only;
+    if (repair) options.on_repair = SayMended;
+    options.on_warning = [](absl::string_view line) {
+      WriteAll(STDERR_FILENO, absl::StrCat(line, "\n"));
+    };
+    return options;
+  });
 }
 
 int ShowQueue(QueueStore* store, std::optional<MessageId> only) {
@@ -188,9 +202,44 @@ int Check(QueueStore* store) {
   return summary->problems == 0 ? 0 : 1;
 }
 
+int Repair(const std::string& folder) {
+  absl::StatusOr<std::unique_ptr<QueueStore>> store =
+      OpenStore(folder, /*read_only=*/false, /*repair=*/true);
+  return store.ok() ? Check(store->get()) : Fail(store.status());
+}
+
+int Compact(const std::string& folder, bool json) {
+  const absl::StatusOr<CompactSummary> done = CompactStore(
+      folder, [](const std::string& path, bool read_only) {
+        return OpenStore(path, read_only);
+      });
+  if (!done.ok()) return Fail(done.status());
+  if (json)
+    return Out(absl::StrCat("{\"bytes-before\":", done->bytes_before,
+                            ",\"bytes-after\":", done->bytes_after,
+                            ",\"messages\":", done->messages,
+                            ",\"envelopes\":", done->envelopes, "}\n"))
+               ? 0
+               : 1;
+  return Out(absl::StrCat("queue compact: ", done->messages, " messages, ",
+                          done->envelopes, " envelopes, ", done->bytes_before,
+                          " octets before, ", done->bytes_after, " now\n"))
+             ? 0
+             : 1;
+}
+
+int ShowFigures(QueueStore* store, bool json) {
+  const absl::StatusOr<std::unique_ptr<QueueView>> view = store->View();
+  if (!view.ok()) return Fail(view.status());
+  return Out(FiguresText((*view)->Figures(), json)) ? 0 : 1;
+}
+
 int Run(QueueStore* store, Words words) {
   const MessageOutput::Form form = MessageOutput::TakeForm(&words);
   if (words == Words{"queue", "check"}) return Check(store);
+  if (words == Words{"queue", "stat"}) return ShowFigures(store, false);
+  if (words == Words{"queue", "stat", "--json"})
+    return ShowFigures(store, true);
   const auto history = ParseHistoryRequest(words);
   if (!history && (words.size() < 2 || words.size() > 3 || words[0] != "show"))
     return Fail("not available in this version");
@@ -239,6 +288,10 @@ int Main(int argc, char** argv) {
   if (IsMoveCommand(words))
     return RunMoveCommand(words, PathsBelow(spool).store,
                           PathsBelow(spool).control_socket, open);
+  if (words == Words{"queue", "check", "--repair"})
+    return Repair(PathsBelow(spool).store);
+  if (words.size() >= 2 && words[0] == "queue" && words[1] == "compact")
+    return Compact(PathsBelow(spool).store, words.back() == "--json");
   absl::StatusOr<std::unique_ptr<QueueStore>> store = open(true);
   if (!store.ok()) return Fail(std::string(store.status().message()));
   return Run(store->get(), words);

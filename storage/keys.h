@@ -81,6 +81,7 @@ class KeyReader {
 // Rows of `meta`.
 inline constexpr absl::string_view kSchemaKey = "schema";
 inline constexpr absl::string_view kStateKey = "state";
+inline constexpr absl::string_view kSealingKey = "sealing";
 
 inline Key MessageKey(MessageId id) {
   return Key().Put32(static_cast<uint32_t>(id));

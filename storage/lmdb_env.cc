@@ -137,6 +137,19 @@ absl::Status LmdbEnv::SetMapBytes(uint64_t bytes) {
   return error == 0 ? absl::OkStatus() : ToStatus(error);
 }
 
+std::optional<std::string> LmdbEnv::Open(Table table, absl::string_view key,
+                                         absl::string_view bytes) const {
+  if (sealer_ == nullptr || !HoldsSealed(table)) return std::nullopt;
+  std::string row;
+  if (!IsSealed(bytes)) {
+    // Somebody has put it there who has no key: it is no record.
+    if (!sealer_->allows_plain()) return row;
+    return std::nullopt;
+  }
+  if (sealer_->Open(static_cast<uint8_t>(table), key, bytes, &row)) return row;
+  return std::nullopt;
+}
+
 int LmdbEnv::fd() const {
   mdb_filehandle_t fd = -1;
   mdb_env_get_fd(env_, &fd);
@@ -174,8 +187,15 @@ std::optional<unsigned> LmdbTxn::Handle(Table table) const {
   return handle;
 }
 
-std::optional<absl::string_view> LmdbTxn::Get(Table table,
-                                              absl::string_view key) {
+std::optional<LmdbValue> LmdbTxn::Get(Table table, absl::string_view key) {
+  const auto bytes = GetRaw(table, key);
+  if (!bytes.has_value()) return std::nullopt;
+  auto opened = env_->Open(table, key, *bytes);
+  return opened.has_value() ? LmdbValue(*std::move(opened)) : LmdbValue(*bytes);
+}
+
+std::optional<absl::string_view> LmdbTxn::GetRaw(Table table,
+                                                 absl::string_view key) {
   const auto handle = Handle(table);
   if (!ok() || !handle.has_value()) return std::nullopt;
   MDB_val k = ToVal(key), v;
@@ -237,6 +257,12 @@ void LmdbTxn::Put(Table table, absl::string_view key, absl::string_view value) {
   if (!ok()) return;
   const auto handle = Handle(table);
   if (!handle.has_value()) return Fail(MDB_BAD_DBI);
+  const ValueSealer* const sealer = env_->sealer();
+  std::string sealed;
+  if (sealer != nullptr && HoldsSealed(table)) {
+    sealed = sealer->Seal(static_cast<uint8_t>(table), key, value);
+    value = sealed;
+  }
   MDB_val k = ToVal(key), v = ToVal(value);
   const int error = mdb_put(txn_, *handle, &k, &v, 0);
   if (error != 0) Fail(error);
@@ -286,7 +312,7 @@ absl::Status LmdbTxn::Commit() {
 // ---- LmdbCursor
 
 LmdbCursor::LmdbCursor(LmdbTxn* txn, Table table, absl::string_view from)
-    : txn_(txn) {
+    : txn_(txn), table_(table) {
   const auto handle = txn->Handle(table);
   if (!txn->ok() || !handle.has_value()) return;
   const int error = mdb_cursor_open(txn->txn_, *handle, &cursor_);
@@ -302,8 +328,18 @@ LmdbCursor::~LmdbCursor() {
   if (cursor_ != nullptr) mdb_cursor_close(cursor_);
 }
 
+absl::string_view LmdbCursor::value() const {
+  if (!opened_.has_value()) {
+    auto opened = txn_->env_->Open(table_, key_, value_);
+    opened_ = opened.has_value() ? LmdbValue(*std::move(opened))
+                                 : LmdbValue(value_);
+  }
+  return opened_->view();
+}
+
 void LmdbCursor::Move(int operation) {
   valid_ = false;
+  opened_.reset();
   if (cursor_ == nullptr || !txn_->ok()) return;
   MDB_val k = ToVal(key_), v;
   const int error =

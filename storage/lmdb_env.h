@@ -21,11 +21,13 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "storage/value_sealer.h"
 
 struct MDB_env;
 struct MDB_txn;
@@ -60,6 +62,24 @@ inline constexpr int kTableCount = 19;
 inline constexpr int kFirstLaterTable = static_cast<int>(Table::kHistory);
 const char* TableName(Table table);
 
+// Whether its rows are sealed where rows are: those that tell who writes to
+// whom, or what.
+constexpr bool HoldsSealed(Table table) {
+  switch (table) {
+    case Table::kMessages:
+    case Table::kBodies:
+    case Table::kEnvelopes:
+    case Table::kDestinations:
+    case Table::kReports:
+    case Table::kAside:
+    case Table::kDoubts:
+    case Table::kHistory:
+      return true;
+    default:
+      return false;
+  }
+}
+
 struct LmdbOptions {
   std::string path;  // the file
   uint64_t map_bytes = 0;
@@ -73,6 +93,12 @@ struct LmdbSpace {
   uint64_t last_page = 0;  // highest page number ever used
 };
 
+// Read transactions that are open, of any process.
+struct LmdbReaders {
+  uint64_t count = 0;
+  uint64_t behind = 0;  // transactions written since the oldest began
+};
+
 class LmdbEnv {
  public:
   static absl::StatusOr<std::unique_ptr<LmdbEnv>> Open(
@@ -82,12 +108,21 @@ class LmdbEnv {
   LmdbEnv& operator=(const LmdbEnv&) = delete;
 
   LmdbSpace Space() const;
+  LmdbReaders Readers() const;
+  // Writes a copy without free pages; not synced.
+  absl::Status CopyCompact(int fd) const;
   // Only while no transaction is open.
   absl::Status SetMapBytes(uint64_t bytes);
   int fd() const;  // of the data file; for fallocate and fstat
   bool HasTable(Table table) const {
     return tables_[static_cast<int>(table)] != kNoTable;
   }
+  // Rows of tables that HoldsSealed() are sealed and opened on their way.
+  // Before threads use the environment.
+  void UseSealer(std::shared_ptr<const ValueSealer> sealer) {
+    sealer_ = std::move(sealer);
+  }
+  const ValueSealer* sealer() const { return sealer_.get(); }
 
  private:
   friend class LmdbTxn;
@@ -95,11 +130,34 @@ class LmdbEnv {
   LmdbEnv() = default;
 
   absl::Status OpenTables(bool create);
+  // Nullopt: the bytes are what they are.
+  std::optional<std::string> Open(Table table, absl::string_view key,
+                                  absl::string_view bytes) const;
 
   static constexpr unsigned kNoTable = ~0u;
 
   MDB_env* env_ = nullptr;
   unsigned tables_[kTableCount] = {};
+  std::shared_ptr<const ValueSealer> sealer_;
+};
+
+// A row's value: bytes of the map, or what they were before they were sealed.
+class LmdbValue {
+ public:
+  explicit LmdbValue(absl::string_view bytes) : bytes_(bytes) {}
+  explicit LmdbValue(std::string opened) : opened_(std::move(opened)) {}
+
+  // Valid as long as this object and, of bytes of the map, until the next
+  // change.
+  absl::string_view view() const {
+    return opened_.has_value() ? absl::string_view(*opened_) : bytes_;
+  }
+  operator absl::string_view() const { return view(); }
+  explicit operator std::string() const { return std::string(view()); }
+
+ private:
+  absl::string_view bytes_;
+  std::optional<std::string> opened_;
 };
 
 class LmdbTxn {
@@ -114,11 +172,15 @@ class LmdbTxn {
   const absl::Status& status() const { return status_; }
   bool ok() const { return status_.ok(); }
 
-  // The value, valid until the next change; nullopt: none (or an error).
-  std::optional<absl::string_view> Get(Table table, absl::string_view key);
+  // The value; nullopt: none (or an error).  A sealed one that does not open
+  // is what it is, and no record.
+  std::optional<LmdbValue> Get(Table table, absl::string_view key);
+  // As it is on disk, valid until the next change.
+  std::optional<absl::string_view> GetRaw(Table table, absl::string_view key);
   bool Has(Table table, absl::string_view key) {
-    return Get(table, key).has_value();
+    return GetRaw(table, key).has_value();
   }
+  const ValueSealer* sealer() const { return env_->sealer(); }
   uint64_t Rows(Table table);
   // Pages that it takes up, as of this transaction.
   uint64_t Pages(Table table);
@@ -164,7 +226,10 @@ class LmdbCursor {
 
   bool valid() const { return valid_; }
   absl::string_view key() const { return key_; }
-  absl::string_view value() const { return value_; }
+  // Opened, if it was sealed; valid until the cursor moves.
+  absl::string_view value() const;
+  // As it is on disk.
+  absl::string_view raw_value() const { return value_; }
 
   void Seek(absl::string_view from);
   void SeekLast();
@@ -178,8 +243,11 @@ class LmdbCursor {
 
   LmdbTxn* txn_;
   MDB_cursor* cursor_ = nullptr;
+  const Table table_;
   bool valid_ = false;
   absl::string_view key_, value_;
+  // Of `value_`, once it was asked for.
+  mutable std::optional<LmdbValue> opened_;
 };
 
 }  // namespace holdfast

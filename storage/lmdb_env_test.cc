@@ -36,7 +36,7 @@ TEST_F(LmdbEnvTest, WhatIsNotCommittedIsGone) {
   {
     LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
     txn.Put(Table::kMeta, "a", "1");
-    EXPECT_EQ(txn.Get(Table::kMeta, "a"), "1");
+    EXPECT_EQ(txn.GetRaw(Table::kMeta, "a"), "1");
   }
   LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
   EXPECT_FALSE(txn.Has(Table::kMeta, "a"));

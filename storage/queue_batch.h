@@ -219,10 +219,17 @@ struct LeaseIds {
   uint32_t count = 0;
 };
 
+// Rows that are sealed with another key than what is written now are sealed
+// anew, or opened if that is not sealed: a slice of about so many octets,
+// behind the last one.  Again and again until it is finished.
+struct Reseal {
+  size_t bytes = 256 << 10;
+};
+
 using QueueOperation =
     std::variant<AcceptMessage, StoreChunk, DropIncoming, ClaimEnvelopes,
                  RecordOutcomes, ReleaseClaim, PostponeDestination,
-                 ActOnEnvelope, DropReports, LeaseIds>;
+                 ActOnEnvelope, DropReports, LeaseIds, Reseal>;
 
 // Operations that succeed or fail together only as far as the transaction
 // goes: each has a status of its own.
@@ -233,6 +240,15 @@ struct LaneChange {
   DestinationId destination{};
   DeliveryKind kind = DeliveryKind::kMta;
   absl::Time due;  // of the earliest envelope that was added or re-timed
+};
+
+// What a slice has done.
+struct ResealProgress {
+  uint64_t looked = 0, resealed = 0;
+  uint64_t damaged = 0;   // rows that none of the keys opens
+  uint64_t rows = 0;      // of all tables with sealed rows
+  uint32_t key = 0;       // what they are sealed with; 0: they are not
+  bool finished = false;  // nothing needs another key any more
 };
 
 struct OperationResult {
@@ -246,6 +262,7 @@ struct OperationResult {
   // like afterwards (or before they went), for log lines, in order; missing
   // ones are left out.
   std::vector<Envelope> envelopes;
+  ResealProgress reseal;  // Reseal
 };
 
 // What became of a batch, after its transaction was synced.

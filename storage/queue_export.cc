@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -153,6 +154,7 @@ class Exporter {
     if (options_.clock() - begin_.taken > kMaxCollectTime)
       return absl::DeadlineExceededError(
           "the queue is too large to be read at one time");
+    if (options_.clock() - begin_.taken < kMaxRestingTime) Rest();
     return sink_("");
   }
 
@@ -250,7 +252,20 @@ class Exporter {
     piece_ += frame;
     return piece_.size() < kPiece ? absl::OkStatus() : Flush();
   }
-  absl::Status Flush() { return sink_(std::exchange(piece_, "")); }
+  absl::Status Flush() {
+    Rest();
+    return sink_(std::exchange(piece_, ""));
+  }
+
+  // After a page or a piece.
+  void Rest() {
+    const uint64_t commits = store_->Commits().microseconds.count();
+    if (std::exchange(commits_, commits) != commits) {
+      options_.rest(std::clamp(kExportRests * (options_.clock() - rested_),
+                               absl::ZeroDuration(), kMaxExportRest));
+    }
+    rested_ = options_.clock();
+  }
 
   QueueStore* const store_;
   ExportOptions options_;
@@ -262,6 +277,8 @@ class Exporter {
   MessageId message_{};  // of the envelopes now
   bool message_is_whole_ = false;
   std::string piece_;
+  uint64_t commits_ = 0;  // before the last rest, which ended at:
+  absl::Time rested_ = options_.clock();
 };
 
 }  // namespace

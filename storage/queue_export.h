@@ -17,6 +17,12 @@
 namespace holdfast {
 
 inline constexpr absl::Duration kMaxCollectTime = absl::Seconds(60);
+// Mail goes first: while others commit, a page is followed by a rest of
+// kExportRests times what it took, at most kMaxExportRest.  Of the view's time
+// that is a part only.
+inline constexpr int kExportRests = 3;
+inline constexpr absl::Duration kMaxExportRest = absl::Milliseconds(100);
+inline constexpr absl::Duration kMaxRestingTime = absl::Seconds(20);
 // Of envelopes, as collected.
 inline constexpr uint64_t kMaxCollectedBytes = 8ull << 30;
 
@@ -25,6 +31,9 @@ struct ExportOptions {
   absl::AnyInvocable<bool(const QueueView&, EnvelopeId)> matches;
   bool moving_only = false;  // of what has kFlagMoving
   absl::AnyInvocable<absl::Time()> clock = [] { return absl::Now(); };
+  absl::AnyInvocable<void(absl::Duration)> rest = [](absl::Duration time) {
+    absl::SleepFor(time);
+  };
 };
 
 // Gives `sink` the frames of protocol/queue_transfer.h, whole ones, in pieces

@@ -383,7 +383,7 @@ class OldStoreTest : public QueueHistoryTest {
     if (!env.ok()) return 0;
     LmdbTxn txn(env->get(), LmdbTxn::kRead);
     const auto row = OpenRow<SchemaRecord>(
-        kSchemaKey, txn.Get(Table::kMeta, kSchemaKey).value_or(""));
+        kSchemaKey, txn.GetRaw(Table::kMeta, kSchemaKey).value_or(""));
     return row.ok() ? row->schema : 0;
   }
 };

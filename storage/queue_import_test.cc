@@ -145,6 +145,43 @@ TEST_F(ImportTest, ABodyInProgressIsNotBegunAgain) {
   EXPECT_TRUE(store_.RunOne(chunk).status.ok());
 }
 
+TEST_F(ImportTest, WhatIsBeingMovedIsLeftAlone) {
+  const AcceptMessage op = MakeMessage(MessageId{9}, 2, "a\n");
+  ASSERT_TRUE(store_.RunOne(op).status.ok());
+  const EnvelopeId first = op.envelopes[0].id, second = op.envelopes[1].id;
+  const auto due = store_.View()->FindEnvelopeRow(first)->due;
+  ASSERT_TRUE(due.has_value());
+  const auto act = [&](EnvelopeId id, ActOnEnvelope::Act what) {
+    ActOnEnvelope one;
+    one.envelope = id;
+    one.act = what;
+    return store_.RunOne(one).status;
+  };
+  using Act = ActOnEnvelope::Act;
+  EXPECT_TRUE(act(first, Act::kMove).ok());
+  EXPECT_TRUE(act(second, Act::kMove).ok());
+  EXPECT_EQ(store_.Check(), "");
+  ASSERT_TRUE(store_.Open().ok());  // also after a restart
+  for (const Act other :
+       {Act::kRemove, Act::kSchedule, Act::kHold, Act::kExpire, Act::kRelease,
+        Act::kSuspend, Act::kResume})
+    EXPECT_TRUE(absl::IsFailedPrecondition(act(first, other)));
+  ClaimEnvelopes claim;
+  claim.worker = WorkerId{1};
+  claim.batch = BatchId{1};
+  claim.envelopes = {first};
+  EXPECT_TRUE(absl::IsFailedPrecondition(store_.RunOne(claim).status));
+  // The time it had is told and kept.
+  EXPECT_EQ(store_.View()->FindEnvelopeRow(first)->due, due);
+  EXPECT_TRUE(act(first, Act::kMoveBack).ok());
+  EXPECT_EQ(store_.View()->FindEnvelopeRow(first)->due, due);
+  EXPECT_TRUE(store_.RunOne(claim).status.ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(act(first, Act::kMove)));
+  EXPECT_TRUE(act(second, Act::kMoved).ok());
+  EXPECT_EQ(store_.View()->ReadLedger().removed, 1u);
+  EXPECT_EQ(Queued(), 1u);
+}
+
 TEST_F(ImportTest, ARepeatGivesItsChunksUp) {
   const OperationResult first = store_.RunOne(MakeImport(77, 5, 1));
   ASSERT_EQ(first.envelopes.size(), 1u);

@@ -292,6 +292,11 @@ class Model {
       case Act::kRemove:
         End(e.id, Ending::kRemoved);
         break;
+      // Not among what MakeOperation() makes.
+      case Act::kMove:
+      case Act::kMoveBack:
+      case Act::kMoved:
+        return false;
     }
     return true;
   }
@@ -304,6 +309,7 @@ class Model {
 
   bool Apply(const PostponeDestination&) { return true; }  // by the test
   bool Apply(const LeaseIds&) { return true; }
+  bool Apply(const Reseal&) { return true; }
 };
 
 class Player {
@@ -526,7 +532,23 @@ class Player {
     return false;
   }
 
+  // Nobody sees what is sealed, and how.
+  void SwitchKeys() {
+    StoreKeys& keys = store_.options().keys;
+    // Sealing anew is finished, or there is no end of keys.
+    OperationResult result;
+    do {
+      result = store_.RunOne(Reseal{4096});
+      ASSERT_TRUE(result.status.ok()) << result.status;
+      EXPECT_EQ(result.reseal.damaged, 0u);
+    } while (!result.reseal.finished);
+    keys.previous = keys.current;
+    keys.current =
+        Chance(3) ? "" : absl::StrCat("key ", random_() % 1000000, " of 32");
+  }
+
   void Reopen() {
+    if (Chance(2)) SwitchKeys();
     store_.Close();
     SwitchHistory();
     ASSERT_TRUE(store_.Open().ok());

@@ -13,7 +13,9 @@
 #include "storage/keys.h"
 #include "storage/queue_store_impl.h"
 #include "storage/records.h"
+#include "storage/repair_queue.h"
 #include "storage/store_file.h"
+#include "storage/store_sealing.h"
 
 namespace holdfast {
 namespace {
@@ -85,6 +87,7 @@ absl::Status LmdbQueueStore::Start() {
                               !options_.read_only);
   if (!lock.ok()) return lock.status();
   lock_ = *std::move(lock);
+  const bool was_clean = lock_->was_clean();
 
   const std::string path = absl::StrCat(folder, "/", kFileName);
   if (access(path.c_str(), F_OK) != 0) {
@@ -100,8 +103,19 @@ absl::Status LmdbQueueStore::Start() {
   if (!status.ok()) return status;
   status = OpenEnv(path);
   if (status.ok()) status = ReadSchema();
-  if (status.ok() && !options_.read_only) status = UpgradeSchema();
+  if (status.ok()) status = UseKeys();
+  if (!status.ok()) {
+    // As it was found.
+    if (!options_.read_only && was_clean) lock_->MarkClean();
+    return status;
+  }
+  if (!options_.read_only) status = UpgradeSchema();
+  if (status.ok()) status = NoteKeys();
   if (status.ok()) status = ReadState();
+  if (status.ok() && options_.on_repair && !options_.read_only)
+    status = RepairQueue(
+        env_.get(), folder, digest_seed_, options_.clock(), &state_,
+        [this](absl::string_view line) { options_.on_repair(line); });
   if (status.ok() && !options_.read_only) status = CountStart();
   if (!status.ok()) return status;
   StartThreads();
@@ -137,10 +151,10 @@ absl::Status LmdbQueueStore::ReadSchema() {
   if (!schema.ok())
     return absl::DataLossError(absl::StrCat(
         "queue: schema record: ", std::string(schema.status().message())));
-  if (schema->schema == 0 || schema->schema > SchemaRecord::kCurrentSchema)
+  if (schema->schema == 0 || schema->schema > SchemaRecord::kSealedSchema)
     return absl::FailedPreconditionError(
         absl::StrCat("queue: made by another version (schema ", schema->schema,
-                     ", this one knows ", SchemaRecord::kCurrentSchema, ")"));
+                     ", this one knows ", SchemaRecord::kSealedSchema, ")"));
   schema_ = *schema;
   uuid_ = absl::StrFormat("%016x", schema->uuid);
   digest_seed_ = schema->uuid;
@@ -152,11 +166,11 @@ absl::Status LmdbQueueStore::ReadSchema() {
 // From schema 1, which has no table of history and no attempts in records; an
 // older program refuses what this leaves.
 absl::Status LmdbQueueStore::UpgradeSchema() {
-  if (schema_.schema == SchemaRecord::kCurrentSchema &&
+  if (schema_.schema >= SchemaRecord::kCurrentSchema &&
       env_->HasTable(Table::kImports))
     return absl::OkStatus();
   SchemaRecord newer = schema_;
-  newer.schema = SchemaRecord::kCurrentSchema;
+  newer.schema = std::max(schema_.schema, SchemaRecord::kCurrentSchema);
   LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
   for (int i = kFirstLaterTable; i < kTableCount; ++i) {
     if (!env_->HasTable(Table(i))) txn.MakeTable(Table(i));
@@ -169,6 +183,51 @@ absl::Status LmdbQueueStore::UpgradeSchema() {
     return absl::OkStatus();
   }
   if (status.ok()) schema_ = newer;
+  return status;
+}
+
+// What the keys open; nothing is written.
+absl::Status LmdbQueueStore::UseKeys() {
+  SealedState state;
+  {
+    LmdbTxn txn(env_.get(), LmdbTxn::kRead);
+    if (const auto bytes = txn.Get(Table::kMeta, kSealingKey)) {
+      const auto record = OpenRow<SealingRecord>(kSealingKey, *bytes);
+      if (!record.ok())
+        return absl::DataLossError(
+            absl::StrCat("queue: the record of its keys: ",
+                         std::string(record.status().message())));
+      state.record = *record;
+    } else if (schema_.schema >= SchemaRecord::kSealedSchema) {
+      return absl::DataLossError("queue: the record of its keys is missing");
+    }
+    state.empty = true;
+    for (int i = 0; i < kTableCount; ++i) {
+      if (HoldsSealed(Table(i)) && txn.Rows(Table(i)) > 0) state.empty = false;
+    }
+    if (!txn.ok()) return txn.status();
+  }
+  auto sealing = OpenSealing(state, options_.keys, options_.read_only);
+  WipeKeys(&options_.keys);
+  if (!sealing.ok()) return sealing.status();
+  env_->UseSealer(std::move(sealing->sealer));
+  new_keys_ = std::move(sealing->record);
+  return absl::OkStatus();
+}
+
+// Before the first row is sealed otherwise than before.
+absl::Status LmdbQueueStore::NoteKeys() {
+  if (!new_keys_.has_value()) return absl::OkStatus();
+  SchemaRecord sealed = schema_;
+  sealed.schema = SchemaRecord::kSealedSchema;
+  LmdbTxn txn(env_.get(), LmdbTxn::kWrite);
+  txn.Put(Table::kMeta, kSealingKey, SealRow(kSealingKey, *new_keys_));
+  txn.Put(Table::kMeta, kSchemaKey, SealRow(kSchemaKey, sealed));
+  const absl::Status status = txn.Commit();
+  if (absl::IsResourceExhausted(status))
+    return absl::ResourceExhaustedError(
+        "queue: no room to note with which key it is sealed from now on");
+  if (status.ok()) schema_ = sealed;
   return status;
 }
 
@@ -251,7 +310,7 @@ void LmdbQueueStore::StartThreads() {
   options.min_free = options_.min_free;
   options.history_age = options_.history_age;
   options.history_bytes = options_.history_bytes;
-  options.keep_attempts = schema_.schema == SchemaRecord::kCurrentSchema &&
+  options.keep_attempts = schema_.schema >= SchemaRecord::kCurrentSchema &&
                           env_->HasTable(Table::kImports);
   options.store = schema_.uuid;
   options.on_warning = [this](absl::string_view text) { Warn(text); };

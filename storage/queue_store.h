@@ -32,6 +32,12 @@
 
 namespace holdfast {
 
+// `queue encryption`.
+struct StoreKeys {
+  std::string current;   // seals what is written; empty: nothing is sealed
+  std::string previous;  // opens what is there as well; empty: none
+};
+
 struct StoreOptions {
   std::string path;                   // the folder; made, 0700, if missing
   uint64_t size_limit = 16ull << 30;  // `queue size`
@@ -49,6 +55,11 @@ struct StoreOptions {
   // What time it is, for what the store notes itself (last_try, doubts, when a
   // report was added).  Called on the commit thread.
   absl::AnyInvocable<absl::Time()> clock = [] { return absl::Now(); };
+  // `queue check --repair`: mends what a check would find before anything else
+  // uses the store, and calls this for each thing.  Null: it does not.
+  absl::AnyInvocable<void(absl::string_view)> on_repair;
+  // Wiped when the store is open, or could not be opened.
+  StoreKeys keys;
 };
 
 struct DestinationRow {
@@ -138,6 +149,25 @@ struct StoreStats {
   bool accepting = true;  // room above the reserve
 };
 
+// The room that a queue takes up, for people.
+struct StoreFigures {
+  struct Table {
+    std::string name;
+    uint64_t rows = 0, pages = 0;
+  };
+  uint64_t page_bytes = 4096;
+  uint64_t file_bytes = 0;
+  uint64_t limit_bytes = 0;  // of the map
+  uint64_t end_pages = 0;    // up to the last one that was ever used
+  uint64_t used_pages = 0;   // of those; the others are free
+  uint64_t readers = 0;      // open, this one included
+  uint64_t behind = 0;       // transactions since the oldest of them began
+  std::vector<Table> tables;
+  // Of the first messages, kFigureMessages at most.
+  uint64_t sampled = 0, raw_bytes = 0, stored_bytes = 0;
+};
+inline constexpr uint64_t kFigureMessages = 10'000;
+
 // A read transaction.  Used on the thread that opened it; what it gives are
 // copies.  A record that is damaged is kDataLoss; the store sets it aside.
 class QueueView {
@@ -209,6 +239,7 @@ class QueueView {
   virtual bool CanRead() const { return true; }
   virtual Ledger ReadLedger() const = 0;
   virtual StoreStats Stats() const = 0;
+  virtual StoreFigures Figures() const { return {}; }
 };
 
 // While one is held, no body is freed: what leaves the queue can still be read
@@ -227,7 +258,9 @@ class QueueStore {
   // Opens the store, makes it if there is none, recovers: releases nothing by
   // itself (claims of earlier starts are listed by Claims()), cleans bodies of
   // earlier starts that were never accepted in the background.  kUnavailable
-  // with the holder's process id if another process has it locked.
+  // with the holder's process id if another process has it locked.  Before
+  // anything is touched: kUnauthenticated if it is sealed and there is no key,
+  // or another one.
   static absl::StatusOr<std::unique_ptr<QueueStore>> Open(StoreOptions options);
 
   virtual ~QueueStore() = default;

@@ -65,6 +65,8 @@ class LmdbQueueStore : public QueueStore {
   absl::Status OpenEnv(const std::string& path);
   absl::Status ReadSchema();
   absl::Status UpgradeSchema();
+  absl::Status UseKeys();
+  absl::Status NoteKeys();
   absl::Status ReadState();
   absl::Status RecoverState(absl::string_view why);
   absl::Status CountStart();
@@ -84,6 +86,7 @@ class LmdbQueueStore : public QueueStore {
   std::string uuid_;
   uint64_t digest_seed_ = 0;
   SchemaRecord schema_;
+  std::optional<SealingRecord> new_keys_;  // of this start, to be written
   StateRecord state_;  // as it was at the start
   std::atomic<bool> sync_failed_{false};
   std::atomic<bool> backlogs_asked_{false};

@@ -350,7 +350,7 @@ bool QueueTxn::FreeBody(MessageId id) {
   LmdbCursor row(txn_, Table::kBodies, prefix);
   while (row.valid() && absl::StartsWith(row.key(), prefix)) {
     if (free_bytes_ <= 0) return false;
-    free_bytes_ -= static_cast<int64_t>(row.value().size());
+    free_bytes_ -= static_cast<int64_t>(row.raw_value().size());
     row.DeleteAndNext();
   }
   return true;
@@ -420,6 +420,7 @@ uint64_t DirtyPages(const QueueOperation& operation) {
       return 3 * op.reports.size();
     }
     uint64_t operator()(const LeaseIds&) const { return 1; }
+    uint64_t operator()(const Reseal& op) const { return 16 + op.bytes / 2048; }
   };
   return std::visit(Guess(), operation);
 }

@@ -26,9 +26,10 @@
 
 namespace holdfast {
 
-// Bodies lie in pieces that, with their header, fill one overflow page of LMDB
-// (4,096 less its 16 octets): free space never fragments.
-inline constexpr size_t kPieceBytes = 4096 - 16 - kRecordHeaderBytes;
+// Bodies lie in pieces that, with their header and sealed, fill one overflow
+// page of LMDB (4,096 less its 16 octets): free space never fragments.
+inline constexpr size_t kPieceBytes =
+    4096 - 16 - kRecordHeaderBytes - kSealBytes;
 
 // A damaged row, by what it belongs to.
 struct Damage {
@@ -147,6 +148,12 @@ class QueueTxn {
   OperationResult Do(const StoreChunk& op);
   OperationResult Do(const DropIncoming& op);
   OperationResult Do(const LeaseIds& op);
+  // queue_txn_reseal.cc
+  OperationResult Do(const Reseal& op);
+  void ResealSlice(size_t bytes, SealingRecord* record,
+                   ResealProgress* progress);
+  void FinishResealing(SealingRecord* record);
+  // queue_txn_accept.cc
   OperationResult Accept(const AcceptMessage& op);
   // queue_txn_import.cc
   OperationResult DoImport(const AcceptMessage& op);

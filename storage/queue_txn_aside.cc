@@ -38,7 +38,7 @@ void QueueTxn::AsideEnvelope(const SetAside& aside) {
   const auto bytes = txn_->Get(Table::kEnvelopes, key);
   // Gone, or not damaged after all (written anew since).
   if (!bytes.has_value() || OpenEnvelope(key, *bytes).ok()) return;
-  const std::string copy(*bytes);
+  const std::string copy(bytes->view());
   txn_->Delete(Table::kEnvelopes, key);
   for (const std::string& lane : aside.lane_keys)
     RemoveFromLane(DestinationId{KeyReader(lane.substr(0, 4)).Get32()}, lane);
@@ -55,7 +55,7 @@ void QueueTxn::AsideReport(const SetAside& aside) {
   const Key key = ReportRowKey(aside.damage.envelope, aside.damage.report_kind);
   const auto bytes = txn_->Get(Table::kReports, key);
   if (!bytes.has_value() || OpenReport(key, *bytes).ok()) return;
-  const std::string copy(*bytes);
+  const std::string copy(bytes->view());
   txn_->Delete(Table::kReports, key);
   PutAside(aside.damage.envelope, aside.damage.report_kind, aside.damage.reason,
            copy);
@@ -81,8 +81,8 @@ void QueueTxn::AsideMessage(const SetAside& aside) {
     if (IsClaimed(envelope)) continue;
     const auto record = LoadEnvelope(envelope);
     if (!record.ok()) continue;  // noted, and set aside by itself
-    const std::string copy(
-        txn_->Get(Table::kEnvelopes, EnvelopeKey(envelope)).value_or(""));
+    const auto bytes = txn_->Get(Table::kEnvelopes, EnvelopeKey(envelope));
+    const std::string copy(bytes.has_value() ? bytes->view() : "");
     RemoveEnvelope(*record);
     PutAside(envelope, kTheEnvelope, aside.damage.reason, copy);
   }

@@ -51,7 +51,7 @@ bool QueueTxn::TrimHistory() {
   LmdbCursor row(txn_, Table::kHistory);
   while (row.valid() && HistoryMustGo(row.key(), row.value())) {
     if (deleted >= budget) return true;
-    deleted += row.value().size() + kRowBytes;
+    deleted += row.raw_value().size() + kRowBytes;
     KeyReader key(row.key());
     const uint64_t serial = key.Get64();
     const EnvelopeId id{key.Get64()};

@@ -75,6 +75,7 @@ class LmdbQueueView : public QueueView {
       const std::string& routing_key) const override;
   Ledger ReadLedger() const override;
   StoreStats Stats() const override;
+  StoreFigures Figures() const override;
 
  private:
   absl::StatusOr<EnvelopeRecord> LoadEnvelope(EnvelopeId id,

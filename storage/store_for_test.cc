@@ -30,6 +30,7 @@ absl::Status StoreForTest::Open() {
   options.history_age = options_.history_age;
   options.history_bytes = options_.history_bytes;
   options.read_only = options_.read_only;
+  options.keys = options_.keys;
   options.clock = [now = now_] { return absl::FromUnixMicros(*now); };
   options.on_warning = [warnings = warnings_](absl::string_view text) {
     absl::MutexLock lock(&warnings->mutex);

@@ -16,10 +16,15 @@ namespace holdfast {
 inline constexpr char kSystemAuthorities[] =
     "/etc/ssl/certs/ca-certificates.crt";
 
+// The exit status of queue when it can't do its work with this configuration,
+// however often it is started: the server ends.
+inline constexpr int kHopelessStatus = 78;
+
 // parent -> room: the first message.  The configuration travels as the text of
 // the files that it is made of, and every room parses it for itself: one
-// parser, no second format.  lookup and queue get them as they are, the others
-// one text without secrets (P7, FilesFor() in server/parent/config_loader.h).
+// parser, no second format.  lookup and queue get them as they are (but for the
+// keys of the queue), the others one text without secrets (P7, FilesFor() in
+// server/parent/config_loader.h).
 // Table files travel apart (table_messages.h).
 struct Start {
   static constexpr uint16_t kType = 1;
@@ -70,12 +75,14 @@ struct Start {
   bool has_clients = false;
   // receive, relay: certificates and authorities, in PEM; keys: private keys.
   std::vector<File> tls_files;
+  // queue: the keys of `queue encryption`; empty: none.
+  std::string queue_key, queue_previous_key;
   template <class A>
   void Fields(A& a) {
     a(room, number, worker, config_path, files, definitions, server_name);
     a(local_addresses, syslog, verbose, privileged, user, chroot, paused);
     a(has_control, has_enqueue, listening, bound, resolv_conf, hosts);
-    a(has_clients, tls_files);
+    a(has_clients, tls_files, queue_key, queue_previous_key);
   }
 };
 

@@ -15,6 +15,35 @@ void AddFile(const TableRef& table, std::set<std::string>* names) {
   if (table != nullptr && table->is_file()) names->insert(table->name());
 }
 
+bool HoldsQueueKey(const Config& config) {
+  return config.queue_key.size() == kQueueKeyBytes ||
+         (config.queue_previous_key.has_value() &&
+          config.queue_previous_key->size() == kQueueKeyBytes);
+}
+
+// What is printed has no includes and macros; of the other files it needs those
+// that are asked for again.
+std::vector<Start::File> WithoutQueueKeys(ParseOptions options,
+                                          const LoadedConfig& loaded) {
+  std::vector<Start::File> files(1);
+  files[0].path = options.path;
+  files[0].contents = ConfigToTextWithoutQueueKeys(*loaded.config);
+  const auto read =
+      [&](const std::string& path) -> absl::StatusOr<std::string> {
+    if (path == options.path) return files[0].contents;
+    for (const Start::File& file : loaded.files) {
+      if (file.path != path || file.missing) continue;
+      files.push_back(file);
+      return file.contents;
+    }
+    return absl::NotFoundError("not given");
+  };
+  ParseConfig(options, read, [](const Table&) {
+    return std::shared_ptr<const TableContents>();
+  });
+  return files;
+}
+
 }  // namespace
 
 LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read,
@@ -55,6 +84,8 @@ LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read,
   loaded.config = std::move(parsed.config);
   loaded.messages = std::move(parsed.messages);
   loaded.warnings = std::move(parsed.warnings);
+  if (loaded.config != nullptr && HoldsQueueKey(*loaded.config))
+    loaded.files_without_queue_keys = WithoutQueueKeys(options, loaded);
   return loaded;
 }
 
@@ -84,7 +115,11 @@ std::set<std::string> TablesFor(Room room, const Config& config) {
 
 std::vector<Start::File> FilesFor(Room room, const std::string& config_path,
                                   const LoadedConfig& loaded) {
-  if (room == Room::kLookup || room == Room::kQueue) return loaded.files;
+  if (room == Room::kLookup || room == Room::kQueue) {
+    return loaded.files_without_queue_keys.empty()
+               ? loaded.files
+               : loaded.files_without_queue_keys;
+  }
   const Config& config = *loaded.config;
   Start::File file;
   file.path = config_path;

@@ -23,6 +23,9 @@ struct LoadedConfig {
   std::vector<std::string> messages;     // for stderr
   std::vector<std::string> warnings;     // for stderr, by -n
   std::vector<Start::File> files;  // all that the parser asked for but tables
+  // If there are keys of `queue encryption` in them: files that mean the same
+  // without these.  Else empty.
+  std::vector<Start::File> files_without_queue_keys;
   std::map<std::string, SealedFile> tables;  // files of tables, by their names
 };
 
@@ -45,9 +48,10 @@ std::set<std::string> TablesFor(Room room, const Config& config);
 // stand (P7): as TablesFor(), for inline tables too.
 bool MaySee(Room room, const Config& config, const Table& table);
 
-// The configuration's files for `room`.  lookup and queue get them as they are;
-// the others one text that means the same to them and holds no secret: no keys
-// of `srs` and `queue encryption`, no entries of tables they may not see.
+// The configuration's files for `room`.  lookup and queue get them as they are,
+// but for keys of `queue encryption`, which travel apart to queue alone; the
+// others one text that means the same to them and holds no secret: no keys of
+// `srs` either, no entries of tables they may not see.
 std::vector<Start::File> FilesFor(Room room, const std::string& config_path,
                                   const LoadedConfig& loaded);
 

@@ -105,6 +105,10 @@ Start Parent::MakeStart(Room room, uint32_t number, std::vector<OwnedFd>* fds) {
   start.config_path = setup_.parse.path;
   start.files = FilesFor(room, setup_.parse.path, setup_.loaded);
   start.tls_files = TlsFilesFor(room, setup_.tls);
+  if (room == Room::kQueue) {
+    start.queue_key = setup_.queue_keys.current;
+    start.queue_previous_key = setup_.queue_keys.previous;
+  }
   if (room == Room::kLookup || room == Room::kQueue)
     start.definitions = setup_.parse.definitions;
   start.server_name = setup_.parse.server_name;

@@ -20,6 +20,7 @@
 #include "server/parent/table_keeper.h"
 #include "server/parent/tls_files.h"
 #include "server/receive/client_table.h"
+#include "storage/queue_store.h"
 
 namespace holdfast {
 
@@ -42,6 +43,7 @@ struct ParentSetup {
   ParseOptions parse;
   LoadedConfig loaded;
   TlsFiles tls;
+  StoreKeys queue_keys;
   SpoolPaths paths;
   bool syslog = false;
   bool verbose = false;
@@ -64,6 +66,7 @@ class Parent : public SupervisorHost {
   void Begin();
   // In good order; then the loop is stopped.
   void Stop() { supervisor_.Stop(); }
+  bool gave_up() const { return supervisor_.gave_up(); }
 
   // SupervisorHost.
   Start MakeStart(Room room, uint32_t number,

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +31,7 @@
 #include "server/parent/tls_files.h"
 #include "server/parent/version.h"
 #include "server/receive/client_table.h"
+#include "storage/queue_keys.h"
 
 namespace holdfast {
 namespace {
@@ -117,7 +119,7 @@ void LoadTls(ParentSetup* setup) {
   NeedProgram(*setup, "smtpd-keys");
   Start start;
   start.config_path = setup->parse.path;
-  start.files = setup->loaded.files;
+  start.files = FilesFor(Room::kKeys, setup->parse.path, setup->loaded);
   start.definitions = setup->parse.definitions;
   start.server_name = setup->parse.server_name;
   start.local_addresses = setup->parse.local_addresses;
@@ -232,10 +234,23 @@ void FillStandardDescriptors() {
   if (fd >= 0) close(fd);
 }
 
+// Those that are not in the configuration are asked for.
+void FindQueueKeys(ParentSetup* setup) {
+  const Config& config = *setup->loaded.config;
+  if (!config.queue_encryption) return;
+  std::optional<std::string> current = config.queue_key;
+  if (config.queue_key == kNoQueueKey) current.reset();
+  absl::StatusOr<StoreKeys> keys =
+      ReadStoreKeys(current, config.queue_previous_key);
+  if (!keys.ok()) Refuse(keys.status().message());
+  setup->queue_keys = *std::move(keys);
+}
+
 int Serve(CommandLine line, ParentSetup setup) {
   setup.privileged = geteuid() == 0;
   FindPrograms(&setup);
   CheckSize(setup);
+  FindQueueKeys(&setup);
   const SpoolOwners owners = FindOwners(setup.privileged);
   std::vector<std::string> problems;
   absl::Status spool = SetUpSpool(setup.paths, owners, &problems);
@@ -267,6 +282,7 @@ int Serve(CommandLine line, ParentSetup setup) {
       LogWarn("warn: %s", s.message());
   }
   LogInfo("info: %s starting", kVersion);
+  bool gave_up = false;
   {
     std::unique_ptr<EventLoop> loop = MakeUvEventLoop();
     InstallLogFlush(loop.get());
@@ -278,13 +294,14 @@ int Serve(CommandLine line, ParentSetup setup) {
         loop->OnSignal(SIGINT, [&parent] { parent.Stop(); });
     parent.Begin();
     loop->Run();
+    gave_up = parent.gave_up();
     // No agent may outlive us: the next start counts its work as in doubt.
     processes.KillAllAndWait();
   }
   instance->reset();
   LogInfo("Exiting");
   FlushLog();
-  return 0;
+  return gave_up ? 1 : 0;
 }
 
 int Main(const std::vector<std::string>& arguments) {

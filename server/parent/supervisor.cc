@@ -1,6 +1,7 @@
 #include "server/parent/supervisor.h"
 
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <utility>
@@ -140,6 +141,12 @@ void Supervisor::OnExit(Slot* slot, int wait_status) {
   }
   LogWarn("warn: lost child: %s %s", RoomName(slot->room),
           HowItEnded(wait_status));
+  if (slot->room == Room::kQueue && WIFEXITED(wait_status) &&
+      WEXITSTATUS(wait_status) == kHopelessStatus) {
+    slot->state = State::kEnded;
+    gave_up_ = true;
+    return Stop();
+  }
   if (loop_->Elapsed() - slot->started >= kGoodLife) slot->failures = 0;
   const WorkerId died = slot->worker;
   slot->state = State::kWaiting;

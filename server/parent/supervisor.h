@@ -68,6 +68,8 @@ class Supervisor {
 
   void Begin();
   void Stop();
+  // A room had no hope, and so all were stopped.
+  bool gave_up() const { return gave_up_; }
   // See OnRoomDied().
   void OnLastEnded(WorkerId worker);
   // Every room of this kind that was sent its Start.
@@ -116,6 +118,7 @@ class Supervisor {
 
   static constexpr size_t kNotStopping = SIZE_MAX;
   size_t phase_ = kNotStopping;
+  bool gave_up_ = false;
   absl::Duration stop_began_;
   EventLoop::Timer phase_timer_;
 };

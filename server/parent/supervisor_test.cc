@@ -397,6 +397,21 @@ TEST_F(SupervisorTest, WhatWaitsForARestartWhenStoppingStaysAway) {
   EXPECT_THAT(processes_.Living(), IsEmpty());
 }
 
+TEST_F(SupervisorTest, WithoutHopeAllAreStopped) {
+  BeginAll();
+  // It is the queue that knows.
+  End(Find(Room::kReceive), kHopelessStatus << 8);
+  EXPECT_FALSE(supervisor_->gave_up());
+  End(Find(Room::kQueue), kHopelessStatus << 8);
+  EXPECT_TRUE(supervisor_->gave_up());
+  for (auto& room : rooms_) {
+    if (!room->child->ended) End(room.get(), kExitedOkay);
+  }
+  EXPECT_TRUE(host_.stopped);
+  loop_.Advance(absl::Seconds(10));
+  EXPECT_THAT(processes_.Living(), IsEmpty());
+}
+
 TEST_F(SupervisorTest, NoProcessesLeftIsTriedAgain) {
   processes_.refuse = true;
   supervisor_->Begin();

@@ -74,6 +74,9 @@ std::shared_ptr<ControlCommand> MakeMtaCommand(
 std::shared_ptr<ControlCommand> MakeTableCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output);
+std::shared_ptr<ControlCommand> MakeRekeyCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
 // What smtpctl-store asks for exports and imports.
 std::shared_ptr<ControlCommand> MakeExportCommand(
     const std::vector<std::string>& words, QueueServices* services,

@@ -25,7 +25,8 @@ constexpr size_t kMaxUnreadAnswers = 64 << 10;
 constexpr ControlCommandMaker kMakers[] = {
     MakeListCommand,    MakeActCommand,     MakeStateCommand,
     MakeMonitorCommand, MakeExplainCommand, MakeTableCommand,
-    MakeMtaCommand,     MakeImportCommand,  MakeTopCommand};
+    MakeMtaCommand,     MakeImportCommand,  MakeTopCommand,
+    MakeRekeyCommand};
 
 std::shared_ptr<ControlCommand> MakeCommand(
     const ControlRequest& request, bool allowed, QueueServices* services,

@@ -159,6 +159,11 @@ class Writer {
     return {};
   }
 
+  OperationResult operator()(const Reseal&) {
+    OperationResult result;
+    result.reseal.finished = true;
+    return result;
+  }
   OperationResult operator()(const LeaseIds& op) {
     OperationResult r;
     r.first_id = MessageId(d_.last_message + 1);

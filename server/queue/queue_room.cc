@@ -55,6 +55,8 @@ StoreOptions QueueRoom::OptionsForStore() const {
   options.min_free = config.queue_min_free;
   options.history_age = config.queue_history;
   options.history_bytes = config.queue_history_size;
+  options.keys = {context_.start->queue_key,
+                  context_.start->queue_previous_key};
   options.on_warning = [](absl::string_view line) {
     LogLine(LogLevel::kWarning, line);
   };
@@ -76,13 +78,15 @@ absl::Status QueueRoom::Start() {
     if (status.ok() || absl::IsUnavailable(status)) return;
     LogLine(LogLevel::kFatal,
             absl::StrCat("queue: ", std::string(status.message())));
-    context_.exit(1);
+    context_.exit(absl::IsUnauthenticated(status) ? kHopelessStatus : 1);
   });
   return absl::OkStatus();
 }
 
 void QueueRoom::OnOpen(std::unique_ptr<QueueStore> store) {
   store_ = std::move(store);
+  if (!context_.start->queue_key.empty())
+    LogInfo("queue: queue encryption enabled");
   QueueEngine::Parts parts;
   parts.loop = context_.loop;
   parts.config = context_.config.get();

@@ -121,6 +121,12 @@ class RoomProcess {
     };
     absl::StatusOr<std::unique_ptr<RoomHandler>> made =
         make_(std::move(context));
+    if (absl::IsUnauthenticated(made.status())) {
+      // The queue is sealed with another key.
+      LogLine(LogLevel::kFatal, made.status().message());
+      FlushLog();
+      _exit(kHopelessStatus);
+    }
     if (!made.ok())
       Fatal(absl::StrCat(RoomName(room_), ": ", made.status().message()));
     handler_ = std::move(*made);
