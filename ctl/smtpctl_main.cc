@@ -68,9 +68,19 @@ std::string TakeSpool(Words* words) {
   return spool;
 }
 
+// What nobody else may have the store open for.
+bool NeedsStoreAlone(const Words& words) {
+  return words.size() >= 2 && words[0] == "queue" &&
+         (words[1] == "compact" ||
+          (words[1] == "check" && words.size() > 2 && words[2] == "--repair"));
+}
+
 // What can be read from the store while the daemon is down.
 bool WorksOffline(const Words& words) {
   if (words == Words{"queue", "check"} || words[0] == "history") return true;
+  if (words.size() >= 2 && words[0] == "queue" && words[1] == "stat")
+    return true;
+  if (NeedsStoreAlone(words)) return true;
   if (words.size() < 2 || words[0] != "show") return false;
   static const Words kShown = {"queue", "message", "envelope", "doubt",
                                "ledger"};
@@ -278,6 +288,11 @@ int RunControl(const std::string& program, const std::string& spool,
   if (alone >= 0) return alone;
   if (MovesMail(asked.words)) return ReadOffline(spool, asked.words, nullptr);
   absl::StatusOr<int> fd = ConnectUnix(PathsBelow(spool).control_socket);
+  if (fd.ok() && NeedsStoreAlone(asked.words)) {
+    close(*fd);
+    Say(absl::StrCat(program, ": smtpd is running; stop it first"));
+    return 1;
+  }
   if (fd.ok()) return AskDaemon(*fd, program, asked);
   if (!absl::IsUnavailable(fd.status())) {
     Say(absl::StrCat(program, ": ", std::string(fd.status().message())));

@@ -11,6 +11,7 @@
 #include "server/queue/control_read.h"
 #include "server/queue/stored_body_reader.h"
 #include "storage/explained_envelope.h"
+#include "storage/figures_text.h"
 
 namespace holdfast {
 namespace {
@@ -104,6 +105,11 @@ absl::StatusOr<std::string> DoubtsText(const QueueView& view, EnvelopeId) {
   return text;
 }
 
+template <bool kJson>
+absl::StatusOr<std::string> Figures(const QueueView& view, EnvelopeId) {
+  return FiguresText(view.Figures(), kJson);
+}
+
 }  // namespace
 
 std::shared_ptr<ControlCommand> MakeListCommand(
@@ -113,6 +119,12 @@ std::shared_ptr<ControlCommand> MakeListCommand(
     return command;
   if (const auto request = ParseHistoryRequest(words))
     return MakeHistoryCommand(*request, services, output);
+  if (words == std::vector<std::string>{"queue", "stat"})
+    return std::make_shared<ShowText>(services, output, Figures<false>,
+                                      EnvelopeId{});
+  if (words == std::vector<std::string>{"queue", "stat", "--json"})
+    return std::make_shared<ShowText>(services, output, Figures<true>,
+                                      EnvelopeId{});
   if (words.size() < 2 || words[0] != "show") return nullptr;
   const std::string& what = words[1];
   if (words.size() == 2) {
