@@ -19,7 +19,7 @@ listen on 127.0.0.1 port {port} hostname mx.holdfast.example
 smtp limit max-rcpt 1000 max-mails 1000
 table boxes { "@" = nobody }
 action "box" maildir "{folder}/Maildir" virtual <boxes> user nobody
-action "dead" relay host smtp+notls://127.0.0.1:DEAD
+action "dead" relay host smtp+notls://127.0.0.3:DEAD
 action "sink" relay host smtp+notls://127.0.0.1:SINK
 match from any for domain "inside.example" action "box"
 match from any for domain "flow.example" action "sink"
@@ -125,7 +125,7 @@ def test_ten_thousand_while_mail_flows():
     # One goes back with a text, one as expired.
     it.act("bounce", "--text", "No such project", "--yes",
            "rcpt = u3.7@held.example")
-    it.act("expire", "--yes", "rcpt = u3.8@held.example")
+    it.act("expire", "--yes", "rcpt = u4.8@held.example")
     wait_for(lambda: it.server.count(it.maildir) == 2, 60,
              "two reports\n" + it.server.log_tail())
     reports = ""
@@ -134,7 +134,7 @@ def test_ten_thousand_while_mail_flows():
             reports += f.read()
     expect("No such project" in reports and "u3.7@held.example" in reports,
            "the report says why", reports)
-    expect("expired" in reports and "u3.8@held.example" in reports,
+    expect("expired" in reports and "u4.8@held.example" in reports,
            "the report says so", reports)
 
     # The rest goes elsewhere.
@@ -151,10 +151,10 @@ def test_ten_thousand_while_mail_flows():
     it.server.wait_empty()
     it.server.check_clean()
     log = it.log()
-    expect(re.search(r"begin \w+ uid=%d pid=\d+ found=10000 act=hold "
+    expect(re.search(r"begin \w+ uid=%d pid=\d+ found=10000 act=\"hold\" "
                      r"filter=\"domain = held.example\"" % os.geteuid(), log),
            "who did what", log)
-    expect(re.search(r"end \w+ done=9998 .*result=complete", log),
+    expect(re.search(r"end \w+ done=9998 .*result=\"complete\"", log),
            "and how many", log)
 
 

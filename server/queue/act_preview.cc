@@ -9,8 +9,9 @@
 
 namespace holdfast {
 
-bool ActPreview::Add(const EnvelopeAct& act, const EnvelopeFacts& facts) {
-  if (!CanAct(act, facts.envelope)) {
+bool ActPreview::Add(const EnvelopeAct& act, const EnvelopeFacts& facts,
+                     const Config& config) {
+  if (!CanAct(act, facts.envelope, config)) {
     ++impossible_;
     return true;
   }

@@ -17,7 +17,8 @@ namespace holdfast {
 class ActPreview {
  public:
   // False: kMaxActEnvelopes are there.
-  bool Add(const EnvelopeAct& act, const EnvelopeFacts& facts);
+  bool Add(const EnvelopeAct& act, const EnvelopeFacts& facts,
+           const Config& config);
   // Sorted, each once.  Afterwards nothing is to be added.
   std::vector<EnvelopeId> TakeEnvelopes();
   uint64_t count() const { return count_; }

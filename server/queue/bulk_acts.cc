@@ -47,17 +47,16 @@ void BulkActs::Act(std::shared_ptr<const EnvelopeAct> act,
   auto slice = std::make_shared<Slice>();
   slice->act = act;
   slice->done = std::move(done);
-  auto read = [act, filter, ids = std::move(ids),
-               now = p_.loop->Now()](const QueueView& view) {
+  auto read = [act, filter, ids = std::move(ids), now = p_.loop->Now(),
+               config = p_.config](const QueueView& view) {
     Found found;
     for (const EnvelopeId id : ids) {
       absl::StatusOr<EnvelopeFacts> facts = FactsOf(view, id, now);
       if (!facts.ok()) {
         ++found.counts.gone;
-      } else if (!filter.Matches(*facts) || !CanAct(*act, facts->envelope)) {
+      } else if (!filter.Matches(*facts) ||
+                 !CanAct(*act, facts->envelope, *config)) {
         ++found.counts.changed;
-      } else if (!Wanted(*act, facts->envelope)) {
-        ++found.counts.so_already;
       } else {
         found.envelopes.push_back(std::move(facts->envelope));
       }
@@ -80,6 +79,10 @@ void BulkActs::OnFound(SliceRef slice, Found found) {
   std::vector<Envelope> acted;
   std::vector<size_t> last;  // of the operations of each
   for (Envelope& e : found.envelopes) {
+    if (!AfterOthers(e.id) && !Wanted(*slice->act, e)) {
+      ++slice->counts.so_already;
+      continue;
+    }
     if (WaitForOutcome(slice, e.id)) continue;
     AddActs(*slice->act, e, &batch);
     last.push_back(batch.size() - 1);
@@ -98,8 +101,7 @@ void BulkActs::OnFound(SliceRef slice, Found found) {
           } else if (absl::IsNotFound(status)) {
             ++slice->counts.gone;
           } else if (!WaitForOutcome(slice, acted[i].id)) {
-            ++slice->counts.failed;
-            if (slice->counts.why.ok()) slice->counts.why = status;
+            Failed(slice, status);
           }
         }
         p_.scheduler->Pump();
@@ -127,17 +129,35 @@ void BulkActs::Schedule(SliceRef slice,
                });
 }
 
+// What it will be like then is not known.
+bool BulkActs::AfterOthers(EnvelopeId id) const {
+  const FlyingEnvelope* const flying = p_.in_flight->Find(id);
+  return flying != nullptr && !flying->acts.empty();
+}
+
 bool BulkActs::WaitForOutcome(const SliceRef& slice, EnvelopeId id) {
   FlyingEnvelope* const flying = p_.in_flight->Find(id);
   if (flying == nullptr) return false;
+  auto& acts = flying->acts;
   // The outcome itself knows of removals.
   if (slice->act->kind == Kind::kRemove) {
     flying->remove = true;
+  } else if (std::find(acts.begin(), acts.end(), slice->act) != acts.end()) {
+    // Met twice.
+  } else if (acts.size() < kMaxWaitingActs) {
+    acts.push_back(slice->act);
   } else {
-    flying->act = slice->act;
+    Failed(slice, absl::ResourceExhaustedError(
+                      "too many acts wait for the end of its attempt"));
+    return true;
   }
   ++slice->counts.waiting;
   return true;
+}
+
+void BulkActs::Failed(const SliceRef& slice, const absl::Status& why) {
+  ++slice->counts.failed;
+  if (slice->counts.why.ok()) slice->counts.why = why;
 }
 
 void BulkActs::AddActs(const EnvelopeAct& act, const Envelope& envelope,
@@ -260,8 +280,18 @@ void BulkActs::OnDone(const EnvelopeAct& act, const Envelope& envelope) {
 }
 
 void BulkActs::AfterFlight(const FlyingEnvelope& envelope) {
-  if (envelope.act == nullptr || envelope.remove) return;
-  Act(envelope.act, EnvelopeFilter(), {envelope.id}, [](ActCounts) {});
+  if (!envelope.remove) ActNext(envelope.id, envelope.acts);
+}
+
+void BulkActs::ActNext(EnvelopeId id,
+                       std::vector<std::shared_ptr<const EnvelopeAct>> acts) {
+  if (acts.empty()) return;
+  const std::shared_ptr<const EnvelopeAct> first = acts.front();
+  acts.erase(acts.begin());
+  Act(first, EnvelopeFilter(), {id},
+      guard_.Wrap([this, id, acts = std::move(acts)](ActCounts) mutable {
+        ActNext(id, std::move(acts));
+      }));
 }
 
 }  // namespace holdfast

@@ -70,8 +70,13 @@ class BulkActs {
   ActOnEnvelope Rerouted(const EnvelopeAct& act,
                          const Envelope& envelope) const;
   ActOnEnvelope Changed(const EnvelopeAct& act, const Envelope& envelope) const;
-  // The act waits for the outcome, if it is still in flight.
+  // Acts wait for its outcome already.
+  bool AfterOthers(EnvelopeId id) const;
+  // In flight, the act waits for the outcome; false: it is not in flight.
   bool WaitForOutcome(const SliceRef& slice, EnvelopeId id);
+  static void Failed(const SliceRef& slice, const absl::Status& why);
+  void ActNext(EnvelopeId id,
+               std::vector<std::shared_ptr<const EnvelopeAct>> acts);
   void OnDone(const EnvelopeAct& act, const Envelope& envelope);
 
   const Parts p_;

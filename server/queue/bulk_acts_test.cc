@@ -39,10 +39,13 @@ class BulkActsTest : public ::testing::Test {
   // Accepted, tried, waiting.
   EnvelopeId Waiting(const std::string& domain = "example.net") {
     const EnvelopeId id = bed_.AcceptFor(domain);
-    bed_.relay->Answer(bed_.relay->Take(), Result::kTempFail, "450 later");
-    bed_.Run();
+    FailBatch();
     bed_.TakeLog();
     return id;
+  }
+  void FailBatch() {
+    bed_.relay->Answer(bed_.relay->Take(), Result::kTempFail, "450 later");
+    bed_.Run();
   }
   Envelope& At(EnvelopeId id) { return bed_.disk.envelopes[id]; }
 
@@ -116,6 +119,73 @@ TEST_F(BulkActsTest, WaitsForWhatIsInFlight) {
   EXPECT_FALSE(bed_.InQueue(removed));
 }
 
+TEST_F(BulkActsTest, ActsThatWaitAreDoneInOrder) {
+  const EnvelopeId id = bed_.AcceptFor("example.net");
+  const GotBatch batch = bed_.relay->Take();
+  EnvelopeAct set;
+  set.kind = Kind::kSet;
+  const int sets = static_cast<int>(kMaxWaitingActs) - 2;
+  for (int i = 1; i <= sets; ++i) {
+    set.priority = static_cast<int8_t>(i);
+    EXPECT_EQ(Act(set, {id}).waiting, 1u);
+  }
+  EXPECT_EQ(Act(Kind::kHold, {id}).waiting, 1u);
+  EXPECT_EQ(Act(Kind::kRelease, {id}).waiting, 1u) << "of that hold";
+  EXPECT_EQ(Act(Kind::kHold, {id}).failed, 1u) << "bounded";
+  bed_.relay->Answer(batch, Result::kTempFail, "450 later");
+  bed_.Run();
+  EXPECT_EQ(At(id).priority, sets);
+  EXPECT_EQ(At(id).flags & kFlagHeld, 0u);
+  EXPECT_EQ(bed_.disk.due.count(id), 1u);
+}
+
+// What was sent stays sent: only what is still queued goes elsewhere.
+TEST_F(BulkActsTest, ReroutesWhatASessionHasWhenItIsOver) {
+  const EnvelopeId sent = bed_.AcceptFor("example.net");
+  EnvelopeAct act;
+  act.kind = Kind::kReroute;
+  act.next_hop = "smtp://other.example";
+  const GotBatch first = bed_.relay->Take();
+  EXPECT_EQ(Act(act, {sent}).waiting, 1u);
+  bed_.relay->Answer(first, Result::kOk, "250 ok");
+  bed_.Run();
+  EXPECT_FALSE(bed_.InQueue(sent));
+  EXPECT_TRUE(bed_.relay->batches.empty()) << "not twice";
+  EXPECT_EQ(bed_.disk.ledger.delivered, 1u);
+
+  const EnvelopeId failed = bed_.AcceptFor("example.org");
+  const GotBatch second = bed_.relay->Take();
+  EXPECT_EQ(Act(act, {failed}).waiting, 1u);
+  bed_.relay->Answer(second, Result::kTempFail, "450 later");
+  bed_.Run();
+  ASSERT_EQ(bed_.relay->batches.size(), 1u) << "at once, elsewhere";
+  EXPECT_EQ(bed_.relay->batches.front().target.domain, "smtp://other.example");
+}
+
+TEST_F(BulkActsTest, InDoubtHeldOrSuspended) {
+  const EnvelopeId doubt = Waiting(), paused = Waiting("example.org");
+  At(doubt).flags |= kFlagInDoubt;
+  EXPECT_EQ(Act(Kind::kHold, {doubt}).done, 1u);
+  EXPECT_NE(At(doubt).flags & kFlagInDoubt, 0u) << "that is not known yet";
+  EXPECT_EQ(Act(Kind::kBounce, {doubt}).done, 1u) << "although it is held";
+  EXPECT_FALSE(bed_.InQueue(doubt));
+
+  bed_.engine->acts().Act(OperatorAct::kPause, {paused}, nullptr);
+  bed_.Run();
+  EXPECT_NE(At(paused).flags & kFlagSuspended, 0u);
+  EXPECT_EQ(Act(Kind::kHold, {paused}).done, 1u);
+  EnvelopeAct act;
+  act.kind = Kind::kReroute;
+  act.next_hop = "smtp://other.example";
+  EXPECT_EQ(Act(act, {paused}).done, 1u);
+  bed_.loop.Advance(absl::Hours(1));
+  bed_.Run();
+  EXPECT_TRUE(bed_.relay->batches.empty()) << "it is still held";
+  EXPECT_EQ(Act(Kind::kRelease, {paused}).done, 1u) << "of both";
+  ASSERT_EQ(bed_.relay->batches.size(), 1u);
+  EXPECT_EQ(bed_.relay->batches.front().target.domain, "smtp://other.example");
+}
+
 TEST_F(BulkActsTest, ReroutesToANextHopAndBack) {
   const EnvelopeId id = Waiting();
   EnvelopeAct act;
@@ -123,6 +193,7 @@ TEST_F(BulkActsTest, ReroutesToANextHopAndBack) {
   act.next_hop = "smtp://other.example:2525";
   EXPECT_EQ(Act(act, {id}).done, 1u);
   EXPECT_EQ(At(id).routing_key, "smtp://other.example:2525");
+  FailBatch();
   act.next_hop.clear();
   act.action = At(id).action;
   EXPECT_EQ(Act(act, {id}).done, 1u);
@@ -135,6 +206,7 @@ TEST_F(BulkActsTest, ScheduledOnesGoToTheNextHopTheyWereGiven) {
   act.kind = Kind::kReroute;
   act.next_hop = "smtp://other.example:2525";
   EXPECT_EQ(Act(act, {id}).done, 1u);
+  FailBatch();
   EXPECT_EQ(Act(Kind::kSchedule, {id}).done, 1u);
   ASSERT_EQ(bed_.relay->batches.size(), 1u);
   const GotBatch batch = bed_.relay->Take();

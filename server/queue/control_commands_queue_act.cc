@@ -103,7 +103,8 @@ class QueueAct : public ControlCommand {
   void OnPage(absl::StatusOr<QueueQuery::Page> page) {
     if (!page.ok()) return Fail(page.status().message());
     for (const EnvelopeFacts& facts : page->rows)
-      if (!preview_.Add(request_.act, facts)) return OnFound();
+      if (!preview_.Add(request_.act, facts, services_->config()))
+        return OnFound();
     if (page->ended) return OnFound();
     Look();
   }
@@ -225,6 +226,7 @@ std::shared_ptr<ControlCommand> MakeQueueActCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output, const ActPeer& peer,
     std::shared_ptr<ActTokens> tokens) {
+  if (auto log = MakeActLogCommand(words, services, output)) return log;
   if (words.size() < 2 || words[0] != "queue" || !FindAct(words[1]))
     return nullptr;
   absl::StatusOr<ActRequest> request =

@@ -1,5 +1,5 @@
 // queue remove, hold, release, schedule, expire, bounce, reroute, set: acts on
-// all envelopes that a filter matches.
+// all envelopes that a filter matches; queue log.
 #ifndef HOLDFAST_SERVER_QUEUE_CONTROL_COMMANDS_QUEUE_ACT_H_
 #define HOLDFAST_SERVER_QUEUE_CONTROL_COMMANDS_QUEUE_ACT_H_
 
@@ -22,6 +22,9 @@ inline constexpr char kActCutText[] =
 static_assert(kMaxActEnvelopes == 1'000'000);
 
 // Null: not such a command.
+std::shared_ptr<ControlCommand> MakeActLogCommand(
+    const std::vector<std::string>& words, QueueServices* services,
+    ControlOutput* output);
 std::shared_ptr<ControlCommand> MakeQueueActCommand(
     const std::vector<std::string>& words, QueueServices* services,
     ControlOutput* output, const ActPeer& peer,

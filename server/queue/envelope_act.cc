@@ -263,9 +263,14 @@ std::string ActText(const EnvelopeAct& act) {
   return text;
 }
 
-bool CanAct(const EnvelopeAct& act, const Envelope& envelope) {
+bool CanAct(const EnvelopeAct& act, const Envelope& envelope,
+            const Config& config) {
   if (act.kind != Kind::kReroute) return true;
-  if (!act.next_hop.empty()) return envelope.kind == DeliveryKind::kMta;
+  if (!act.next_hop.empty()) {
+    const auto action = config.actions.find(envelope.action);
+    return envelope.kind == DeliveryKind::kMta &&
+           action != config.actions.end() && !action->second.IsLocal();
+  }
   if (!act.local) return !envelope.dest.domain.empty();
   return envelope.kind == DeliveryKind::kMda && envelope.mda_exec.empty();
 }

@@ -76,9 +76,10 @@ absl::string_view DoneWord(EnvelopeAct::Kind kind);
 std::string ActText(const EnvelopeAct& act);
 
 // Whether it makes sense for this envelope at all: mail for another host can't
-// be delivered here without having been expanded, mail for a mailbox has no
-// next hop.
-bool CanAct(const EnvelopeAct& act, const Envelope& envelope);
+// be delivered here without having been expanded; a next hop is for mail whose
+// action relays, and is in the configuration.
+bool CanAct(const EnvelopeAct& act, const Envelope& envelope,
+            const Config& config);
 
 }  // namespace holdfast
 

@@ -109,15 +109,22 @@ TEST_F(EnvelopeActTest, WhatMakesNoSense) {
   command.mda_exec = "|cat";
   for (Envelope* e : {&relayed, &local, &command})
     e->dest.domain = "example.org";
+  relayed.action = "out";
+  auto can_act = [this](const EnvelopeAct& act, const Envelope& e) {
+    return CanAct(act, e, config_);
+  };
   const EnvelopeAct box = Good("reroute --to box all").act;
-  EXPECT_FALSE(CanAct(box, relayed)) << "was never expanded";
-  EXPECT_TRUE(CanAct(box, local));
-  EXPECT_FALSE(CanAct(box, command));
+  EXPECT_FALSE(can_act(box, relayed)) << "was never expanded";
+  EXPECT_TRUE(can_act(box, local));
+  EXPECT_FALSE(can_act(box, command));
   const EnvelopeAct host = Good("reroute --to mx.example.net all").act;
-  EXPECT_TRUE(CanAct(host, relayed));
-  EXPECT_FALSE(CanAct(host, local));
-  EXPECT_TRUE(CanAct(Good("reroute --to out all").act, local));
-  EXPECT_TRUE(CanAct(Good("remove all").act, command));
+  EXPECT_TRUE(can_act(host, relayed));
+  EXPECT_FALSE(can_act(host, local));
+  relayed.action = "gone";
+  EXPECT_FALSE(can_act(host, relayed)) << "its action is not there any more";
+  EXPECT_TRUE(can_act(Good("reroute --to out all").act, relayed));
+  EXPECT_TRUE(can_act(Good("reroute --to out all").act, local));
+  EXPECT_TRUE(can_act(Good("remove all").act, command));
 }
 
 }  // namespace

@@ -310,12 +310,13 @@ class Writer {
     InsertLane(e, due);
   }
 
-  // `change` moves its row in a lane, if it has one.
+  // `change` moves its row in a lane, if it has one; due then at the latest.
   template <class Change>
-  void Move(Envelope* e, Change change) {
+  void Move(Envelope* e, Change change,
+            absl::Time latest = absl::InfiniteFuture()) {
     const auto due = d_.due.find(e->id);
     if (due == d_.due.end()) return change();
-    const absl::Time when = due->second;
+    const absl::Time when = std::min(due->second, latest);
     EraseLane(*e);
     change();
     InsertLane(*e, when);
@@ -354,11 +355,14 @@ class Writer {
         d_.deadlines[e->id] = op.next_deadline;
         return;
       case Act_::kReroute:
-        return Move(e, [&] {
-          e->kind = op.kind;
-          e->action = op.action;
-          e->routing_key = op.routing_key;
-        });
+        return Move(
+            e,
+            [&] {
+              e->kind = op.kind;
+              e->action = op.action;
+              e->routing_key = op.routing_key;
+            },
+            std::max(op.due, e->hold_until));
       case Act_::kSet:
         if (op.expires.has_value()) {
           e->expires = *op.expires;

@@ -25,6 +25,9 @@ struct EnvelopeAct;
 
 using BatchKey = std::pair<WorkerId, BatchId>;
 
+// Acts on one envelope that wait for its outcome; more are refused.
+inline constexpr size_t kMaxWaitingActs = 8;
+
 struct FlyingEnvelope {
   enum class State {
     kWithWorker,
@@ -40,7 +43,8 @@ struct FlyingEnvelope {
   bool remove = false;
   bool suspend = false;
   bool deadline = false;
-  std::shared_ptr<const EnvelopeAct> act;  // null: none
+  // In order; at most kMaxWaitingActs.
+  std::vector<std::shared_ptr<const EnvelopeAct>> acts;
 };
 
 struct FlyingBatch {

@@ -218,7 +218,7 @@ void OutcomeRecorder::LogAndCount(const Envelope& envelope, const Recording& r,
 void OutcomeRecorder::Leave(EnvelopeId id, bool queued) {
   const FlyingEnvelope e = *p_.in_flight->Find(id);
   p_.in_flight->Remove(id);
-  const bool waits = e.remove || e.suspend || e.deadline || e.act != nullptr;
+  const bool waits = e.remove || e.suspend || e.deadline || !e.acts.empty();
   if (queued && waits) p_.on_still_queued(e);
 }
 

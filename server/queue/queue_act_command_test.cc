@@ -101,11 +101,11 @@ TEST_F(QueueActCommandTest, ShowsThenDoesWhatWasShown) {
   EXPECT_EQ(queue_.slices.size(), 3u) << "of 256 each";
   const std::string log = ReadAll(LogPath());
   EXPECT_TRUE(absl::StrContains(log,
-                                "uid=0 pid=71 found=600 act=remove "
+                                "uid=0 pid=71 found=600 act=\"remove\" "
                                 "filter=\"domain ~ example.org\"\n"))
       << log;
   EXPECT_TRUE(absl::StrContains(log, " done=600 waiting=0 ")) << log;
-  EXPECT_TRUE(absl::StrContains(log, "result=complete\n")) << log;
+  EXPECT_TRUE(absl::StrContains(log, "result=\"complete\"\n")) << log;
   EXPECT_FALSE(Run("queue remove --token " + token).done->ok) << "spent";
 }
 
@@ -162,7 +162,7 @@ TEST_F(QueueActCommandTest, AClientThatGoesLeavesARecord) {
   EXPECT_FALSE(output.done.has_value());
   EXPECT_EQ(queue_.slices.size(), 2u) << "the rest is left";
   const std::string log = ReadAll(LogPath());
-  EXPECT_TRUE(absl::StrContains(log, "result=interrupted\n")) << log;
+  EXPECT_TRUE(absl::StrContains(log, "result=\"interrupted\"\n")) << log;
   EXPECT_TRUE(absl::StrContains(log, " done=512 ")) << log;
   EXPECT_TRUE(tokens_->Begin()) << "others may act";
   tokens_->End();
@@ -202,7 +202,8 @@ TEST_F(QueueActCommandTest, WaitsBetweenSlicesAsLongAsTheyTook) {
   command.reset();
   queue_.loop()->Advance(absl::Seconds(1));
   EXPECT_EQ(queue_.slices.size(), 2u);
-  EXPECT_TRUE(absl::StrContains(ReadAll(LogPath()), "result=interrupted\n"));
+  EXPECT_TRUE(
+      absl::StrContains(ReadAll(LogPath()), "result=\"interrupted\"\n"));
 }
 
 TEST_F(QueueActCommandTest, AsJson) {
@@ -221,6 +222,29 @@ TEST_F(QueueActCommandTest, AsJson) {
       Json::parse(
           Run("queue remove domain = none.example --json").text)["token"]
           .is_null());
+}
+
+TEST_F(QueueActCommandTest, TheLogIsShown) {
+  EXPECT_EQ(Run("queue log").text, "") << "there is none yet";
+  EXPECT_TRUE(AppendActLine(LogPath() + ".1", "older").ok());
+  Run("queue set --yes priority 3 domain ~ \"\\.net$\"");
+  const std::string text = Run("queue log").text;
+  EXPECT_TRUE(absl::StartsWith(text, "older\n")) << text;
+  EXPECT_EQ(text, "older\n" + ReadAll(LogPath()));
+  const std::vector<std::string> lines =
+      absl::StrSplit(Run("queue log --json").text, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 3u);
+  const Json begin = Json::parse(lines[1]), end = Json::parse(lines[2]);
+  EXPECT_EQ(begin["event"], "begin");
+  EXPECT_EQ(begin["uid"], 0);
+  EXPECT_EQ(begin["found"], 100);
+  EXPECT_EQ(begin["act"], "set priority 3");
+  EXPECT_EQ(begin["filter"], "domain ~ \"\\.net$\"");
+  EXPECT_EQ(end["number"], begin["number"]);
+  EXPECT_EQ(end["done"], 100);
+  EXPECT_EQ(end["result"], "complete");
+  EXPECT_FALSE(Run("queue log x").done->ok);
+  remove((LogPath() + ".1").c_str());
 }
 
 TEST_F(QueueActCommandTest, NothingIsDoneWithoutARecord) {
@@ -261,7 +285,7 @@ TEST(ActPreviewTest, BoundsWhatItShows) {
   for (uint32_t i = 0; i < kMaxActGroups + 5; ++i) {
     facts.envelope.id = EnvelopeId(i + 1);
     facts.destination = absl::StrCat("d", i, ".example");
-    EXPECT_TRUE(preview.Add(act, facts));
+    EXPECT_TRUE(preview.Add(act, facts, Config()));
   }
   EXPECT_EQ(preview.TakeEnvelopes().size(), kMaxActGroups + 5);
   const std::string text = preview.Text(act);
