@@ -55,6 +55,12 @@ def test_installed_programs_work():
     run = subprocess.run([os.path.join(sbin, "mailq")], env=env,
                          stdout=subprocess.PIPE)
     expect_equal((run.returncode, run.stdout), (0, b""), "mailq")
+    for path, words in (("bash-completion/completions/smtpctl",
+                         "complete -F _smtpctl smtpctl"),
+                        ("zsh/vendor-completions/_smtpctl",
+                         "#compdef smtpctl")):
+        with open(os.path.join(destination, "usr/share", path)) as f:
+            expect(words in f.read(), path)
     s.close()
     shutil.rmtree(destination)
 
