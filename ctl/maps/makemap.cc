@@ -9,9 +9,9 @@
 
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "config/table.h"
+#include "ctl/control/short_options.h"
 #include "ctl/control/whole_io.h"
 #include "ctl/maps/map_file.h"
 
@@ -52,29 +52,6 @@ void Apply(char letter, const std::string& value, MakemapOptions* options) {
       return SetType(value, options);
     default:
       return;  // -b, -C, -O: of sendmail's makemap and newaliases
-  }
-}
-
-// One word of options; as getopt(3) takes it.
-void ParseWord(const std::vector<std::string>& arguments, size_t* at,
-               MakemapOptions* options) {
-  static constexpr absl::string_view kWithArgument = "bCdoOt";
-  const std::string& word = arguments[*at];
-  for (size_t i = 1; i < word.size() && !options->error; ++i) {
-    const absl::string_view letter(&word[i], 1);
-    if (letter == "U") {
-      Apply('U', "", options);
-    } else if (!absl::StrContains(kWithArgument, letter)) {
-      options->error =
-          absl::StrCat("makemap: invalid option -- '", letter, "'\n", kUsage);
-    } else if (i + 1 < word.size()) {
-      return Apply(word[i], word.substr(i + 1), options);
-    } else if (*at + 1 < arguments.size()) {
-      return Apply(word[i], arguments[++*at], options);
-    } else {
-      options->error = absl::StrCat("makemap: option requires an argument -- '",
-                                    letter, "'\n", kUsage);
-    }
   }
 }
 
@@ -145,19 +122,14 @@ int Dump(const MakemapOptions& options) {
 
 MakemapOptions ParseMakemapOptions(const std::vector<std::string>& arguments) {
   MakemapOptions options;
-  std::vector<std::string> operands;
-  bool ended = false;
-  for (size_t at = 0; at < arguments.size() && !options.error; ++at) {
-    const std::string& word = arguments[at];
-    if (!ended && word == "--") {
-      ended = true;
-    } else if (!ended && word.size() > 1 && word[0] == '-') {
-      ParseWord(arguments, &at, &options);
-    } else {
-      operands.push_back(word);
-    }
-  }
-  if (!options.error) SetOperands(operands, &options);
+  const ShortOptionsResult parsed = ParseShortOptions(
+      arguments, {"b:C:d:O:o:t:U", [&](char letter, const std::string& value) {
+                    Apply(letter, value, &options);
+                    return !options.error;
+                  }});
+  if (!parsed.error.empty())
+    options.error = absl::StrCat("makemap: ", parsed.error, "\n", kUsage);
+  if (!options.error) SetOperands(parsed.operands, &options);
   return options;
 }
 

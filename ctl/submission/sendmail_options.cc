@@ -2,9 +2,12 @@
 
 #include <sysexits.h>
 
+#include <utility>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "ctl/control/short_options.h"
 
 namespace holdfast {
 namespace {
@@ -15,17 +18,6 @@ constexpr absl::string_view kOptions =
 
 constexpr absl::string_view kUsage =
     "usage: sendmail [-tv] [-f from] [-F name] to ...\n";
-
-enum class Takes { kUnknown, kNothing, kArgument, kAttached };
-
-Takes WhatItTakes(char letter) {
-  if (letter == ':') return Takes::kUnknown;
-  const size_t at = kOptions.find(letter);
-  if (at == absl::string_view::npos) return Takes::kUnknown;
-  const absl::string_view rest = kOptions.substr(at + 1);
-  if (absl::StartsWith(rest, "::")) return Takes::kAttached;
-  return absl::StartsWith(rest, ":") ? Takes::kArgument : Takes::kNothing;
-}
 
 void Stop(int status, std::string error, SendmailOptions* options) {
   options->exit = status;
@@ -79,54 +71,19 @@ void Apply(char letter, const std::string& value, SendmailOptions* options) {
   }
 }
 
-// One word beginning with '-': letters, the last of which may take the rest or
-// the next word.
-void ParseWord(const std::vector<std::string>& arguments, size_t* at,
-               SendmailOptions* options) {
-  const std::string& word = arguments[*at];
-  for (size_t i = 1; i < word.size() && !options->exit; ++i) {
-    const char letter = word[i];
-    const std::string rest = word.substr(i + 1);
-    switch (WhatItTakes(letter)) {
-      case Takes::kUnknown:
-        return Stop(1,
-                    absl::StrCat("sendmail: invalid option -- '",
-                                 absl::string_view(&letter, 1), "'\n", kUsage),
-                    options);
-      case Takes::kNothing:
-        Apply(letter, "", options);
-        break;
-      case Takes::kAttached:
-        return Apply(letter, rest, options);
-      case Takes::kArgument:
-        if (!rest.empty()) return Apply(letter, rest, options);
-        if (*at + 1 == arguments.size())
-          return Stop(
-              1,
-              absl::StrCat("sendmail: option requires an argument -- '",
-                           absl::string_view(&letter, 1), "'\n", kUsage),
-              options);
-        return Apply(letter, arguments[++*at], options);
-    }
-  }
-}
-
 }  // namespace
 
 SendmailOptions ParseSendmailOptions(
     const std::vector<std::string>& arguments) {
   SendmailOptions options;
-  bool ended = false;
-  for (size_t at = 0; at < arguments.size() && !options.exit; ++at) {
-    const std::string& word = arguments[at];
-    if (!ended && word == "--") {
-      ended = true;
-    } else if (!ended && word.size() > 1 && word[0] == '-') {
-      ParseWord(arguments, &at, &options);
-    } else {
-      options.recipients.push_back(word);
-    }
-  }
+  ShortOptionsResult parsed = ParseShortOptions(
+      arguments, {kOptions, [&](char letter, const std::string& value) {
+                    Apply(letter, value, &options);
+                    return !options.exit;
+                  }});
+  if (!parsed.error.empty())
+    Stop(1, absl::StrCat("sendmail: ", parsed.error, "\n", kUsage), &options);
+  options.recipients = std::move(parsed.operands);
   return options;
 }
 
