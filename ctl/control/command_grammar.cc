@@ -54,6 +54,7 @@ constexpr absl::string_view kCommands[] = {
     "queue export <filter>...",
     "queue hold <filter>...",
     "queue import <file>...",
+    "queue log",
     "queue rekey",
     "queue release <filter>...",
     "queue remove <filter>...",

@@ -64,6 +64,7 @@ constexpr CommandHelp kHelp[] = {
     {"queue import", "takes in what `queue export` wrote", "", ""},
     {"queue list", "envelopes that a filter matches", kListDetails,
      "--sort --limit --count --group-by --format"},
+    {"queue log", "what operators did to the queue", "", "--json"},
     {"queue rekey", "seals the queue with the newest key", "", ""},
     {"queue release", "ends the hold of envelopes", kActs, kActOptions},
     {"queue remove", "removes envelopes; nobody is told", kActs, kActOptions},
