@@ -230,14 +230,14 @@ TEST_F(QueueDamageTest, ANewerSchemaIsRefusedUntouched) {
     auto env = LmdbEnv::Open(options);
     ASSERT_TRUE(env.ok());
     SchemaRecord schema;
-    schema.schema = SchemaRecord::kCurrentSchema + 1;
+    schema.schema = SchemaRecord::kSealedSchema + 1;
     LmdbTxn txn(env->get(), LmdbTxn::kWrite);
     txn.Put(Table::kMeta, kSchemaKey, SealRow(kSchemaKey, schema));
     ASSERT_TRUE(txn.Commit().ok());
   }
   const absl::Status status = store_.Open();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("schema 3"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("schema 4"));
 }
 
 TEST_F(QueueDamageTest, FilesThatAreNoQueueAreRefused) {

@@ -31,7 +31,7 @@ TEST(CommandGrammar, Arguments) {
               ElementsAre("pause", "envelope", "all"));
   EXPECT_THAT(ParseCommand({"pause", "mta"}).words,
               ElementsAre("pause", "mta"));
-  EXPECT_THAT(ParseCommand({"q", "c"}).words, ElementsAre("queue", "check"));
+  EXPECT_THAT(ParseCommand({"q", "ch"}).words, ElementsAre("queue", "check"));
   EXPECT_THAT(ParseCommand({"show", "queue", "00000000"}).words, IsEmpty());
 }
 

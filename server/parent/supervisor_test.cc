@@ -401,6 +401,7 @@ TEST_F(SupervisorTest, WithoutHopeAllAreStopped) {
   BeginAll();
   // It is the queue that knows.
   End(Find(Room::kReceive), kHopelessStatus << 8);
+  Meet();
   EXPECT_FALSE(supervisor_->gave_up());
   End(Find(Room::kQueue), kHopelessStatus << 8);
   EXPECT_TRUE(supervisor_->gave_up());
