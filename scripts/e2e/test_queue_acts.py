@@ -2,17 +2,21 @@
 """Acts on many envelopes by filter: `queue remove`, hold, release, schedule,
 expire, bounce, reroute, set; their tokens and their log, and what becomes of
 one that a crash cuts short."""
+import contextlib
 import glob
+import json
 import os
+import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 
 sys.dont_write_bytecode = True
-from holdfast import (Blackhole, Server, Smtp, expect,         # noqa: E402
-                      expect_equal, free_port, run_tests, tool, wait_for)
+from holdfast import (OPEN, Blackhole, Server, Smtp,           # noqa: E402
+                      as_user, expect, expect_equal, free_port, run_tests, tool, wait_for)
 
 CONF = """\
 listen on 127.0.0.1 port {port} hostname mx.holdfast.example
@@ -158,6 +162,169 @@ def test_ten_thousand_while_mail_flows():
            "and how many", log)
 
 
+class SlowHop:
+    """A next hop that answers the final dot when it is told what."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.listening = socket.create_server(("127.0.0.2", self.port))
+        self.has_all = threading.Semaphore(0)
+        self.answers = queue.Queue()
+        self.taken = []
+        OPEN.append(self)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                peer = self.listening.accept()[0]
+                threading.Thread(target=self.talk, args=(peer,),
+                                 daemon=True).start()
+
+    def talk(self, peer):
+        with contextlib.suppress(OSError), peer, peer.makefile("rwb", 0) as f:
+            f.write(b"220 slow\r\n")
+            recipients, data = [], False
+            for line in f:
+                word = line[:4].upper()
+                if data and line == b".\r\n":
+                    data = False
+                    self.has_all.release()
+                    answer = self.answers.get()
+                    self.taken += recipients if answer[0] == "2" else []
+                    f.write(answer.encode() + b" so\r\n")
+                elif data:
+                    continue
+                elif word == b"DATA":
+                    data = True
+                    f.write(b"354 go on\r\n")
+                else:
+                    if word == b"MAIL":
+                        recipients = []
+                    elif word == b"RCPT":
+                        recipients.append(line)
+                    f.write(b"250 ok\r\n")
+                    if word == b"QUIT":
+                        return
+
+    def close(self):
+        self.listening.close()
+
+
+def test_in_flight():
+    it = Place()
+    slow = SlowHop()
+    to_slow = "smtp+notls://127.0.0.2:%d" % slow.port
+    to_sink = "smtp+notls://127.0.0.1:%d" % it.sink_port
+    waits = {"in flight: when the attempt is over": 1}
+    for answer, act in (("250", ["reroute", "--to", to_sink]),
+                        ("451", ["reroute", "--to", to_sink]),
+                        ("451", ["remove"]), ("250", ["remove"]),
+                        ("250", ["bounce"]), ("451", ["hold"])):
+        before = (len(slow.taken), it.delivered())
+        it.fill(1, 1, "held.example")
+        it.act("reroute", "--yes", "--to", to_slow, "domain = held.example")
+        it.act("schedule", "--yes", "domain = held.example")
+        expect(slow.has_all.acquire(timeout=30), "a session has it",
+               it.server.log_tail())
+        done = counts(it.act(act[0], "--yes", *act[1:], "state = inflight"))
+        expect_equal({k: n for k, n in done.items() if n}, waits,
+                     "%s waits" % act[0])
+        slow.answers.put(answer)
+        what = "%s, %s: " % (answer, act[0])
+        if answer == "451" and act[0] == "hold":
+            it.wait_found(1, "state = held")
+            it.act("remove", "--yes", "all")
+        it.server.wait_empty()
+        expect_equal(len(slow.taken) - before[0], int(answer == "250"),
+                     what + "there")
+        expect_equal(it.delivered() - before[1],
+                     int(answer == "451" and act[0] == "reroute"),
+                     what + "elsewhere")
+        expect_equal(it.server.count(it.maildir), 0, what + "no report")
+    it.server.check_clean()
+
+
+def test_an_action_that_is_gone():
+    it = Place()
+    it.fill(1, 3, "held.example")
+    it.wait_found(3, "domain = held.example")
+    expect_equal(it.server.stop(), 0, "stopped")
+    expect("smtpd doesn't seem to be running" in
+           refused(it, "hold", "--yes", "all"), "not without smtpd")
+    with open(it.server.conf) as f:
+        conf = f.read()
+    with open(it.server.conf, "w") as f:
+        f.write("".join(line + "\n" for line in conf.splitlines()
+                        if '"dead"' not in line))
+    it.server.start()
+    it.act("schedule", "--yes", "all")
+    it.wait_found(3, "state = held")
+    expect("not possible, left alone: 3 envelopes" in
+           it.act("reroute", "--to", "mx.example.net", "all"), "no next hop")
+    expect("not possible, left alone: 3 envelopes" in
+           it.act("reroute", "--to", "box", "all"), "nor a local user's")
+    expect("is no action" in refused(it, "reroute", "--to", "dead", "all"),
+           "nor back")
+    it.act("reroute", "--yes", "--to", "sink", "all")
+    it.act("release", "--yes", "all")
+    wait_for(lambda: it.delivered() == 3, 60, "delivered")
+    it.server.wait_empty()
+    it.server.check_clean()
+
+
+def test_who_and_what_is_kept():
+    it = Place()
+    it.fill(1, 5, "held.example")
+    it.wait_found(5, "domain = held.example")
+    run = subprocess.run(
+        as_user("nobody") + [tool("smtpctl"), "--spool", it.server.spool,
+                             "queue", "remove", "--yes", "all"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, timeout=60)
+    expect(run.returncode != 0 and "need root privileges" in run.stderr,
+           "others are refused", run.stderr)
+    expect_equal(it.log(), "", "and nothing is noted")
+    shown = json.loads(it.act("hold", "--json", "all"))
+    expect_equal((shown["envelopes"], shown["groups"][0]["destination"]),
+                 (5, "held.example"), "as JSON")
+    done = json.loads(it.act("hold", "--token", shown["token"], "--json"))
+    expect_equal(done["done"] + done["waiting"], 5, "done")
+    begin, end = [json.loads(line)
+                  for line in it.act("log", "--json").splitlines()]
+    expect_equal((begin["event"], begin["act"], begin["found"], begin["uid"]),
+                 ("begin", "hold", 5, os.geteuid()), "who did what")
+    expect_equal((end["event"], end["number"], end["result"]),
+                 ("end", begin["number"], "complete"), "to its end")
+    expect_equal(it.act("log"), it.log(), "queue log")
+    path = glob.glob(it.acts_log, recursive=True)[0]
+    expect_equal(os.stat(path).st_mode & 0o777, 0o600, "not for others")
+
+
+def test_a_client_that_is_killed():
+    it = Place()
+    it.fill(100, 100, "held.example")
+    it.wait_found(10000, "domain = held.example")
+    token = token_in(it.act("hold", "all"))
+    act = subprocess.Popen([tool("smtpctl"), "--spool", it.server.spool,
+                            "queue", "hold", "--token", token],
+                           stdout=subprocess.DEVNULL,
+                           stderr=subprocess.DEVNULL)
+    wait_for(lambda: " begin " in it.log(), 60, "it has begun")
+    act.kill()
+    act.wait(60)
+    end = wait_for(lambda: re.search(r"end \w+ done=(\d+) .*result=\"(\w+)\"",
+                                     it.log()), 60, "its end is noted")
+    done = int(end.group(1))
+    it.wait_found(done, "state = held")
+    if end.group(2) == "interrupted":
+        expect(done < 10000, "the rest is left", it.log())
+        rest = counts(it.act("hold", "--token", token))
+        expect_equal(sum(rest.values()), 10000 - done, "by the same token")
+    it.wait_found(10000, "state = held")
+    it.server.check_clean()
+
+
 def test_tokens_and_errors():
     it = Place()
     it.fill(1, 20, "held.example")
@@ -214,4 +381,6 @@ def test_killed_in_the_middle():
 if __name__ == "__main__":
     sys.exit(run_tests([
         test_ten_thousand_while_mail_flows, test_tokens_and_errors,
-        test_killed_in_the_middle]))
+        test_killed_in_the_middle, test_a_client_that_is_killed,
+        test_in_flight, test_an_action_that_is_gone,
+        test_who_and_what_is_kept]))
