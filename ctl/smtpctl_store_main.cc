@@ -72,11 +72,9 @@ void SayMended(absl::string_view line) {
 }
 
 // `repair`: mends it.
-absl::StatusOr<std::unique_ptr<QueueStore>> OpenStore(const std::string& path,
-                                                      bool read_only,
-                                                      bool repair = false) {
-  // Before root is no more.
-  const ConfiguredKeys keys = FindConfiguredKeys(path);
+absl::StatusOr<std::unique_ptr<QueueStore>> OpenStore(
+    const std::string& path, const ConfiguredKeys& keys, bool read_only,
+    bool repair = false) {
   if (access(path.c_str(), F_OK) != 0 || !BecomeOwner(path))
     return absl::NotFoundError(absl::StrCat(path, ": ", strerror(errno)));
   return OpenWithKeys(keys, [&] {
@@ -204,14 +202,17 @@ int Check(QueueStore* store) {
 
 int Repair(const std::string& folder) {
   absl::StatusOr<std::unique_ptr<QueueStore>> store =
-      OpenStore(folder, /*read_only=*/false, /*repair=*/true);
+      OpenStore(folder, FindConfiguredKeys(folder), /*read_only=*/false,
+                /*repair=*/true);
   return store.ok() ? Check(store->get()) : Fail(store.status());
 }
 
 int Compact(const std::string& folder, bool json) {
-  const absl::StatusOr<CompactSummary> done = CompactStore(
-      folder, [](const std::string& path, bool read_only) {
-        return OpenStore(path, read_only);
+  // Of the copy, too; and before root is no more.
+  const ConfiguredKeys keys = FindConfiguredKeys(folder);
+  const absl::StatusOr<CompactSummary> done =
+      CompactStore(folder, [&](const std::string& path, bool read_only) {
+        return OpenStore(path, keys, read_only);
       });
   if (!done.ok()) return Fail(done.status());
   if (json)
@@ -283,7 +284,8 @@ int Main(int argc, char** argv) {
     words.erase(words.begin(), words.begin() + 2);
   }
   const auto open = [&](bool read_only) {
-    return OpenStore(PathsBelow(spool).store, read_only);
+    const std::string store = PathsBelow(spool).store;
+    return OpenStore(store, FindConfiguredKeys(store), read_only);
   };
   if (IsMoveCommand(words))
     return RunMoveCommand(words, PathsBelow(spool).store,

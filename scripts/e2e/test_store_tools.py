@@ -104,6 +104,21 @@ def test_repair():
     server.check_clean()
 
 
+def test_a_sealed_queue():
+    server = Server('queue encryption "0123456789abcdef0123456789abcdef"\n' +
+                    CONF % free_port()).start()
+    os.environ["SMTPD_CONFIG"] = server.conf
+    fill(server, 10)
+    server.stop()
+    for words in (("compact",), ("check", "--repair"), ("stat",)):
+        said = server.ctl("queue", *words)
+        expect("10 messages, 10 envelopes" in said or "rows 10 " in said,
+               " ".join(words), said)
+    server.start()
+    server.check_clean()
+    expect_equal(len(server.queue()), 10, "envelopes")
+
+
 if __name__ == "__main__":
     sys.exit(run_tests([value for name, value in list(globals().items())
                         if name.startswith("test_")]))
