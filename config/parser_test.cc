@@ -432,8 +432,9 @@ TEST(Parser, KeysOfTheQueue) {
     EXPECT_EQ(result.config->queue_previous_key, c.previous);
   }
   for (const std::string& bad :
-       {one + "1", std::string("short"), one + " " + two, one + " previous none",
-        one + " previous " + two + "2", one + " previous previous " + two}) {
+       {one + "1", std::string("short"), one + " " + two,
+        one + " previous none", one + " previous " + two + "2",
+        one + " previous previous " + two}) {
     SCOPED_TRACE(bad);
     EXPECT_EQ(ParseLine("queue encryption " + bad).config, nullptr);
   }

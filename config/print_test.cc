@@ -186,8 +186,8 @@ std::vector<std::string> Show(const Config& config) {
                mta_max_deferred, mda_limits, scheduler_limits, admd, pkis, cas,
                smtp_ciphers, srs, processors, filters, wrappers, spool,
                queue_size, queue_min_free, queue_history, queue_history_size,
-               hold_doubts, queue_encryption, queue_key,
-               queue_previous_key] = config;
+               hold_doubts, queue_encryption, queue_key, queue_previous_key] =
+      config;
   std::vector<std::string> out;
   const auto add = [&out](const auto&... parts) {
     out.push_back(absl::StrCat(parts...));
@@ -326,9 +326,9 @@ TEST(ConfigToTextWithoutSecrets, HoldsNone) {
 TEST(ConfigToTextWithoutQueueKeys, HidesThemAlone) {
   const std::string key = "0123456789abcdef0123456789abcdef";
   const std::string old = "fedcba9876543210fedcba9876543210";
-  const ParseResult result = Parse("queue encryption " + key + " previous " +
-                                   old +
-                                   "\nsrs key \"topsecret\"\nmatch reject\n");
+  const ParseResult result =
+      Parse("queue encryption " + key + " previous " + old +
+            "\nsrs key \"topsecret\"\nmatch reject\n");
   ASSERT_NE(result.config, nullptr) << absl::StrJoin(result.messages, "\n");
   const std::string all = ConfigToText(*result.config);
   EXPECT_THAT(all, testing::HasSubstr(key));

@@ -331,8 +331,8 @@ LmdbCursor::~LmdbCursor() {
 absl::string_view LmdbCursor::value() const {
   if (!opened_.has_value()) {
     auto opened = txn_->env_->Open(table_, key_, value_);
-    opened_ = opened.has_value() ? LmdbValue(*std::move(opened))
-                                 : LmdbValue(value_);
+    opened_ =
+        opened.has_value() ? LmdbValue(*std::move(opened)) : LmdbValue(value_);
   }
   return opened_->view();
 }

@@ -32,8 +32,8 @@ absl::StatusOr<std::string> AskOnTerminal(absl::string_view prompt) {
   const OwnedFd terminal(open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC));
   termios before = {};
   if (terminal.get() < 0 || tcgetattr(terminal.get(), &before) != 0) {
-    return absl::NotFoundError(absl::StrCat(
-        prompt, "there is no terminal to ask for it"));
+    return absl::NotFoundError(
+        absl::StrCat(prompt, "there is no terminal to ask for it"));
   }
   termios quiet = before;
   quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);

@@ -12,10 +12,10 @@ namespace holdfast {
 
 inline constexpr size_t kStoreKeyBytes = 32;
 
-// `current` and `previous` as the configuration has them: the key itself; empty:
-// it is asked for on the terminal; "stdin", "-": it is the next line of standard
-// input; nullopt: there is none.  Waits for who answers.  kInvalidArgument: it
-// has not kStoreKeyBytes; kNotFound: there is no terminal.
+// `current` and `previous` as the configuration has them: the key itself;
+// empty: it is asked for on the terminal; "stdin", "-": it is the next line of
+// standard input; nullopt: there is none.  Waits for who answers.
+// kInvalidArgument: it has not kStoreKeyBytes; kNotFound: there is no terminal.
 absl::StatusOr<StoreKeys> ReadStoreKeys(
     const std::optional<std::string>& current,
     const std::optional<std::string>& previous);

@@ -44,9 +44,8 @@ TEST(QueueKeys, LinesOfStandardInput) {
 }
 
 TEST(QueueKeys, WhatIsNoKey) {
-  for (const std::string& line :
-       {std::string(), std::string("short"), kOne + "x",
-        std::string(100000, 'x')}) {
+  for (const std::string& line : {std::string(), std::string("short"),
+                                  kOne + "x", std::string(100000, 'x')}) {
     SetInput(line + "\n");
     const auto keys = ReadStoreKeys("stdin", std::nullopt);
     EXPECT_EQ(keys.status().code(), absl::StatusCode::kInvalidArgument);

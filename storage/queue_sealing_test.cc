@@ -76,8 +76,8 @@ class SealedStore : public StoreForTest {
     for (int m = 0; m < kMessages; ++m)
       ASSERT_TRUE(RunOne(Message(m)).status.ok());
     for (int m = 0; m < 4; ++m) {
-      RunOne(ClaimEnvelopes{WorkerId{1}, BatchId(1 + m),
-                            {Envelope1(m, 1), Envelope1(m, 2)}});
+      RunOne(ClaimEnvelopes{
+          WorkerId{1}, BatchId(1 + m), {Envelope1(m, 1), Envelope1(m, 2)}});
       EnvelopeOutcome failed = MakeOutcome(Envelope1(m, 1), Result::kEnded);
       failed.ending = Ending::kReported;
       failed.report = true;
@@ -156,8 +156,7 @@ class SealedStore : public StoreForTest {
     options.read_only = true;
     auto env = LmdbEnv::Open(options);
     LmdbTxn txn(env->get(), LmdbTxn::kRead);
-    return OpenRow<SchemaRecord>(kSchemaKey,
-                                 *txn.Get(Table::kMeta, kSchemaKey))
+    return OpenRow<SchemaRecord>(kSchemaKey, *txn.Get(Table::kMeta, kSchemaKey))
         ->schema;
   }
 
@@ -377,8 +376,7 @@ TEST(QueueSealing, PlainRowsAreNotBelieved) {
   SealedStore store;
   ASSERT_TRUE(store.OpenWith(kOne).ok());
   store.Fill();
-  store.Tamper(
-      [&](LmdbTxn* txn) { txn->Put(Table::kEnvelopes, key, row); });
+  store.Tamper([&](LmdbTxn* txn) { txn->Put(Table::kEnvelopes, key, row); });
   ASSERT_TRUE(store.OpenWith(kOne).ok());
   EXPECT_EQ(store.View()->FindEnvelope(Envelope1(5, 1)).status().code(),
             absl::StatusCode::kDataLoss);
@@ -389,14 +387,13 @@ TEST(QueueSealing, TheRecordOfKeysIsVouchedFor) {
   ASSERT_TRUE(store.OpenWith(kOne).ok());
   store.Fill();
   store.Tamper([&](LmdbTxn* txn) {
-    auto record = OpenRow<SealingRecord>(
-        kSealingKey, *txn->Get(Table::kMeta, kSealingKey));
+    auto record = OpenRow<SealingRecord>(kSealingKey,
+                                         *txn->Get(Table::kMeta, kSealingKey));
     record->plain = true;
     txn->Put(Table::kMeta, kSealingKey, SealRow(kSealingKey, *record));
   });
   EXPECT_EQ(store.OpenWith(kOne).code(), absl::StatusCode::kDataLoss);
-  store.Tamper(
-      [&](LmdbTxn* txn) { txn->Delete(Table::kMeta, kSealingKey); });
+  store.Tamper([&](LmdbTxn* txn) { txn->Delete(Table::kMeta, kSealingKey); });
   EXPECT_EQ(store.OpenWith(kOne).code(), absl::StatusCode::kDataLoss);
 }
 

@@ -12,9 +12,8 @@ namespace {
 // In the order in which they are gone through, which stands in records: those
 // that are known to hold sealed rows (HoldsSealed()), for ever.
 constexpr Table kSealedTables[] = {
-    Table::kMessages, Table::kEnvelopes, Table::kDestinations,
-    Table::kReports,  Table::kAside,     Table::kDoubts,
-    Table::kHistory,  Table::kBodies};
+    Table::kMessages, Table::kEnvelopes, Table::kDestinations, Table::kReports,
+    Table::kAside,    Table::kDoubts,    Table::kHistory,      Table::kBodies};
 
 // Rows that a slice looks at, most of which may be sealed already.
 constexpr int kRowsOfSlice = 2000;

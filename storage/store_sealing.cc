@@ -108,12 +108,13 @@ absl::StatusOr<StoreSealing> OpenSealing(const SealedState& state,
   if (changes || !state.record.has_value()) {
     record.current = wanted;
     record.plain = record.plain || wanted == 0;
-    if (wanted != 0 && !Has(record, wanted)) record.keys.push_back({wanted, ""});
+    if (wanted != 0 && !Has(record, wanted))
+      record.keys.push_back({wanted, ""});
     record.table = 0;
     record.after.clear();
   }
-  sealing.sealer = std::make_shared<Sealing>(*std::move(keys), seals,
-                                             record.plain);
+  sealing.sealer =
+      std::make_shared<Sealing>(*std::move(keys), seals, record.plain);
   if (changes) {
     ProveSealing(*sealing.sealer, &record);
     sealing.record = std::move(record);

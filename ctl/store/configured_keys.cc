@@ -34,10 +34,9 @@ ConfiguredKeys FindConfiguredKeys(const std::string& store) {
   options.path = named != nullptr ? named : kDefaultConfig;
   // Of no use here, but rules may be about them.
   options.server_name = "localhost";
-  const ParseResult parsed =
-      ParseConfig(options, ReadText, [](const Table&) {
-        return std::shared_ptr<const TableContents>();
-      });
+  const ParseResult parsed = ParseConfig(options, ReadText, [](const Table&) {
+    return std::shared_ptr<const TableContents>();
+  });
   ConfiguredKeys keys;
   if (parsed.config == nullptr || !parsed.config->queue_encryption ||
       PathsBelow(parsed.config->spool).store != store)

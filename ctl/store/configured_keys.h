@@ -18,8 +18,8 @@ struct ConfiguredKeys {
   std::optional<std::string> current, previous;
 };
 
-// Of the configuration $SMTPD_CONFIG, or /etc/smtpd.conf: nothing if it can't be
-// read, has errors, or is another store's.
+// Of the configuration $SMTPD_CONFIG, or /etc/smtpd.conf: nothing if it can't
+// be read, has errors, or is another store's.
 ConfiguredKeys FindConfiguredKeys(const std::string& store);
 
 // Opens the store with them.  They are asked for if it is sealed, and so is a

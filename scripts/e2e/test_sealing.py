@@ -297,6 +297,35 @@ def test_another_key_while_mail_flows():
         "there is nothing to seal it with")
 
 
+def test_the_tools_of_the_queue():
+    """What was there in clear is gone from the file after rekey and compact;
+    figures, checks and archives are those of any other queue."""
+    server = make("").start()
+    send(server, range(100))
+    server.stop()
+    configure(server, literal(ONE))
+    server.start()
+    server.ctl("queue", "rekey")
+    expect("messages" in server.ctl("queue", "stat"), "figures")
+    archive = subprocess.run(
+        [tool("smtpctl"), "--spool", server.spool, "queue", "export"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, timeout=60)
+    expect(archive.returncode == 0, "an export", archive.stderr)
+    mail = subprocess.run(["zstd", "-dc"], input=archive.stdout,
+                          stdout=subprocess.PIPE, check=True).stdout
+    expect(MARK.encode() in mail, "an archive is not sealed")
+    server.stop()
+    compact = offline(server, "queue", "compact")
+    expect(compact.returncode == 0, "compact", compact.stderr)
+    for secret in (MARK, "sender.example"):
+        expect(secret.encode() not in read(data_file(server)),
+               "no remnant on disk: " + secret)
+    server.start()
+    expect_equal(len(server.queue()), 100, "all is there")
+    server.check_clean()
+
+
 def test_killed_while_sealed_anew():
     server = make(literal(ONE)).start()
     send(server, range(600))

@@ -1,6 +1,6 @@
 // queue rekey: what is sealed with a former key, or not at all, is sealed with
-// the one of now, a slice of a transaction at a time while mail flows.  Where it
-// stands is in the store: the next one goes on from there.
+// the one of now, a slice of a transaction at a time while mail flows.  Where
+// it stands is in the store: the next one goes on from there.
 #include <memory>
 #include <string>
 #include <utility>
@@ -37,11 +37,11 @@ class RekeyCommand : public ControlCommand,
 
   void Go() {
     began_ = services_->loop()->Now();
-    services_->Commit(
-        {Reseal{}}, [weak = weak_from_this()](const BatchResult& result) {
-          if (const auto self = weak.lock())
-            self->OnSlice(result.operations[0]);
-        });
+    services_->Commit({Reseal{}},
+                      [weak = weak_from_this()](const BatchResult& result) {
+                        if (const auto self = weak.lock())
+                          self->OnSlice(result.operations[0]);
+                      });
   }
 
   void OnSlice(const OperationResult& result) {

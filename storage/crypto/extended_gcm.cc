@@ -85,11 +85,10 @@ void ExtendedGcm::Seal(absl::string_view nonce, absl::string_view associated,
   const size_t start = out->size();
   out->resize(start + text.size() + kTagBytes);
   size_t size = 0;
-  if (EVP_AEAD_CTX_seal(record.get(),
-                        reinterpret_cast<uint8_t*>(out->data()) + start, &size,
-                        text.size() + kTagBytes, Bytes(nonce) + kHalf, kHalf,
-                        Bytes(text), text.size(), Bytes(associated),
-                        associated.size()) != 1 ||
+  if (EVP_AEAD_CTX_seal(
+          record.get(), reinterpret_cast<uint8_t*>(out->data()) + start, &size,
+          text.size() + kTagBytes, Bytes(nonce) + kHalf, kHalf, Bytes(text),
+          text.size(), Bytes(associated), associated.size()) != 1 ||
       size != text.size() + kTagBytes) {
     abort();  // only texts of many gigabytes can't be sealed
   }

@@ -32,8 +32,8 @@ TEST(Aes256Gcm, KnownAnswers) {
        "76fc6ece0f4e1768cddf8853bb2d551b"},
   };
   for (const Vector& v : vectors) {
-    const std::string key = Hex(v.key), nonce = Hex(v.nonce), text = Hex(v.text),
-                      associated = Hex(v.associated);
+    const std::string key = Hex(v.key), nonce = Hex(v.nonce),
+                      text = Hex(v.text), associated = Hex(v.associated);
     EVP_AEAD_CTX context;
     const auto bytes = [](const std::string& s) {
       return reinterpret_cast<const uint8_t*>(s.data());
@@ -43,12 +43,11 @@ TEST(Aes256Gcm, KnownAnswers) {
               1);
     std::string sealed(text.size() + 16, '\0');
     size_t size = 0;
-    EXPECT_EQ(
-        EVP_AEAD_CTX_seal(&context, reinterpret_cast<uint8_t*>(sealed.data()),
-                          &size, sealed.size(), bytes(nonce), nonce.size(),
-                          bytes(text), text.size(), bytes(associated),
-                          associated.size()),
-        1);
+    EXPECT_EQ(EVP_AEAD_CTX_seal(
+                  &context, reinterpret_cast<uint8_t*>(sealed.data()), &size,
+                  sealed.size(), bytes(nonce), nonce.size(), bytes(text),
+                  text.size(), bytes(associated), associated.size()),
+              1);
     EXPECT_EQ(absl::BytesToHexString(sealed), v.sealed);
     EVP_AEAD_CTX_cleanup(&context);
   }

@@ -70,9 +70,7 @@ SealingKey::SealingKey(absl::string_view secret)
   (void)mlock(gcm_.get(), sizeof *gcm_);
 }
 
-SealingKey::~SealingKey() {
-  OPENSSL_cleanse(proving_.data(), proving_.size());
-}
+SealingKey::~SealingKey() { OPENSSL_cleanse(proving_.data(), proving_.size()); }
 
 std::string SealingKey::Prove(absl::string_view text) const {
   std::string proof(kProofBytes, '\0');
