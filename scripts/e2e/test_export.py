@@ -245,6 +245,8 @@ def test_what_is_moved_is_delivered_once():
     moved = 0
     for number in range(5):
         path = os.path.join(a.folder, "move%d" % number)
+        if number == 1:
+            a.ctl("resume", "mta")    # a race with delivery
         some = ["recipient ~ '^old[1-5]'"] if number == 0 else []
         _, text = run(a, "queue", "export", "--move", *some, out=path)
         archive = Archive(path).check()
@@ -252,10 +254,8 @@ def test_what_is_moved_is_delivered_once():
         expect("%d envelopes moved" % len(archive.envelopes) in text, "said",
                text)
         run(b, "queue", "import", path)
-        if number == 1:
-            a.ctl("resume", "mta")
     flow.stop()
-    expect(moved >= 400, "the old mail was moved")
+    expect(moved >= 355, "the old mail was moved", moved)
     for one in (a, b):
         one.wait_empty()
         one.check_clean()
@@ -264,7 +264,7 @@ def test_what_is_moved_is_delivered_once():
     expect_equal(sorted(received(sink)), sent, "each message, once")
     with open(acts_log(a)) as f:
         log = f.read()
-    expect("export --move" in log and "result=complete" in log, "the log", log)
+    expect("export --move" in log and 'result="complete"' in log, "the log", log)
 
 
 def acts_log(a_server):

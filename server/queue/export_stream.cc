@@ -58,14 +58,19 @@ absl::Status Push(ExportState& state, const std::string& piece, bool* first) {
 
 void Run(ExportState& state, QueueStore* store, ExportOptions options,
          absl::AnyInvocable<void()> wake) {
+  // The last piece comes together with the end, so that whoever takes it knows
+  // that it is the last, and nobody gets it of an export that fails.
+  std::string last;
   const absl::Status status =
       ExportQueue(store, std::move(options), [&](std::string piece) {
         bool first = false;
-        const absl::Status pushed = Push(state, piece, &first);
+        const absl::Status pushed = Push(
+            state, piece.empty() ? "" : std::exchange(last, piece), &first);
         if (first) wake();
         return pushed;
       });
   const std::lock_guard<std::mutex> lock(state.mutex);
+  if (status.ok()) state.pending += last;
   state.status = status;
   state.ended = true;
   if (!state.abandoned) wake();

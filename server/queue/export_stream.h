@@ -26,8 +26,8 @@ class ExportStream {
   ~ExportStream();  // gives it up
 
   struct Piece {
-    std::string bytes;  // empty: nothing yet, or the end
-    bool ended = false;
+    std::string bytes;    // empty: nothing yet, or the end
+    bool ended = false;   // nothing follows
     absl::Status status;  // of the end
   };
   // At most `limit` bytes.
