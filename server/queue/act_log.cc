@@ -136,10 +136,14 @@ absl::Status AppendActLine(const std::string& path, const std::string& line,
                         O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
                         0600));
   if (!fd) return SystemError(path);
+  if (fstat(fd.get(), &st) != 0) return SystemError(path);
   const ssize_t n = write(fd.get(), text.data(), text.size());
   if (n < 0) return SystemError(path);
-  if (static_cast<size_t>(n) != text.size())
+  if (static_cast<size_t>(n) != text.size()) {
+    // Half a line would swallow the next one.
+    if (ftruncate(fd.get(), st.st_size) != 0) return SystemError(path);
     return absl::ResourceExhaustedError(absl::StrCat(path, ": no room"));
+  }
   return fdatasync(fd.get()) == 0 ? absl::OkStatus() : SystemError(path);
 }
 

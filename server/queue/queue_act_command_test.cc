@@ -1,4 +1,6 @@
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -275,6 +277,22 @@ TEST_F(QueueActCommandTest, TheLogIsTurnedOver) {
   EXPECT_TRUE(AppendActLine(path, "three", 8).ok());
   EXPECT_EQ(ReadAll(path), "three\n");
   EXPECT_EQ(ReadAll(path + ".1"), "one\ntwo\n");
+}
+
+TEST_F(QueueActCommandTest, NoHalfLineStaysOnAFullDisk) {
+  const std::string path = LogPath();
+  EXPECT_TRUE(AppendActLine(path, "one").ok());
+  rlimit before = {}, small = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  signal(SIGXFSZ, SIG_IGN);
+  small = before;
+  small.rlim_cur = 6;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const absl::Status status = AppendActLine(path, "two and more");
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_TRUE(AppendActLine(path, "three").ok());
+  EXPECT_EQ(ReadAll(path), "one\nthree\n");
 }
 
 TEST(ActPreviewTest, BoundsWhatItShows) {
