@@ -204,7 +204,8 @@ int Repair(const std::string& folder) {
   absl::StatusOr<std::unique_ptr<QueueStore>> store =
       OpenStore(folder, FindConfiguredKeys(folder), /*read_only=*/false,
                 /*repair=*/true);
-  return store.ok() ? Check(store->get()) : Fail(store.status());
+  return store.ok() ? Check(store->get())
+                    : Fail(std::string(store.status().message()));
 }
 
 int Compact(const std::string& folder, bool json) {
@@ -214,7 +215,7 @@ int Compact(const std::string& folder, bool json) {
       CompactStore(folder, [&](const std::string& path, bool read_only) {
         return OpenStore(path, keys, read_only);
       });
-  if (!done.ok()) return Fail(done.status());
+  if (!done.ok()) return Fail(std::string(done.status().message()));
   if (json)
     return Out(absl::StrCat("{\"bytes-before\":", done->bytes_before,
                             ",\"bytes-after\":", done->bytes_after,

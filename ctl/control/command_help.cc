@@ -56,12 +56,20 @@ constexpr CommandHelp kHelp[] = {
      "--yes --token --text"},
     {"queue check", "whether every invariant of the store holds", "",
      "--repair"},
-    {"queue compact", "gives unused pages back to the file system", "", ""},
+    {"queue compact", "gives unused pages back to the file system",
+     "smtpd has to be stopped.\n", ""},
     {"queue expire", "lets envelopes expire now", kActs, kActOptions},
     {"queue export", "writes envelopes and messages to standard output", "",
      "--move"},
     {"queue hold", "keeps envelopes from being tried", kActs, kActOptions},
-    {"queue import", "takes in what `queue export` wrote", "", ""},
+    {"queue import",
+     "takes in what `queue export` wrote, or another server's spool",
+     "--from opensmtpd|postfix DIR reads a spool of a server that is stopped:\n"
+     "--action NAME relays its mail, --ttl DELAY is its life, --key FILE (- "
+     "is\n"
+     "standard input) opens an encrypted queue of OpenSMTPD.\n",
+     "--check --same-ids --renumber --again --trust --from --action --ttl "
+     "--key"},
     {"queue list", "envelopes that a filter matches", kListDetails,
      "--sort --limit --count --group-by --format"},
     {"queue log", "what operators did to the queue", "", "--json"},
@@ -93,7 +101,7 @@ constexpr CommandHelp kHelp[] = {
     {"show queue", "the queue, a line for each envelope",
      "evpid|origin|kind|flags|sender|rcpt|dest|created|expires|last try|\n"
      "tries|state|seconds until the next|last error\n",
-     "--sort --limit --count --group-by --format"},
+     ""},
     {"show relays", "destinations mail is on its way to", "", ""},
     {"show routes", "pairs of a source and a host", "", ""},
     {"show stats", "counters", "", ""},
