@@ -224,19 +224,11 @@ bool TakeJson(Words* words) {
   return true;
 }
 
-bool HasOptions(const Words& words) {
-  return std::any_of(words.begin(), words.end(), [](const std::string& w) {
-    return absl::StartsWith(w, "--");
-  });
-}
-
 // False: the command has no JSON.
 bool PrepareJson(Asked* asked) {
   Words& words = asked->words;
   const bool list =
-      words.size() > 1 &&
-      (words[0] == "queue" ? words[1] == "list"
-                           : words[1] == "queue" && HasOptions(words));
+      words.size() > 1 && words[0] == "queue" && words[1] == "list";
   if (!list) asked->json = JsonOutput::For(words);
   if (asked->json != nullptr) return true;
   if (list) {

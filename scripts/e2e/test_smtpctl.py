@@ -342,6 +342,10 @@ def test_json():
         return [json.loads(line) for line in out.splitlines()]
 
     expect_equal(sorted(r["id"] for r in rows("show queue")), ids, "queue")
+    expect_equal([r["id"] for r in rows("show queue recipient = "
+                                        "one@far.example")],
+                 [r["id"] for r in rows("queue list recipient = "
+                                        "one@far.example")], "by a filter")
     row = rows("show queue " + ids[0][:8])[0]
     expect_equal((row["sender"], row["kind"], row["flags"], row["state"],
                   row["tries"], row["last_try"]),
@@ -496,7 +500,7 @@ def completes(shell):
             (["show", "ho"], ["hosts", "hoststats"]),
             (["sh", "ro"], ["routes"]),
             (["show", "envelope", ""], ids),
-            (["show", "queue", "--l"], ["--limit"]),
+            (["queue", "list", "--l"], ["--limit"]),
             (["remove", ""], sorted(ids + [ids[0][:8], "all"])),
             (["remove", "al"], ["all"]),
             (["resume", "route", ""], ["1"]),
