@@ -51,7 +51,8 @@ constexpr CommandHelp kHelp[] = {
      "[] is the address of actions without src.\n", ""},
     {"pause smtp", "accepts no more connections", "", ""},
     {"profile", "writes to the log what things cost", "", ""},
-    {"queue backup", "makes a verified copy of the running queue", "", ""},
+    {"queue backup", "makes a verified copy of the queue",
+     "The folder must not be there yet.  The server may run.\n", ""},
     {"queue bounce", "returns envelopes to their senders", kActs,
      "--yes --token --text"},
     {"queue check", "whether every invariant of the store holds", "",
@@ -59,11 +60,17 @@ constexpr CommandHelp kHelp[] = {
     {"queue compact", "gives unused pages back to the file system",
      "smtpd has to be stopped.\n", ""},
     {"queue expire", "lets envelopes expire now", kActs, kActOptions},
-    {"queue export", "writes envelopes and messages to standard output", "",
+    {"queue export", "writes envelopes and messages to standard output",
+     "--move, before the filter: they leave the queue once the file is whole\n"
+     "and synced.\n",
      "--move"},
     {"queue hold", "keeps envelopes from being tried", kActs, kActOptions},
     {"queue import",
      "takes in what `queue export` wrote, or another server's spool",
+     "--check looks at the archive and takes nothing.  Ids that are free are\n"
+     "kept; --same-ids keeps all or fails, --renumber none.  --again takes "
+     "back\n"
+     "what this queue had itself, --trust commands of aliases, too.\n"
      "--from opensmtpd|postfix DIR reads a spool of a server that is stopped:\n"
      "--action NAME relays its mail, --ttl DELAY is its life, --key FILE (- "
      "is\n"
