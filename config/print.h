@@ -23,7 +23,8 @@ std::string ConfigToText(const Config& config);
 std::string ConfigToTextWithoutSecrets(
     const Config& config, const std::function<bool(const Table&)>& shown);
 
-// Everything but the keys of `queue encryption`, which are said to be asked for.
+// Everything but the keys of `queue encryption`, which are said to be asked
+// for.
 std::string ConfigToTextWithoutQueueKeys(const Config& config);
 
 // `text` so that the lexer gives it back as one string, in quotes if that can

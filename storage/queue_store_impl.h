@@ -87,7 +87,7 @@ class LmdbQueueStore : public QueueStore {
   uint64_t digest_seed_ = 0;
   SchemaRecord schema_;
   std::optional<SealingRecord> new_keys_;  // of this start, to be written
-  StateRecord state_;  // as it was at the start
+  StateRecord state_;                      // as it was at the start
   std::atomic<bool> sync_failed_{false};
   std::atomic<bool> backlogs_asked_{false};
   std::atomic<bool> ending_{false};

@@ -23,10 +23,9 @@ constexpr size_t kDataHead = 16;
 constexpr size_t kMaxUnreadAnswers = 64 << 10;
 
 constexpr ControlCommandMaker kMakers[] = {
-    MakeListCommand,    MakeActCommand,     MakeStateCommand,
-    MakeMonitorCommand, MakeExplainCommand, MakeTableCommand,
-    MakeMtaCommand,     MakeImportCommand,  MakeTopCommand,
-    MakeRekeyCommand};
+    MakeListCommand,    MakeActCommand,   MakeStateCommand, MakeMonitorCommand,
+    MakeExplainCommand, MakeTableCommand, MakeMtaCommand,   MakeImportCommand,
+    MakeTopCommand,     MakeRekeyCommand};
 
 std::shared_ptr<ControlCommand> MakeCommand(
     const ControlRequest& request, bool allowed, QueueServices* services,

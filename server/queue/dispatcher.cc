@@ -65,11 +65,10 @@ absl::Status Dispatcher::Send(const DestinationRow& destination,
                              RelayKey(&action, target.domain, target.smarthost,
                                       target.backup_name))
           : p_.doors->Choose(kind, batch.mailbox_user);
-  const std::string host =
-      target.smarthost && action.host != nullptr &&
-              !IsNextHop(destination.routing_key)
-          ? target.domain
-          : "";
+  const std::string host = target.smarthost && action.host != nullptr &&
+                                   !IsNextHop(destination.routing_key)
+                               ? target.domain
+                               : "";
   if (worker == WorkerId(0)) {
     if (!host.empty()) HostUntried(destination, host);
     return absl::UnavailableError("no worker");
