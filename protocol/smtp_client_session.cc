@@ -49,6 +49,7 @@ void SmtpClientSession::OutputTaken() {
 }
 
 void SmtpClientSession::Receive(absl::string_view bytes) {
+  if (!bytes.empty()) silent_in_tls_ = false;
   while (!bytes.empty() && state_ != State::kOver) {
     SmtpReply reply;
     const absl::StatusOr<bool> whole = parser_.Parse(&bytes, &reply);
@@ -257,7 +258,6 @@ void SmtpClientSession::Quit() {
 
 void SmtpClientSession::OnReply(const SmtpReply& reply) {
   ++replies_;
-  silent_in_tls_ = false;
   if (live_ == 0) return OnUnasked(reply);
   const Expected to = expected_.front();
   expected_.pop_front();

@@ -155,7 +155,7 @@ class SmtpClientSession {
   bool over() const { return state_ == State::kOver; }
   // Inside TLS.
   bool secure() const { return secure_; }
-  // The session ended between STARTTLS and the first reply inside TLS: where
+  // The session ended between STARTTLS and the first octet inside TLS: where
   // TLS is opportunistic another one may be tried without.  (A TLS 1.3 server
   // that wants a certificate of ours says so only after our handshake.)
   bool failed_in_starttls() const { return failed_in_starttls_; }
@@ -256,7 +256,7 @@ class SmtpClientSession {
   bool secure_ = false;
   bool verified_ = false;  // the server, by TLS
   bool failed_in_starttls_ = false;
-  bool silent_in_tls_ = false;  // no reply has come since STARTTLS' handshake
+  bool silent_in_tls_ = false;  // nothing has come since STARTTLS' handshake
   std::unique_ptr<SaslClient> sasl_;
   Secret auth_response_;     // the last one sent, or about to be, in base64
   bool auth_first_ = false;  // it waits for the server's 334

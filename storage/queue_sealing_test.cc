@@ -393,6 +393,14 @@ TEST(QueueSealing, TheRecordOfKeysIsVouchedFor) {
     txn->Put(Table::kMeta, kSealingKey, SealRow(kSealingKey, *record));
   });
   EXPECT_EQ(store.OpenWith(kOne).code(), absl::StatusCode::kDataLoss);
+  // One that has no key that could vouch for it.
+  store.Tamper([&](LmdbTxn* txn) {
+    auto record = OpenRow<SealingRecord>(kSealingKey,
+                                         *txn->Get(Table::kMeta, kSealingKey));
+    record->keys.clear();
+    txn->Put(Table::kMeta, kSealingKey, SealRow(kSealingKey, *record));
+  });
+  EXPECT_EQ(store.OpenWith(kOne).code(), absl::StatusCode::kDataLoss);
   store.Tamper([&](LmdbTxn* txn) { txn->Delete(Table::kMeta, kSealingKey); });
   EXPECT_EQ(store.OpenWith(kOne).code(), absl::StatusCode::kDataLoss);
 }

@@ -41,6 +41,8 @@ OperationResult QueueTxn::Do(const Reseal& op) {
   }
   auto record = OpenRow<SealingRecord>(kSealingKey, *bytes);
   if (!record.ok()) return Failed(record.status());
+  if (record->table >= std::size(kSealedTables))
+    return Failed(absl::DataLossError("the record of its keys is not whole"));
   if (record->current != sealer->current())
     return Failed(absl::FailedPreconditionError("no key to seal with"));
   result.reseal.key = record->current;

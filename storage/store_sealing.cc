@@ -46,6 +46,12 @@ absl::StatusOr<Keys> MakeKeys(const StoreKeys& given) {
 }
 
 absl::Status CheckKeys(const SealingRecord& record, const Keys& given) {
+  // Such a record nobody has vouched for.
+  if (record.keys.empty() ||
+      (record.current != 0 && !Has(record, record.current))) {
+    return absl::DataLossError(
+        "queue: the record of its keys is not whole; nothing was changed");
+  }
   for (const SealingRecord::Key& wanted : record.keys) {
     const auto found =
         std::find_if(given.begin(), given.end(),

@@ -65,8 +65,9 @@ absl::StatusOr<pid_t> AskNursery(int socket,
   if (ready <= 0 ||
       recv(socket, &answer, sizeof answer, MSG_DONTWAIT) != sizeof answer)
     return absl::UnavailableError("the nursery does not answer");
+  // Nothing was forked.
   if (answer <= 0)
-    return absl::UnavailableError(absl::StrCat("fork: ", strerror(-answer)));
+    return absl::UnimplementedError(absl::StrCat("fork: ", strerror(-answer)));
   return static_cast<pid_t>(answer);
 }
 

@@ -173,9 +173,10 @@ void BulkActs::AddActs(const EnvelopeAct& act, const Envelope& envelope,
       one.act = ActOnEnvelope::Act::kHold;
       break;
     case Kind::kRelease:
+      // What held it before the move holds it again.
       if (MayEndMove(envelope)) {
         one.act = ActOnEnvelope::Act::kMoveBack;
-        batch->push_back(one);
+        break;
       }
       if (envelope.flags & kFlagSuspended) {
         one.act = ActOnEnvelope::Act::kResume;

@@ -28,12 +28,9 @@ class ImportCommand : public ControlCommand,
   // process does not come: the next start finds them.
   ~ImportCommand() override {
     if (begun_.empty()) return;
-    QueueBatch drops;
-    for (const MessageId id : begun_) drops.push_back(DropIncoming{id});
-    services_->loop()->Post(
-        [services = services_, drops = std::move(drops)]() mutable {
-          services->Commit(std::move(drops), [](BatchResult) {});
-        });
+    services_->loop()->Post([services = services_, begun = std::move(begun_)] {
+      Drop(begun, services);
+    });
   }
 
   void OnCredit() override {}
@@ -70,26 +67,60 @@ class ImportCommand : public ControlCommand,
   }
 
  private:
+  // What a batch begins and ends, in the order of its results.
+  struct Asked {
+    std::vector<std::pair<MessageId, uint32_t>> chunks;  // with their index
+    std::vector<MessageId> messages, drops;
+  };
+
   void Take(ImportRequest request) {
-    const size_t results = request.chunks.size() + request.messages.size();
+    Asked asked;
     for (const ImportChunk& chunk : request.chunks)
-      begun_.insert(chunk.message);
-    std::vector<MessageId> settled = request.drops;
+      asked.chunks.emplace_back(chunk.message, chunk.index);
     for (const ImportMessage& m : request.messages)
-      settled.push_back(m.message);
-    services_->Commit(ImportBatch(std::move(request)),
-                      [weak = weak_from_this(), results,
-                       settled = std::move(settled)](BatchResult result) {
-                        const auto self = weak.lock();
-                        if (!self) return;
-                        const ImportAnswer answer =
-                            ImportAnswerOf(result, results);
-                        for (const MessageId id : settled)
-                          self->begun_.erase(id);
-                        for (const ImportResult& one : answer.results)
-                          self->taken_ += one.taken;
-                        self->Say(answer);
-                      });
+      asked.messages.push_back(m.message);
+    asked.drops = request.drops;
+    services_->Commit(
+        ImportBatch(std::move(request)),
+        [weak = weak_from_this(), services = services_,
+         asked = std::move(asked)](BatchResult result) {
+          const ImportAnswer answer = ImportAnswerOf(
+              result, asked.chunks.size() + asked.messages.size());
+          const auto self = weak.lock();
+          std::set<MessageId> alone;
+          Settle(asked, answer, self == nullptr ? &alone : &self->begun_,
+                 services);
+          if (self == nullptr) return Drop(alone, services);
+          for (const ImportResult& one : answer.results)
+            self->taken_ += one.taken;
+          self->Say(answer);
+        });
+  }
+
+  // Keeps `begun` true: the bodies in progress that are ours.  An id is ours
+  // with its first chunk; the body of a message that was refused goes.
+  static void Settle(const Asked& asked, const ImportAnswer& answer,
+                     std::set<MessageId>* begun, QueueServices* services) {
+    size_t at = 0;
+    const auto taken = [&] {
+      return answer.results[at++].code == ImportResult::Code::kOk;
+    };
+    for (const auto& [id, index] : asked.chunks)
+      if (taken() && index == 0) begun->insert(id);
+    std::set<MessageId> refused;
+    for (const MessageId id : asked.messages) {
+      const bool ours = begun->erase(id) > 0;
+      if (!taken() && ours) refused.insert(id);
+    }
+    for (const MessageId id : asked.drops) begun->erase(id);
+    Drop(refused, services);
+  }
+
+  static void Drop(const std::set<MessageId>& ids, QueueServices* services) {
+    if (ids.empty()) return;
+    QueueBatch drops;
+    for (const MessageId id : ids) drops.push_back(DropIncoming{id});
+    services->Commit(std::move(drops), [](BatchResult) {});
   }
 
   void Say(const ImportAnswer& answer) {

@@ -143,7 +143,8 @@ const Stage kStages[] = {
     {"EHLO", "OOO OOO RRR RRR RRR RRR RRR RRR RRR RRR TTO"},
     // Once more in clear, or on in clear.
     {"STARTTLS", "OOO OOO OOO OOO OOO OOO OOO OOO OOO OOO OOO"},
-    {"EHLO/TLS", "OOO OOO RRR RRR RRR RRR RRR RRR RRR RRR TTO"},
+    // Who ends without a word may have wanted our certificate.
+    {"EHLO/TLS", "OOO OOO RRR RRR RRR RRR RRR RRR OOO OOO TTO"},
     // The rest of a batch goes to another session.
     {"MAIL", "TTO PPO TTO TTO TTO TTO TTO TTO TTO TTO TTO"},
     {"RCPT", "TOO POO TTO TTO TTO TTO TTO TTO TTO TTO TTO"},
