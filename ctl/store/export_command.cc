@@ -119,10 +119,12 @@ int MoveOut(QueueLink* link, const ExportWish& wish, int fd) {
   if (status.ok() && written->damaged > 0) status = DamagedError(*written);
   if (status.ok()) status = target.Verify(written->digest);
   if (status.ok()) status = target.Sync();
+  // An archive of mail that is sent from here as well must not be used: it goes
+  // before the mail may.
+  if (!status.ok() && (ftruncate(fd, 0) != 0 || fsync(fd) != 0))
+    Say("smtpctl: the archive is not whole");
   const absl::StatusOr<uint64_t> ended = link->EndMove(status.ok());
   if (!status.ok()) {
-    // An archive of mail that is sent from here as well must not be used.
-    if (ftruncate(fd, 0) != 0) Say("smtpctl: the archive is not whole");
     return Fail(absl::StrCat(std::string(status.message()),
                              "; the mail stays in the queue"));
   }

@@ -38,7 +38,8 @@ class ControlLink : public QueueLink {
       if (!text.ok()) return text.status();
       if (!text->has_value()) return absl::OkStatus();
       status = sink(**std::move(text));
-      moving_ = status.ok() && wish.move && ended();
+      // A piece that could not be written may hold the end.
+      moving_ = wish.move && (!status.ok() || ended());
       if (moving_) return status;
       if (status.ok()) status = Send(EncodeControlFrame(ControlMore{}));
     }

@@ -39,6 +39,11 @@ void GiveBack(QueueServices* services) {
              [](SweepCounts counts) {
                SetMoveRunning(false);
                LogInfo("queue export: %d envelopes stay here", counts.done);
+               if (!counts.status.ok())
+                 LogWarn(
+                     "warn: queue export: mail stays marked (flag = move), "
+                     "release it: %s",
+                     counts.status.message());
              });
 }
 
