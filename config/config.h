@@ -93,12 +93,26 @@ struct Srs {
   int ttl_days = 4;
 };
 
+// Ours: `[on-failure accept|tempfail] [timeout TIME]` of `proc`, `proc-exec`
+// and `milter`.
+struct FilterCare {
+  // What becomes of sessions when the filter is not there, hangs or makes no
+  // sense: they go on without it, or are refused for now.
+  bool accept_on_failure = false;
+  // How long it may think about one question, or about the end of a message.
+  absl::Duration timeout = absl::Minutes(2);
+};
+
 // `proc`, and the program of a `filter ... proc-exec`.
 struct Processor {
   SourcePosition position;
   std::string name;
   std::string command;
   std::string user, group, chroot;
+  // Ours.
+  FilterCare care;
+  // `protocol VERSION`, as filters are told: "0.5", "0.6", "0.7".
+  std::string protocol = "0.7";
 };
 
 // A criterion that compares with a table, or with nothing (`from any`).
@@ -124,11 +138,19 @@ struct PhaseFilter {
 struct Filter {
   SourcePosition position;
   std::string name;  // "<dynchain:...>": a chain written where it is used
-  enum class Kind : uint8_t { kProc, kPhase, kChain } kind = Kind::kProc;
+  enum class Kind : uint8_t {
+    kProc,
+    kPhase,
+    kChain,
+    kMilter,  // ours
+  } kind = Kind::kProc;
   std::string proc;                // kProc: name in Config::processors
   std::vector<std::string> chain;  // kChain
   PhaseFilter phase;               // kPhase
   bool proc_exec = false;          // kProc: the processor was written here
+  // kMilter: "unix:/path", "inet:PORT@ADDRESS", "inet6:PORT@ADDRESS".
+  std::string milter;
+  FilterCare care;  // kMilter
 };
 
 enum class ActionMethod : uint8_t {

@@ -158,13 +158,20 @@ std::string Show(const Rule& rule) {
       " ");
 }
 
+std::string Show(const FilterCare& care) {
+  return absl::StrCat(care.accept_on_failure, " ",
+                      absl::FormatDuration(care.timeout));
+}
+
 std::string Show(const Filter& filter) {
-  const auto& [position, name, kind, proc, chain, phase, proc_exec] = filter;
+  const auto& [position, name, kind, proc, chain, phase, proc_exec, milter,
+               care] = filter;
   const auto& [phase_name, condition, criterion, decision, argument] = phase;
   return absl::StrJoin({Show(name), absl::StrCat(int(kind)), Show(proc),
                         absl::StrJoin(chain, ","), Show(phase_name),
                         Show(condition), Show(criterion), Show(decision),
-                        Show(argument), absl::StrCat(proc_exec)},
+                        Show(argument), absl::StrCat(proc_exec), Show(milter),
+                        Show(care)},
                        " ");
 }
 
@@ -238,9 +245,10 @@ std::vector<std::string> Show(const Config& config) {
     add("srs ", Show(key), Show(backup), ttl);
   }
   for (const auto& [name, one] : processors) {
-    const auto& [position, own, command, user, group, chroot] = one;
+    const auto& [position, own, command, user, group, chroot, care, protocol] =
+        one;
     add("proc ", name, Show(own), Show(command), Show(user), Show(group),
-        Show(chroot));
+        Show(chroot), Show(care), Show(protocol));
   }
   for (const auto& [name, one] : filters) {
     if (name.rfind("<dynchain:", 0) != 0) add("filter ", Show(one));

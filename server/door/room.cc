@@ -22,6 +22,8 @@ const char* RoomName(Room room) {
       return "agent";
     case Room::kKeys:
       return "keys";
+    case Room::kFilters:
+      return "filters";
   }
   return "unknown";
 }

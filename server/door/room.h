@@ -13,9 +13,10 @@ enum class Room : uint8_t {
   kReceive = 4,
   kRelay = 5,
   kDeliver = 6,
-  kAuth = 7,   // smtpd-auth: short-lived questions to the user database
-  kAgent = 8,  // smtpd-agent: delivers as one user
-  kKeys = 9,   // private keys and session ticket keys of TLS
+  kAuth = 7,      // smtpd-auth: short-lived questions to the user database
+  kAgent = 8,     // smtpd-agent: delivers as one user
+  kKeys = 9,      // private keys and session ticket keys of TLS
+  kFilters = 10,  // filter processes and milters; only if there are filters
 };
 
 // "queue", "receive", ...; the executable is "smtpd-" and this name.
