@@ -3,9 +3,7 @@
 //
 // A method that returns bool has taken its part of the line and returns true,
 // or has reported what is wrong with it and returns false: the rest of the line
-// is then skipped.  What the grammar knows but this version cannot do is
-// reported by NotYet(), which does not stop the line, so that nothing follows
-// from it but what is true.
+// is then skipped.
 #ifndef HOLDFAST_CONFIG_DIRECTIVES_H_
 #define HOLDFAST_CONFIG_DIRECTIVES_H_
 
@@ -57,7 +55,7 @@ class DirectiveParser {
   void SkipNewlines();
   void SkipLine();
 
-  // ---- parse_errors.cc.  All report; NotYet() returns true, the others false.
+  // ---- parse_errors.cc.  All report; those with a result return false.
   bool SyntaxError();
   bool Fail(absl::string_view message);       // FILE:LINE: MESSAGE
   bool FailPlain(absl::string_view message);  // smtpd: MESSAGE
@@ -66,7 +64,6 @@ class DirectiveParser {
   // A name that a listener wants: MESSAGE NAME, without a position.
   bool FailUnknownName(absl::string_view message, const std::string& name,
                        const std::vector<std::string>& candidates);
-  bool NotYet(absl::string_view what);
   void Say(absl::string_view message);
   // Lines below the error.
   void Hint(absl::string_view text);
@@ -102,6 +99,8 @@ class DirectiveParser {
   bool ParseTable();
   bool LoadTable(const std::string& name, const std::string& backend,
                  const std::string& path);
+  bool DeclareProcessTable(const std::string& name, const std::string& backend,
+                           const std::string& path);
   bool LoadTableFile(Table* table);
   bool ParseTableEntries(const std::string& name);
   // A <name>, a string or a brace list.
@@ -126,6 +125,9 @@ class DirectiveParser {
   void NoteRegex(const TableRef& table);
   void Warn();
   void WarnOfPatterns(const RegexUse& use);
+  void WarnOfAliases();
+  void WarnOfChains();
+  void WarnOfMilters();
 
   // ---- parse_globals.cc
   bool ParseAdmd();
@@ -158,6 +160,9 @@ class DirectiveParser {
   // ---- parse_filter.cc
   bool ParseProc();
   bool ParseProcOptions(Processor* processor);
+  bool ParseFilterCare(FilterCare* care, absl::string_view what,
+                       std::set<std::string>* seen, bool* taken);
+  bool ParseMilter(Filter* filter);
   bool ParseFilter();
   bool ParsePhaseFilter(PhaseFilter* filter);
   bool ParsePhaseCondition(PhaseFilter* filter);

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "config/parser.h"
 
 namespace holdfast {
@@ -34,12 +34,14 @@ std::vector<fs::path> Configurations(const std::string& folder) {
   return found;
 }
 
-ParseResult Parse(const fs::path& path, bool accept_unfinished = false) {
+ParseResult Parse(const fs::path& path) {
   ParseOptions options;
   options.path = "c.conf";
   options.server_name = "mx.example.org";
   options.local_addresses = {"127.0.0.1", "::1", "192.0.2.1"};
-  options.accept_unfinished = accept_unfinished;
+  options.has_table_program = [](absl::string_view word) {
+    return word == "testprog";
+  };
   return ParseConfig(options, [&](const std::string& name) {
     if (name == "c.conf") return ReadTestFile(path);
     return ReadTestFile(fs::path(std::string(kFolder) + "files") /
@@ -79,26 +81,6 @@ TEST(Golden, GoodConfigurationsSayNothing) {
     EXPECT_NE(result.config, nullptr);
     EXPECT_EQ(absl::StrJoin(result.messages, "\n"), "");
     ExpectWarnings(path, result);
-  }
-}
-
-// Nothing is wrong with them but that their words do not work yet.
-TEST(Golden, LaterConfigurationsSayOnlyThat) {
-  const std::vector<fs::path> all = Configurations("later");
-  ASSERT_FALSE(all.empty());
-  for (const fs::path& path : all) {
-    SCOPED_TRACE(path.string());
-    const ParseResult now = Parse(path);
-    EXPECT_EQ(now.config, nullptr);
-    EXPECT_FALSE(now.messages.empty());
-    for (const std::string& message : now.messages) {
-      EXPECT_TRUE(absl::EndsWith(message, "does not work in this version yet"))
-          << message;
-    }
-    const ParseResult later = Parse(path, /*accept_unfinished=*/true);
-    EXPECT_NE(later.config, nullptr);
-    EXPECT_EQ(absl::StrJoin(later.messages, "\n"), "");
-    ExpectWarnings(path, later);
   }
 }
 

@@ -346,7 +346,7 @@ bool DirectiveParser::ParseRelayFlag(ActionOptions* options,
     action.tls = verify ? Action::Tls::kRequired : Action::Tls::kNoVerify;
     return true;
   }
-  return NotYet("\"filter\" on a relay");
+  return true;
 }
 
 }  // namespace holdfast

@@ -150,13 +150,6 @@ void DirectiveParser::HintExpected(const Token& token) {
   }
 }
 
-bool DirectiveParser::NotYet(absl::string_view what) {
-  if (!options_.accept_unfinished) {
-    Say(absl::StrCat(what, " does not work in this version yet"));
-  }
-  return true;
-}
-
 // A line that begins with a word of its own is a macro, or no directive.
 void DirectiveParser::HintDirective() {
   Hint("expected a directive, or '=' behind the name of a macro");

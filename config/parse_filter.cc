@@ -1,10 +1,13 @@
-// `proc` and `filter` (reference part 1, sections 1.5 and 1.11).
+// `proc` and `filter` (reference part 1, sections 1.5 and 1.11), and what we
+// add to them (docs/CONFIGURATION.md).
 #include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "config/directives.h"
+#include "config/hints.h"
+#include "config/milter_socket.h"
 
 namespace holdfast {
 
@@ -19,13 +22,19 @@ bool DirectiveParser::ParseProc() {
   }
   if (!ParseProcOptions(&processor)) return false;
   config_->processors[processor.name] = processor;
-  return NotYet("\"proc\"");
+  return true;
 }
 
-// [user U] [group G] [chroot DIR]
+// [user U] [group G] [chroot DIR], and ours
 bool DirectiveParser::ParseProcOptions(Processor* processor) {
   std::set<std::string> seen;
-  while (PeekAnyKeyword({"user", "group", "chroot"})) {
+  while (true) {
+    bool taken = false;
+    if (!ParseFilterCare(&processor->care, "processor", &seen, &taken))
+      return false;
+    if (taken) continue;
+    const bool protocol = PeekWord("protocol");
+    if (!PeekAnyKeyword({"user", "group", "chroot"}) && !protocol) return true;
     const std::string option = Take().text;
     std::string value;
     if (!ExpectString(&value)) return false;
@@ -33,11 +42,51 @@ bool DirectiveParser::ParseProcOptions(Processor* processor) {
       return Fail(
           absl::StrCat(option, " already specified for this processor"));
     }
-    (option == "user"    ? processor->user
+    if (protocol && value != "0.5" && value != "0.6" && value != "0.7") {
+      Fail(absl::StrCat("unknown filter protocol: ", value));
+      Hint("0.5, 0.6 and 0.7 are known");
+      return false;
+    }
+    (protocol            ? processor->protocol
+     : option == "user"  ? processor->user
      : option == "group" ? processor->group
                          : processor->chroot) = value;
   }
-  return true;
+}
+
+// [on-failure accept|tempfail] [timeout TIME], one of them
+bool DirectiveParser::ParseFilterCare(FilterCare* care, absl::string_view what,
+                                      std::set<std::string>* seen,
+                                      bool* taken) {
+  const bool on_failure = PeekWord("on-failure");
+  if (!on_failure && !PeekWord("timeout")) return true;
+  *taken = true;
+  const std::string option = Take().text;
+  if (!seen->insert(option).second) {
+    return Fail(absl::StrCat(option, " already specified for this ", what));
+  }
+  if (!on_failure) return ExpectDelay("invalid timeout", &care->timeout);
+  care->accept_on_failure = TakeWord("accept");
+  return care->accept_on_failure || TakeWord("tempfail") || SyntaxError();
+}
+
+// SOCKET, and options
+bool DirectiveParser::ParseMilter(Filter* filter) {
+  std::string text;
+  if (!ExpectString(&text)) return false;
+  const absl::StatusOr<MilterSocket> socket = ParseMilterSocket(text);
+  if (!socket.ok()) {
+    Fail(absl::StrCat("invalid socket of a milter: ", Printable(text)));
+    Hint(socket.status().message());
+    return false;
+  }
+  filter->milter = socket->Text();
+  std::set<std::string> seen;
+  while (true) {
+    bool taken = false;
+    if (!ParseFilterCare(&filter->care, "filter", &seen, &taken)) return false;
+    if (!taken) return true;
+  }
 }
 
 bool DirectiveParser::ParseFilter() {
@@ -70,12 +119,15 @@ bool DirectiveParser::ParseFilter() {
   } else if (TakeKeyword("chain")) {
     filter.kind = Filter::Kind::kChain;
     if (!ParseFilterChain(&filter.chain)) return false;
+  } else if (TakeWord("milter")) {
+    filter.kind = Filter::Kind::kMilter;
+    if (!ParseMilter(&filter)) return false;
   } else {
     return SyntaxError();
   }
   const std::string name = filter.name;
   config_->filters.emplace(name, std::move(filter));
-  return NotYet("\"filter\"");
+  return true;
 }
 
 bool DirectiveParser::ParseFilterChain(std::vector<std::string>* chain) {

@@ -75,7 +75,6 @@ bool DirectiveParser::ParseSocketListener() {
     } else if (word == "filter") {
       if (!options.First(word)) return Fail("filter already specified");
       if (!ParseFilterReference(&listener.filter)) return false;
-      NotYet("\"filter\" on a listener");
     } else if (!options.First(word)) {
       return Fail(absl::StrCat(word == "no-dsn" ? word : "mask-source",
                                " already specified"));
@@ -218,8 +217,7 @@ bool DirectiveParser::ParseListenArgument(ListenOptions* options, bool* taken) {
   }
   if (TakeKeyword("filter")) {
     if (!options->First("filter")) return Fail("filter already specified");
-    return ParseFilterReference(&listener.filter) &&
-           NotYet("\"filter\" on a listener");
+    return ParseFilterReference(&listener.filter);
   }
   std::string text;
   if (TakeKeyword("pki")) {

@@ -2,6 +2,8 @@
 // (reference part 1, sections 1.3 and 1.7).
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -18,6 +20,13 @@ constexpr size_t kMaxTablePath = 4095;  // PATH_MAX with its end
 std::string AddressText(const std::string& address) {
   return absl::StrContains(address, ':') ? absl::StrCat("[", address, "]")
                                          : address;
+}
+
+// What may stand behind "table-" in the name of a program.
+bool IsProgramWord(absl::string_view word) {
+  return !word.empty() && absl::c_all_of(word, [](unsigned char c) {
+    return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
+  });
 }
 
 std::shared_ptr<Table> StaticTable(const std::string& name) {
@@ -127,9 +136,21 @@ bool DirectiveParser::LoadTable(const std::string& name,
     }
     return path.empty() || Fail(failure);
   }
-  // Any other word would be the name of a table process.  Declared all the same
-  // so that nothing is said of its uses.
-  MakeTable(name, Table::Kind::kDynamic, backend, path);
+  return DeclareProcessTable(name, backend, path);
+}
+
+// Any other word is the name of a program.
+bool DirectiveParser::DeclareProcessTable(const std::string& name,
+                                          const std::string& backend,
+                                          const std::string& path) {
+  // Without it the table is there all the same, so that nothing is said of its
+  // uses.
+  const bool made =
+      MakeTable(name, Table::Kind::kDynamic, backend, path) != nullptr;
+  if (IsProgramWord(backend) &&
+      (!options_.has_table_program || options_.has_table_program(backend))) {
+    return made;
+  }
   FailPlain(
       absl::StrFormat("table_create: backend \"%s\" does not exist", backend));
   HintPosition();

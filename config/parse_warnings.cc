@@ -1,8 +1,11 @@
 // What is right and still worth a word: the warnings of `smtpd -n`.
+#include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -45,6 +48,16 @@ bool HasPostmaster(const Table& table) {
   return false;
 }
 
+// The programs that mail passes in this chain, in order.
+std::vector<std::string> ProgramsOf(const Filter& chain, const Config& config) {
+  std::vector<std::string> programs;
+  for (const std::string& name : chain.chain) {
+    const Filter& filter = config.filters.at(name);
+    if (filter.kind == Filter::Kind::kProc) programs.push_back(filter.proc);
+  }
+  return programs;
+}
+
 }  // namespace
 
 void DirectiveParser::NoteRegex(const TableRef& table) {
@@ -59,6 +72,12 @@ void DirectiveParser::Warn() {
       WarnOfPatterns(use);
     }
   }
+  WarnOfAliases();
+  WarnOfChains();
+  WarnOfMilters();
+}
+
+void DirectiveParser::WarnOfAliases() {
   for (const auto& [name, action] : config_->actions) {
     if (!action.IsLocal()) continue;
     const TableRef& table =
@@ -70,6 +89,54 @@ void DirectiveParser::Warn() {
         "%s:%d: warning: action \"%s\": no alias for postmaster in table "
         "\"%s\"",
         action.position.file, action.position.line, name, table->name()));
+  }
+}
+
+// The text of two messages that pass two programs in opposite order may stop
+// both: each program waits for the other to read.
+void DirectiveParser::WarnOfChains() {
+  std::map<std::pair<std::string, std::string>, const Filter*> orders;
+  std::vector<const Filter*> chains;
+  for (const auto& [name, filter] : config_->filters) {
+    if (filter.kind == Filter::Kind::kChain) chains.push_back(&filter);
+  }
+  std::stable_sort(chains.begin(), chains.end(), [](const auto* a, auto* b) {
+    return a->position.line < b->position.line;
+  });
+  for (const Filter* chain : chains) {
+    const std::vector<std::string> programs = ProgramsOf(*chain, *config_);
+    for (size_t i = 0; i < programs.size(); ++i) {
+      for (size_t j = i + 1; j < programs.size(); ++j) {
+        if (programs[i] == programs[j]) continue;
+        orders.try_emplace({programs[i], programs[j]}, chain);
+        const auto other = orders.find({programs[j], programs[i]});
+        if (other == orders.end() || other->second == chain) continue;
+        const SourcePosition& at = other->second->position;
+        warnings_.push_back(absl::StrFormat(
+            "%s:%d: warning: mail passes \"%s\" before \"%s\" here and after "
+            "it in the chain of %s:%d: each may come to wait for the other",
+            chain->position.file, chain->position.line, Printable(programs[i]),
+            Printable(programs[j]), at.file, at.line));
+        return;
+      }
+    }
+  }
+}
+
+void DirectiveParser::WarnOfMilters() {
+  for (const auto& [name, action] : config_->actions) {
+    const auto used = config_->filters.find(action.filter);
+    if (used == config_->filters.end()) continue;
+    std::vector<std::string> names = used->second.chain;
+    if (names.empty()) names.push_back(action.filter);
+    for (const std::string& one : names) {
+      if (config_->filters.at(one).kind != Filter::Kind::kMilter) continue;
+      warnings_.push_back(absl::StrFormat(
+          "%s:%d: warning: action \"%s\": a milter hears nothing of mail that "
+          "is sent on: \"%s\"",
+          action.position.file, action.position.line, Printable(name),
+          Printable(one)));
+    }
   }
 }
 

@@ -20,8 +20,9 @@ struct ParseOptions {
   std::vector<std::string> local_addresses;  // of this machine's interfaces:
                                              // "192.0.2.1", "2001:db8::1"
   std::vector<std::string> definitions;      // of -D: "name=value"
-  // Says nothing of what is understood and does not work yet.
-  bool accept_unfinished = false;
+  // Whether there is a program `table-WORD` that can be run.  Null: there is
+  // one for every word; for those who read what parent has checked.
+  std::function<bool(absl::string_view word)> has_table_program;
 };
 
 // Gives a file's contents; the error text is the system's ("No such file or

@@ -72,7 +72,6 @@ class Files {
     options.path = kName;
     options.server_name = "mx.example.org";
     options.local_addresses = {"127.0.0.1", "::1"};
-    options.accept_unfinished = true;
     return holdfast::ParseConfig(
         options, [this](const std::string& path) { return Read(path); });
   }

@@ -363,10 +363,9 @@ TEST(Parser, SrsAndLocalMethods) {
   EXPECT_EQ(config->wrappers.at("w"), "nice %{mda}");
 }
 
-TEST(Parser, WhatDoesNotWorkYetIsUnderstoodAllTheSame) {
+TEST(Parser, Filters) {
   ParseOptions options;
   options.path = "c.conf";
-  options.accept_unfinished = true;
   const ParseResult result =
       ParseConfig(options, [](const std::string&) -> std::string {
         return "proc p \"/p\" user u\nfilter a proc p\n"
@@ -440,6 +439,41 @@ TEST(Parser, KeysOfTheQueue) {
   }
 }
 
+TEST(Parser, FiltersOfOurs) {
+  const auto config = Good(
+      "proc p \"/p\" timeout 30s protocol \"0.6\"\n"
+      "proc q \"/q\" user u on-failure accept\n"
+      "filter a proc-exec \"/a\" on-failure tempfail\n"
+      "filter m milter \"local:/run/m\" on-failure accept timeout 1h\n"
+      "filter n milter \"inet:8891@localhost\"\n");
+  const Processor& p = config->processors.at("p");
+  EXPECT_EQ(p.care.timeout, absl::Seconds(30));
+  EXPECT_FALSE(p.care.accept_on_failure);
+  EXPECT_EQ(p.protocol, "0.6");
+  const Processor& q = config->processors.at("q");
+  EXPECT_EQ(q.care.timeout, absl::Minutes(2));
+  EXPECT_TRUE(q.care.accept_on_failure);
+  EXPECT_EQ(q.protocol, "0.7");
+  EXPECT_FALSE(config->processors.at("a").care.accept_on_failure);
+  const Filter& m = config->filters.at("m");
+  EXPECT_EQ(m.kind, Filter::Kind::kMilter);
+  EXPECT_EQ(m.milter, "unix:/run/m");
+  EXPECT_TRUE(m.care.accept_on_failure);
+  EXPECT_EQ(m.care.timeout, absl::Hours(1));
+  EXPECT_EQ(config->filters.at("n").milter, "inet:8891@127.0.0.1");
+  EXPECT_FALSE(config->filters.at("n").care.accept_on_failure);
+}
+
+// Who reads what parent has checked asks for no program again.
+TEST(Parser, TablesOfPrograms) {
+  const auto config = Good("table t sqlite:/etc/x\n");
+  EXPECT_EQ(config->tables.at("t")->backend(), "sqlite");
+  EXPECT_EQ(config->tables.at("t")->path(), "/etc/x");
+  EXPECT_EQ(config->tables.at("t")->kind(), Table::Kind::kDynamic);
+  EXPECT_EQ(ParseLine("table t \"../sh:/x\"").config, nullptr);
+  EXPECT_EQ(ParseLine("table t \"\"").config, nullptr);
+}
+
 TEST(Parser, NamesStayWhole) {
   const std::string name(200, 'n');
   const auto config = Good(absl::StrCat(
@@ -451,7 +485,6 @@ TEST(Parser, NamesStayWhole) {
 TEST(Parser, AnAuthFilterKeepsItsPhase) {
   ParseOptions options;
   options.path = "c.conf";
-  options.accept_unfinished = true;
   const ParseResult result =
       ParseConfig(options, [](const std::string&) -> std::string {
         return "filter f phase auth match auth { joe } reject \"550 no\"\n"

@@ -38,10 +38,7 @@ void ConfigPrinter::Filters() {
     if (filter != config_.filters.end() && filter->second.proc_exec) continue;
     Begin("proc");
     Name(name);
-    Name(processor.command);
-    Option("user", processor.user);
-    Option("group", processor.group);
-    Option("chroot", processor.chroot);
+    Program(processor);
     End();
   }
   for (const bool own : {true, false}) {
@@ -53,6 +50,7 @@ void ConfigPrinter::Filters() {
   }
   for (const auto& [name, filter] : config_.filters) {
     if (filter.kind == Filter::Kind::kPhase) Phase(filter);
+    if (filter.kind == Filter::Kind::kMilter) Milter(filter);
   }
   for (const auto& [name, filter] : config_.filters) {
     if (filter.kind != Filter::Kind::kChain || IsAnonymous(filter)) continue;
@@ -72,12 +70,35 @@ void ConfigPrinter::Proc(const Filter& filter) {
     Name(filter.proc);
     return End();
   }
-  const Processor& processor = config_.processors.at(filter.proc);
   Word("proc-exec");
+  Program(config_.processors.at(filter.proc));
+  End();
+}
+
+void ConfigPrinter::Program(const Processor& processor) {
+  const Processor standard;
   Name(processor.command);
   Option("user", processor.user);
   Option("group", processor.group);
   Option("chroot", processor.chroot);
+  if (processor.protocol != standard.protocol)
+    Option("protocol", processor.protocol);
+  Care(processor.care);
+}
+
+void ConfigPrinter::Care(const FilterCare& care) {
+  Flag("on-failure accept", care.accept_on_failure);
+  if (care.timeout == FilterCare().timeout) return;
+  Word("timeout");
+  Word(DelayText(care.timeout));
+}
+
+void ConfigPrinter::Milter(const Filter& filter) {
+  Begin("filter");
+  Name(filter.name);
+  Word("milter");
+  Name(filter.milter);
+  Care(filter.care);
   End();
 }
 

@@ -34,7 +34,6 @@ ParseResult Parse(const std::string& text) {
   options.path = "c.conf";
   options.server_name = "mx.example.org";
   options.local_addresses = {"127.0.0.1", "::1", "192.0.2.1"};
-  options.accept_unfinished = true;
   return ParseConfig(
       options, [&](const std::string& name) -> absl::StatusOr<std::string> {
         if (name == "c.conf") return text;
@@ -167,12 +166,12 @@ std::string Show(const Filter& filter) {
   const auto& [position, name, kind, proc, chain, phase, proc_exec, milter,
                care] = filter;
   const auto& [phase_name, condition, criterion, decision, argument] = phase;
-  return absl::StrJoin({Show(name), absl::StrCat(int(kind)), Show(proc),
-                        absl::StrJoin(chain, ","), Show(phase_name),
-                        Show(condition), Show(criterion), Show(decision),
-                        Show(argument), absl::StrCat(proc_exec), Show(milter),
-                        Show(care)},
-                       " ");
+  return absl::StrJoin(
+      {Show(name), absl::StrCat(int(kind)), Show(proc),
+       absl::StrJoin(chain, ","), Show(phase_name), Show(condition),
+       Show(criterion), Show(decision), Show(argument), absl::StrCat(proc_exec),
+       Show(milter), Show(care)},
+      " ");
 }
 
 std::string Show(const MtaLimits& limits) {
@@ -273,14 +272,12 @@ void ExpectSameAgain(const std::string& text) {
 
 TEST(ConfigToText, EveryGoodConfigurationOfTheTestdata) {
   int count = 0;
-  for (const char* folder : {"ok", "later"}) {
-    for (const auto& entry :
-         fs::directory_iterator(std::string(kFolder) + folder)) {
-      if (entry.path().extension() != ".conf") continue;
-      SCOPED_TRACE(entry.path().string());
-      ExpectSameAgain(ReadTestFile(entry.path()).value());
-      ++count;
-    }
+  for (const auto& entry :
+       fs::directory_iterator(std::string(kFolder) + "ok")) {
+    if (entry.path().extension() != ".conf") continue;
+    SCOPED_TRACE(entry.path().string());
+    ExpectSameAgain(ReadTestFile(entry.path()).value());
+    ++count;
   }
   EXPECT_GT(count, 60);
 }
@@ -301,13 +298,11 @@ void ExpectSameWithoutSecrets(const std::string& text) {
 }
 
 TEST(ConfigToTextWithoutSecrets, EveryGoodConfigurationOfTheTestdata) {
-  for (const char* folder : {"ok", "later"}) {
-    for (const auto& entry :
-         fs::directory_iterator(std::string(kFolder) + folder)) {
-      if (entry.path().extension() != ".conf") continue;
-      SCOPED_TRACE(entry.path().string());
-      ExpectSameWithoutSecrets(ReadTestFile(entry.path()).value());
-    }
+  for (const auto& entry :
+       fs::directory_iterator(std::string(kFolder) + "ok")) {
+    if (entry.path().extension() != ".conf") continue;
+    SCOPED_TRACE(entry.path().string());
+    ExpectSameWithoutSecrets(ReadTestFile(entry.path()).value());
   }
 }
 
@@ -440,13 +435,19 @@ class Maker {
                         Count(0, 9)));
       line(absl::StrCat("mta limit inet4 task-lowat ", Count(0, 9)));
     }
-    line("proc pr1 \"/p\" user u");
+    line(absl::StrCat("proc pr1 \"/p\" user u",
+                      Some({absl::StrCat("timeout ", Delay()),
+                            "on-failure accept", "protocol \"0.6\""})));
     line("filter f1 proc pr1");
+    line(absl::StrCat(
+        "filter f4 milter ",
+        Of({"\"/run/m\"", "\"inet:1@127.0.0.1\"", "\"inet6:2@::1\""}),
+        Some({absl::StrCat("timeout ", Delay()), "on-failure accept"})));
     line(absl::StrCat("filter f2 phase rcpt-to match ", Not(),
                       Of({"fcrdns", "rdns", "auth", "src <T1>",
                           "helo regex <t2>", "rcpt-to { a, b }"}),
                       " ", Of({"junk", "bypass", "reject \"550 x\""})));
-    line("filter f3 chain { f1, f2 }");
+    line("filter f3 chain { f4, f1, f2 }");
     const int listeners = Count(0, 4);
     for (int i = 0; i < listeners; ++i) line(Listen());
     const int actions = Count(1, 5);

@@ -39,6 +39,9 @@ class ConfigPrinter {
   void Filters();
   void Proc(const Filter& filter);
   void Phase(const Filter& filter);
+  void Program(const Processor& processor);
+  void Care(const FilterCare& care);
+  void Milter(const Filter& filter);
   void Listen(const Listener& listener);
   void SocketListener();
   void ListenTls(const Listener& listener);

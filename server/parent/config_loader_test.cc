@@ -14,7 +14,6 @@ class ConfigLoaderTest : public testing::Test {
   LoadedConfig Load() {
     ParseOptions options;
     options.path = "/c";
-    options.accept_unfinished = true;
     options.server_name = "mx.example.org";
     return LoadConfig(options, Reader(), Sealer());
   }
@@ -122,7 +121,6 @@ TEST_F(ConfigLoaderTest, EveryRoomCanParseWhatItGets) {
       files[file.path] = file.contents;
     ParseOptions options;
     options.path = "/c";
-    options.accept_unfinished = true;
     options.server_name = "mx.example.org";
     const ParseResult again = ParseConfig(
         options,
