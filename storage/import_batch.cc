@@ -42,23 +42,6 @@ bool TextsFit(const Envelope& e) {
   return true;
 }
 
-absl::Status CheckEnvelope(const Envelope& e, MessageId message) {
-  if (MessageOf(e.id) != message ||
-      static_cast<uint32_t>(static_cast<uint64_t>(e.id)) == 0)
-    return Wrong(e.id, "belongs to another message");
-  if (e.kind != DeliveryKind::kMda && e.kind != DeliveryKind::kMta)
-    return Wrong(e.id, "neither local nor to be relayed");
-  if (e.action.empty() || e.routing_key.empty())
-    return Wrong(e.id, "no action, or no routing key");
-  if (!TextsFit(e)) return Wrong(e.id, "a text is too long or of many lines");
-  if (e.expires <= absl::UnixEpoch() || e.expires == absl::InfiniteFuture() ||
-      e.created == absl::InfinitePast() || e.created > e.expires)
-    return Wrong(e.id, "its times make no sense");
-  if (e.priority > kMaxPriority || e.priority < -kMaxPriority)
-    return Wrong(e.id, "no such priority");
-  return absl::OkStatus();
-}
-
 absl::Status CheckMessage(const ImportMessage& m) {
   if (m.envelopes.empty() || m.envelopes.size() > kMaxImportEnvelopes ||
       m.dues.size() != m.envelopes.size())
@@ -68,7 +51,7 @@ absl::Status CheckMessage(const ImportMessage& m) {
   if (m.body.codec != BodyCodec::kRaw && m.body.codec != BodyCodec::kZstd)
     return absl::InvalidArgumentError("body of an unknown codec");
   for (const Envelope& e : m.envelopes) {
-    const absl::Status status = CheckEnvelope(e, m.message);
+    const absl::Status status = CheckImportEnvelope(e, m.message);
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -90,6 +73,23 @@ ImportResult::Code CodeOf(const absl::Status& status) {
 }
 
 }  // namespace
+
+absl::Status CheckImportEnvelope(const Envelope& e, MessageId message) {
+  if (MessageOf(e.id) != message ||
+      static_cast<uint32_t>(static_cast<uint64_t>(e.id)) == 0)
+    return Wrong(e.id, "belongs to another message");
+  if (e.kind != DeliveryKind::kMda && e.kind != DeliveryKind::kMta)
+    return Wrong(e.id, "neither local nor to be relayed");
+  if (e.action.empty() || e.routing_key.empty())
+    return Wrong(e.id, "no action, or no routing key");
+  if (!TextsFit(e)) return Wrong(e.id, "a text is too long or of many lines");
+  if (e.expires <= absl::UnixEpoch() || e.expires == absl::InfiniteFuture() ||
+      e.created == absl::InfinitePast() || e.created > e.expires)
+    return Wrong(e.id, "its times make no sense");
+  if (e.priority > kMaxPriority || e.priority < -kMaxPriority)
+    return Wrong(e.id, "no such priority");
+  return absl::OkStatus();
+}
 
 absl::Status CheckImportRequest(const ImportRequest& request) {
   for (const ImportChunk& chunk : request.chunks) {

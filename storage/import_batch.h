@@ -12,6 +12,8 @@ namespace holdfast {
 // SMTP side promises of an envelope's texts is asked here again; an archive may
 // be anybody's.
 absl::Status CheckImportRequest(const ImportRequest& request);
+// The same of one envelope of `message`.
+absl::Status CheckImportEnvelope(const Envelope& envelope, MessageId message);
 
 // In the order of the answer's results; drops are last and have none.
 QueueBatch ImportBatch(ImportRequest request);

@@ -99,10 +99,13 @@ class Exporter {
   absl::Status Run() {
     absl::Status status = file_.Open(store_->folder());
     if (!status.ok()) return status;
-    // First the pin, then the view: what the view has stays.
-    auto pin = store_->PinBodies();
-    if (!pin.ok()) return pin.status();
-    pin_ = *std::move(pin);
+    // First the pin, then the view: what the view has stays.  What is marked
+    // stays by itself, also where there is no room for a pin.
+    if (!options_.moving_only) {
+      auto pin = store_->PinBodies();
+      if (!pin.ok()) return pin.status();
+      pin_ = *std::move(pin);
+    }
     status = Collect();
     if (status.ok()) status = file_.Rewind();
     if (status.ok()) status = Give(EncodeControlFrame(begin_));
@@ -115,42 +118,62 @@ class Exporter {
   // ---- In one view
 
   absl::Status Collect() {
-    const auto view = store_->View();
-    if (!view.ok()) return view.status();
-    begin_.taken = options_.clock();
-    if (!absl::SimpleHexAtoi(store_->uuid(), &begin_.store))
-      return absl::InternalError("export: a store without uuid");
-    begin_.queued = (*view)->ReadLedger().queued;
-    const StoreStats stats = (*view)->Stats();
-    const uint64_t rows = stats.envelopes;
-    begin_.reports = stats.reports;
+    absl::Status status = Begin();
     uint64_t seen = 0;
-    EnvelopeId after{};
-    for (;;) {
-      const std::vector<EnvelopeRow> page = (*view)->EnvelopeRows(after, kPage);
+    for (EnvelopeId after{}; status.ok();) {
+      const std::vector<EnvelopeRow> page = view_->EnvelopeRows(after, kPage);
       for (const EnvelopeRow& row : page) {
         after = row.envelope.id;
         ++seen;
-        const absl::Status status = CollectOne(**view, row);
+        status = CollectOne(*view_, row);
         if (!status.ok()) return status;
       }
       if (page.size() < kPage) break;
-      const absl::Status status = MayGoOn(**view);
-      if (!status.ok()) return status;
+      status = MayGoOn();
     }
+    if (!status.ok()) return status;
     // What is damaged is missing from the pages; so is what comes behind a tree
     // that can't be read, which must not look like the end of the queue.
-    if (!(*view)->CanRead()) return absl::DataLossError("the queue is damaged");
-    end_.damaged += rows - seen;
+    if (!view_->CanRead()) return absl::DataLossError("the queue is damaged");
+    // With other views in between, rows came and went.
+    if (rows_ > seen && whole_view_) end_.damaged += rows_ - seen;
     end_.messages = begin_.messages;
     end_.envelopes = begin_.envelopes;
+    view_.reset();
     return absl::OkStatus();
   }
 
-  absl::Status MayGoOn(const QueueView& view) {
-    if (view.MustEnd())
-      return absl::ResourceExhaustedError(
-          "the queue needs the room that an export keeps; try again");
+  absl::Status Begin() {
+    const absl::Status status = TakeView();
+    if (!status.ok()) return status;
+    begin_.taken = options_.clock();
+    if (!absl::SimpleHexAtoi(store_->uuid(), &begin_.store))
+      return absl::InternalError("export: a store without uuid");
+    begin_.queued = view_->ReadLedger().queued;
+    const StoreStats stats = view_->Stats();
+    rows_ = stats.envelopes;
+    begin_.reports = stats.reports;
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeView() {
+    view_.reset();
+    auto view = store_->View();
+    if (!view.ok()) return view.status();
+    view_ = *std::move(view);
+    return absl::OkStatus();
+  }
+
+  absl::Status MayGoOn() {
+    if (view_->MustEnd()) {
+      // What is marked is the same in the next view.
+      if (!options_.moving_only)
+        return absl::ResourceExhaustedError(
+            "the queue needs the room that an export keeps; try again");
+      whole_view_ = false;
+      const absl::Status status = TakeView();
+      if (!status.ok()) return status;
+    }
     if (options_.clock() - begin_.taken > kMaxCollectTime)
       return absl::DeadlineExceededError(
           "the queue is too large to be read at one time");
@@ -230,7 +253,7 @@ class Exporter {
       const uint32_t count =
           std::min(kChunksAtOnce, message.body.chunks - next);
       auto chunks = (*view)->BodyChunks(message.id, next, count);
-      if (!pin_->holds())
+      if (pin_ != nullptr && !pin_->holds())
         return absl::ResourceExhaustedError(
             "the queue needed the room that the export kept; try again");
       if (!chunks.ok() || chunks->size() != count)
@@ -270,7 +293,10 @@ class Exporter {
   QueueStore* const store_;
   ExportOptions options_;
   absl::FunctionRef<absl::Status(std::string)> sink_;
-  std::unique_ptr<BodyPin> pin_;
+  std::unique_ptr<BodyPin> pin_;     // none when moving
+  std::unique_ptr<QueueView> view_;  // while collecting
+  bool whole_view_ = true;           // of that time
+  uint64_t rows_ = 0;                // envelopes in its beginning
   FrameFile file_;
   ExportBegin begin_;
   ExportEnd end_;

@@ -5,6 +5,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "protocol/control_frames.h"
+#include "protocol/queue_transfer.h"
+#include "storage/queue_export.h"
 #include "storage/store_for_test.h"
 
 namespace holdfast {
@@ -45,6 +48,11 @@ class FullQueueTest : public testing::Test {
     return body;
   }
 
+  bool MayKeepBodies() {
+    const auto pin = store_.store()->PinBodies();
+    return pin.ok() && (*pin)->holds();
+  }
+
   absl::Status Remove(uint32_t message) {
     ActOnEnvelope remove;
     remove.envelope = MakeEnvelopeId(MessageId{message}, 1);
@@ -72,6 +80,37 @@ TEST_F(FullQueueTest, RefusesRemovesAndAcceptsAgain) {
     EXPECT_EQ(store_.Check(), "");
     EXPECT_TRUE(store_.View()->Stats().accepting);
   }
+}
+
+// No export keeps room for itself here; one that moves mail away needs none.
+TEST_F(FullQueueTest, MailCanBeMovedAway) {
+  const uint32_t accepted = Fill();
+  QueueBatch marks;
+  for (uint32_t m = 1; m < next_; ++m) {
+    ActOnEnvelope mark;
+    mark.envelope = MakeEnvelopeId(MessageId{m}, 1);
+    mark.act = ActOnEnvelope::Act::kMove;
+    marks.push_back(std::move(mark));
+  }
+  for (const OperationResult& one : store_.Run(std::move(marks)).operations)
+    ASSERT_TRUE(one.status.ok()) << one.status;
+  ExportOptions options;
+  options.moving_only = true;
+  options.rest = [](absl::Duration) {};
+  ControlFrames frames(kMaxExportFrame);
+  ASSERT_EQ(ExportQueue(store_.store(), std::move(options),
+                        [&](const std::string& piece) {
+                          // Whoever keeps bodies must let go now.
+                          EXPECT_TRUE(!piece.empty() || !MayKeepBodies());
+                          frames.Append(piece);
+                          return absl::OkStatus();
+                        }),
+            absl::OkStatus());
+  uint32_t messages = 0;
+  for (auto frame = frames.Next(); frame.ok() && frame->has_value();
+       frame = frames.Next())
+    messages += (*frame)->type == ExportMessage::kType;
+  EXPECT_EQ(messages, accepted);
 }
 
 TEST_F(FullQueueTest, ReportsStillGoOut) {

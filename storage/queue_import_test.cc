@@ -96,6 +96,23 @@ TEST_F(ImportTest, AnIdThatMayBeGivenOutIsNotKept) {
   EXPECT_EQ(store_.RunOne(MakeImport(id + 7, 5, 1)).envelopes.size(), 1u);
 }
 
+// Ids are given out around it, and past it.
+TEST_F(ImportTest, TheIdOfABodyInProgressStaysItsOwn) {
+  const OperationResult lease = store_.RunOne(LeaseIds{1});
+  const uint32_t id = static_cast<uint32_t>(lease.first_id) + 5;
+  AcceptMessage message = MakeImport(id, 5, 1);
+  StoreChunk chunk;
+  chunk.message = message.message;
+  chunk.bytes = std::exchange(message.stored, "");
+  chunk.keep_id = true;
+  ASSERT_TRUE(store_.RunOne(chunk).status.ok());
+  ASSERT_TRUE(store_.RunOne(LeaseIds{20}).status.ok());
+  const OperationResult result = store_.RunOne(message);
+  EXPECT_TRUE(result.status.ok()) << result.status;
+  EXPECT_EQ(result.envelopes.size(), 1u);
+  EXPECT_EQ(store_.Check(), "");
+}
+
 TEST_F(ImportTest, MailOfThisStoreComesBackOnlyWhenAsked) {
   ASSERT_TRUE(store_.RunOne(MakeMessage(MessageId{9}, 2, "a\n")).status.ok());
   const uint64_t serial = store_.View()->FindMessage(MessageId{9})->serial;

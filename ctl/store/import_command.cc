@@ -14,6 +14,7 @@
 #include "ctl/store/importer.h"
 #include "ctl/store/scratch_file.h"
 #include "ctl/store/spool_import.h"
+#include "storage/import_batch.h"
 
 namespace holdfast {
 namespace {
@@ -55,9 +56,13 @@ absl::StatusOr<OwnedFd> OpenSpool(const SpoolRequest& request,
 class Inspector : public NoTaker {
  public:
   explicit Inspector(Progress* progress) : progress_(*progress) {}
+  absl::Status Message(const ExportMessage& m) override {
+    message_ = m.id;
+    return absl::OkStatus();
+  }
   absl::Status Envelope(const ExportEnvelope& e) override {
     if (!e.envelope.mda_exec.empty()) ++commands_;
-    return absl::OkStatus();
+    return CheckImportEnvelope(e.envelope, message_);
   }
   absl::Status EndMessage() override {
     progress_.Step();
@@ -68,6 +73,7 @@ class Inspector : public NoTaker {
 
  private:
   Progress& progress_;
+  MessageId message_{};
   uint64_t commands_ = 0;
 };
 

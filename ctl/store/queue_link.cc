@@ -145,7 +145,7 @@ class StoreLink : public QueueLink {
     if (wish.move) {
       const absl::Status status = BeginMove(*parsed);
       if (!status.ok()) return status;
-      moving_ = options.moving_only = true;
+      options.moving_only = true;
     } else if (!wish.filter.empty()) {
       options.matches = [filter = *std::move(parsed), now = absl::Now()](
                             const QueueView& view, EnvelopeId id) {
@@ -154,8 +154,7 @@ class StoreLink : public QueueLink {
       };
     }
     const absl::Status status = ExportQueue(store_, std::move(options), sink);
-    if (!status.ok()) EndMove(false).status().IgnoreError();
-    return status;
+    return status.ok() || !wish.move ? status : GiveBack(status);
   }
 
   absl::StatusOr<uint64_t> EndMove(bool moved) override {
@@ -198,7 +197,25 @@ class StoreLink : public QueueLink {
           "an earlier export --move was interrupted: start smtpd, then `queue "
           "remove` or `queue release` what has `",
           kMovingFilter, "` first (OPERATING.md)"));
-    return Sweep(filter, ActOnEnvelope::Act::kMove).status();
+    const absl::Status status =
+        Sweep(filter, ActOnEnvelope::Act::kMove).status();
+    if (!status.ok()) return GiveBack(status);
+    moving_ = true;
+    return status;
+  }
+
+  // After `error`, which comes back, with what else went wrong.
+  absl::Status GiveBack(const absl::Status& error) {
+    moving_ = false;
+    const absl::Status status =
+        Sweep(kMovingFilter, ActOnEnvelope::Act::kMoveBack).status();
+    if (status.ok()) return error;
+    return absl::Status(
+        error.code(),
+        absl::StrCat(std::string(error.message()),
+                     "; mail stays marked: start smtpd, then `queue release` "
+                     "what has `",
+                     kMovingFilter, "`: ", std::string(status.message())));
   }
 
   absl::StatusOr<uint64_t> Sweep(const char* filter, ActOnEnvelope::Act act) {
@@ -224,20 +241,35 @@ class StoreLink : public QueueLink {
       if (!status.ok()) return status;
       count += found.size();
       if (found.empty() || !act) continue;
-      QueueBatch batch;
-      for (const EnvelopeFacts& facts : found) {
-        ActOnEnvelope op;
-        op.envelope = facts.envelope.id;
-        op.act = *act;
-        batch.push_back(std::move(op));
-      }
-      const BatchResult result = Commit(std::move(batch));
-      if (!result.status.ok()) return result.status;
-      // A claim that a crash has left: its outcome is for the next start.
-      for (const OperationResult& one : result.operations)
-        if (!one.status.ok()) --count;
+      const absl::StatusOr<uint64_t> refused = ActOn(found, *act);
+      if (!refused.ok()) return refused.status();
+      count -= *refused;
     }
     return count;
+  }
+
+  // How many did not take it.
+  absl::StatusOr<uint64_t> ActOn(const std::vector<EnvelopeFacts>& found,
+                                 ActOnEnvelope::Act act) {
+    QueueBatch batch;
+    for (const EnvelopeFacts& facts : found) {
+      ActOnEnvelope op;
+      op.envelope = facts.envelope.id;
+      op.act = act;
+      batch.push_back(std::move(op));
+    }
+    const BatchResult result = Commit(std::move(batch));
+    if (!result.status.ok()) return result.status;
+    uint64_t refused = 0;
+    for (const OperationResult& one : result.operations) {
+      if (one.status.ok()) continue;
+      ++refused;
+      // A claim that a crash has left: its outcome is for the next start.
+      if (!absl::IsFailedPrecondition(one.status) &&
+          !absl::IsNotFound(one.status))
+        return one.status;
+    }
+    return refused;
   }
 
   BatchResult Commit(QueueBatch batch) {

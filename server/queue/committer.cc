@@ -34,7 +34,9 @@ Committer::Committer(EventLoop* loop, QueueStore* store, const Config* config,
 Committer::Effect Committer::Prepare(QueueOperation* operation) const {
   Effect effect;
   if (auto* accept = std::get_if<AcceptMessage>(operation)) {
-    effect.adds.enqueued = accept->envelopes.size();
+    // An import may find that it has some already: see OnResult().
+    effect.imports = accept->origin.has_value();
+    if (!effect.imports) effect.adds.enqueued = accept->envelopes.size();
     if (accept->first_deadlines.empty()) {
       for (const Envelope& e : accept->envelopes) {
         accept->first_deadlines.push_back(
@@ -52,7 +54,8 @@ Committer::Effect Committer::Prepare(QueueOperation* operation) const {
     }
   } else if (const auto* act = std::get_if<ActOnEnvelope>(operation)) {
     effect.adds.dequeued = act->act == ActOnEnvelope::Act::kRemove ||
-                           act->act == ActOnEnvelope::Act::kExpire;
+                           act->act == ActOnEnvelope::Act::kExpire ||
+                           act->act == ActOnEnvelope::Act::kMoved;
     effect.adds.reports = act->report;
   }
   return effect;
@@ -114,7 +117,9 @@ void Committer::OnResult(std::vector<Effect> effects, std::vector<Part> parts,
   absl::Time deadline = absl::InfiniteFuture();
   for (size_t i = 0; i < effects.size(); ++i) {
     if (!result.operations[i].status.ok()) continue;
-    totals_.enqueued += effects[i].adds.enqueued;
+    totals_.enqueued += effects[i].imports
+                            ? result.operations[i].envelopes.size()
+                            : effects[i].adds.enqueued;
     totals_.dequeued += effects[i].adds.dequeued;
     totals_.updated += effects[i].adds.updated;
     totals_.reports += effects[i].adds.reports;

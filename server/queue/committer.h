@@ -60,6 +60,7 @@ class Committer {
   // What an operation adds to the totals if it succeeds.
   struct Effect {
     Totals adds;
+    bool imports = false;
     absl::Time deadline = absl::InfiniteFuture();
   };
   struct Part {

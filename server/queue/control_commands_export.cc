@@ -29,23 +29,9 @@ namespace {
 
 using Act = ActOnEnvelope::Act;
 
-EnvelopeFilter MovingFilter(QueueServices* services) {
-  return *EnvelopeFilter::Parse(kMovingFilter, services->loop()->Now());
-}
-
-// What `--move` has marked and nobody has taken over yet.
-void GiveBack(QueueServices* services) {
-  SweepQueue(services, MovingFilter(services), Act::kMoveBack,
-             [](SweepCounts counts) {
-               SetMoveRunning(false);
-               LogInfo("queue export: %d envelopes stay here", counts.done);
-               if (!counts.status.ok())
-                 LogWarn(
-                     "warn: queue export: mail stays marked (flag = move), "
-                     "release it: %s",
-                     counts.status.message());
-             });
-}
+// A client with --move that neither takes what is there nor says how it ended
+// is given up after this long.
+constexpr absl::Duration kMaxMoveStandstill = absl::Minutes(10);
 
 class ExportCommand : public ControlCommand,
                       public std::enable_shared_from_this<ExportCommand> {
@@ -61,20 +47,12 @@ class ExportCommand : public ControlCommand,
   ~ExportCommand() override {
     stream_.reset();
     if (!move_) return;
-    if (state_ == State::kStreaming) {
-      GiveBack(services_);
-    } else if (state_ == State::kAsking) {
-      SetMoveRunning(false);
-      LogWarn(
-          "warn: queue export --move: its client went away when it had "
-          "everything: see whether its archive is whole, then `queue remove` "
-          "or `queue release` what has `%s`",
-          kMovingFilter);
-    }
+    LetGo();
   }
 
   void OnCredit() override {
     credit_ = true;
+    Watch();
     if (state_ == State::kNew) return Begin();
     Say();
   }
@@ -85,15 +63,18 @@ class ExportCommand : public ControlCommand,
     if (state_ != State::kAsking || (bytes != kMoved && bytes != kMoveBack))
       return false;
     state_ = State::kEnding;
+    patience_.reset();
     const bool moved = bytes == kMoved;
-    SweepQueue(services_, MovingFilter(services_),
-               moved ? Act::kMoved : Act::kMoveBack,
-               [weak = weak_from_this(), services = services_, moved,
-                number = number_](SweepCounts counts) {
-                 SetMoveRunning(false);
-                 LogMoveEnd(services, number, moved, counts);
-                 if (const auto self = weak.lock()) self->OnEnded(counts);
-               });
+    auto ended = [weak = weak_from_this(), services = services_, moved,
+                  number = number_](const SweepCounts& counts) {
+      if (moved) SetMoveRunning(false);
+      LogMoveEnd(services, number, moved, counts);
+      if (const auto self = weak.lock()) self->OnEnded(counts);
+    };
+    if (moved)
+      SweepQueue(services_, MovingFilter(services_), Act::kMoved, ended);
+    else
+      GiveBackMoved(services_, ended);
     return true;
   }
 
@@ -103,7 +84,7 @@ class ExportCommand : public ControlCommand,
     kMarking,    // what is to be moved
     kStreaming,  // the client has not got all of it
     kAsking,     // it has: what now?
-    kEnding,
+    kEnding,     // what is marked is removed, or given back
     kDone,
   };
 
@@ -113,40 +94,29 @@ class ExportCommand : public ControlCommand,
     if (!filter.ok()) return End(filter.status());
     filter_ = *std::move(filter);
     if (!move_) return Stream();
-    if (MoveIsRunning())
+    if (MoveIsRunning() || ExportStream::IsRunning())
       return End(absl::UnavailableError("an export is running already"));
     SetMoveRunning(true);
     state_ = State::kMarking;
-    LookForOld();
+    // What an interrupted move has left must not be mixed with this one.
+    FindMoved(services_,
+              [weak = weak_from_this()](const absl::StatusOr<bool>& found) {
+                if (const auto self = weak.lock()) return self->OnLooked(found);
+                SetMoveRunning(false);
+              });
   }
 
-  // What an interrupted move has left must not be mixed with this one.
-  void LookForOld() {
-    services_->store()->ReadLater(
-        [walk = std::make_shared<QueueWalk>(MovingFilter(services_)),
-         now = services_->loop()->Now(), loop = services_->loop(),
-         weak = weak_from_this()](absl::StatusOr<const QueueView*> view) {
-          std::vector<EnvelopeFacts> found;
-          absl::Status status = view.status();
-          while (status.ok() && found.empty() && !walk->ended())
-            status = walk->Step(**view, now, kMaxWalkRows, &found);
-          if (status.ok() && !found.empty())
-            status = absl::FailedPreconditionError(absl::StrCat(
-                "an earlier export --move was interrupted: `queue remove` or "
-                "`queue release` what has `",
-                kMovingFilter, "` first (OPERATING.md)"));
-          loop->Post([weak, status] {
-            if (const auto self = weak.lock()) return self->Mark(status);
-            SetMoveRunning(false);
-          });
-        });
+  void OnLooked(const absl::StatusOr<bool>& found) {
+    if (found.ok() && !*found) return Mark();
+    SetMoveRunning(false);
+    if (!found.ok()) return End(found.status());
+    End(absl::FailedPreconditionError(absl::StrCat(
+        "an earlier export --move was interrupted: `queue remove` or `queue "
+        "release` what has `",
+        kMovingFilter, "` first (OPERATING.md)")));
   }
 
-  void Mark(const absl::Status& status) {
-    if (!status.ok()) {
-      SetMoveRunning(false);
-      return End(status);
-    }
+  void Mark() {
     absl::uniform_int_distribution<uint32_t> any;
     auto random = services_->random();
     number_ = absl::StrCat(absl::Hex(any(random), absl::kZeroPad8));
@@ -156,14 +126,13 @@ class ExportCommand : public ControlCommand,
         services_, filter_, Act::kMove,
         [weak = weak_from_this(), services = services_](SweepCounts counts) {
           if (const auto self = weak.lock()) return self->OnMarked(counts);
-          GiveBack(services);
+          GiveBackMoved(services);
         });
   }
 
   void OnMarked(const SweepCounts& counts) {
-    state_ = State::kStreaming;
     if (!counts.status.ok()) {
-      GiveBack(services_);
+      GiveBackMoved(services_);
       return End(counts.status);
     }
     LogInfo("queue export: %d envelopes are being moved, %d are in flight",
@@ -173,6 +142,7 @@ class ExportCommand : public ControlCommand,
 
   void Stream() {
     state_ = State::kStreaming;
+    Watch();
     ExportOptions options;
     options.moving_only = move_;
     if (!move_ && !filter_text_.empty()) {
@@ -193,8 +163,33 @@ class ExportCommand : public ControlCommand,
       stream_ = *std::move(stream);
       return;
     }
-    if (move_) GiveBack(services_);
+    if (move_) GiveBackMoved(services_);
     End(stream.status());
+  }
+
+  // Of a client that has gone, or is as good as gone.
+  void LetGo() {
+    if (state_ == State::kStreaming) {
+      GiveBackMoved(services_);
+    } else if (state_ == State::kAsking) {
+      SetMoveRunning(false);
+      LogWarn(
+          "warn: queue export --move: its client went away when it had "
+          "everything: see whether its archive is whole, then `queue remove` "
+          "or `queue release` what has `%s`",
+          kMovingFilter);
+    }
+  }
+
+  // Mail that is marked waits for the client.
+  void Watch() {
+    if (!move_) return;
+    patience_ = services_->loop()->RunAfter(kMaxMoveStandstill, [this] {
+      if (state_ != State::kStreaming && state_ != State::kAsking) return;
+      stream_.reset();
+      LetGo();
+      End(absl::DeadlineExceededError("the client is stuck"));
+    });
   }
 
   void Say() {
@@ -210,7 +205,7 @@ class ExportCommand : public ControlCommand,
       return output_->Text(std::move(piece.bytes));
     }
     stream_.reset();
-    if (move_) GiveBack(services_);
+    if (move_) GiveBackMoved(services_);
     End(piece.status);
   }
 
@@ -247,6 +242,7 @@ class ExportCommand : public ControlCommand,
   EnvelopeFilter filter_;
   std::string number_;  // in the log of acts
   std::unique_ptr<ExportStream> stream_;
+  EventLoop::Timer patience_;
   State state_ = State::kNew;
   bool credit_ = false;
 };

@@ -27,6 +27,13 @@ struct ExportState {
 namespace {
 
 struct ExportThread {
+  // With the mutex held.
+  bool IsRunning() const {
+    if (!state) return false;
+    const std::lock_guard<std::mutex> lock(state->mutex);
+    return !state->ended;
+  }
+
   std::mutex mutex;
   std::thread thread;
   std::shared_ptr<ExportState> state;
@@ -87,11 +94,8 @@ absl::StatusOr<std::unique_ptr<ExportStream>> ExportStream::Begin(
     QueueStore* store, ExportOptions options, absl::AnyInvocable<void()> wake) {
   ExportThread& thread = TheExport();
   const std::lock_guard<std::mutex> lock(thread.mutex);
-  if (thread.state) {
-    const std::lock_guard<std::mutex> inner(thread.state->mutex);
-    if (!thread.state->ended)
-      return absl::UnavailableError("an export is running already");
-  }
+  if (thread.IsRunning())
+    return absl::UnavailableError("an export is running already");
   if (thread.thread.joinable()) thread.thread.join();
   thread.state = std::make_shared<ExportState>();
   thread.thread =
@@ -100,6 +104,12 @@ absl::StatusOr<std::unique_ptr<ExportStream>> ExportStream::Begin(
         Run(*state, store, std::move(options), std::move(wake));
       });
   return std::unique_ptr<ExportStream>(new ExportStream(thread.state));
+}
+
+bool ExportStream::IsRunning() {
+  ExportThread& thread = TheExport();
+  const std::lock_guard<std::mutex> lock(thread.mutex);
+  return thread.IsRunning();
 }
 
 ExportStream::Piece ExportStream::Take(size_t limit) {

@@ -25,6 +25,9 @@ class ExportStream {
       absl::AnyInvocable<void()> wake);
   ~ExportStream();  // gives it up
 
+  // Whether Begin() would say so now.
+  static bool IsRunning();
+
   struct Piece {
     std::string bytes;    // empty: nothing yet, or the end
     bool ended = false;   // nothing follows

@@ -26,9 +26,15 @@ class FakeQueueStore::FakeView : public QueueView {
       return absl::NotFoundError("destination");
     return found->second;
   }
+  // All of one destination.
   std::vector<std::pair<DestinationId, EnvelopeId>> Held(
-      DestinationId, EnvelopeId, size_t) const override {
-    return {};
+      DestinationId, EnvelopeId after, size_t limit) const override {
+    std::vector<std::pair<DestinationId, EnvelopeId>> rows;
+    for (auto it = store_.envelopes.upper_bound(after);
+         it != store_.envelopes.end() && rows.size() < limit; ++it)
+      if ((it->second.flags & (kFlagHeld | kFlagMoving)) != 0)
+        rows.emplace_back(DestinationId{}, it->first);
+    return rows;
   }
   absl::StatusOr<DestinationRow> DestinationOf(
       const Envelope& envelope) const override {
@@ -188,6 +194,25 @@ OperationResult FakeQueueStore::Apply(QueueOperation& operation) {
   } else if (auto* drop = std::get_if<DropReports>(&operation)) {
     for (const ReportKey& key : drop->reports)
       reports.erase({key.envelope, key.kind});
+  } else if (auto* act = std::get_if<ActOnEnvelope>(&operation)) {
+    result = Move(*act);
+  } else {
+    result.status = absl::UnimplementedError("not in the fake");
+  }
+  return result;
+}
+
+OperationResult FakeQueueStore::Move(const ActOnEnvelope& act) {
+  OperationResult result;
+  result.status = act_status;
+  const auto found = envelopes.find(act.envelope);
+  if (!result.status.ok()) return result;
+  if (found == envelopes.end()) {
+    result.status = absl::NotFoundError("no such envelope");
+  } else if (act.act == ActOnEnvelope::Act::kMove) {
+    found->second.flags |= kFlagMoving;
+  } else if (act.act == ActOnEnvelope::Act::kMoveBack) {
+    found->second.flags &= ~uint32_t{kFlagMoving};
   } else {
     result.status = absl::UnimplementedError("not in the fake");
   }

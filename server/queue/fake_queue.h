@@ -67,6 +67,7 @@ class FakeQueueStore : public QueueStore {
   // Bodies of more than this are refused with kResourceExhausted.
   uint64_t room = UINT64_MAX;
   absl::Status read_status;
+  absl::Status act_status;  // of ActOnEnvelope
   int reads = 0;
   size_t max_chunks_in_batch = 0;
   std::vector<AcceptMessage> accepted;
@@ -74,6 +75,8 @@ class FakeQueueStore : public QueueStore {
  private:
   class FakeView;
   OperationResult Accept(AcceptMessage& accept);
+  // kMove and kMoveBack.
+  OperationResult Move(const ActOnEnvelope& act);
 
   std::string uuid_ = "0123456789abcdef";
 };

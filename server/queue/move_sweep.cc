@@ -1,5 +1,7 @@
 #include "server/queue/move_sweep.h"
 
+#include <algorithm>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,7 +17,32 @@ namespace {
 
 using Act = ActOnEnvelope::Act;
 
+constexpr absl::Duration kFirstRetry = absl::Seconds(1);
+constexpr absl::Duration kLastRetry = absl::Minutes(1);
+
 bool move_is_running = false;
+
+struct Page {
+  absl::Status status;
+  std::vector<EnvelopeFacts> found;
+};
+
+// The next page of `walk`, on the loop.
+template <class Done>
+void ReadPage(QueueServices* services, std::shared_ptr<QueueWalk> walk,
+              Done done) {
+  ReadThenPost(
+      services->loop(), services->store(),
+      [walk, now = services->loop()->Now()](const QueueView& view) mutable {
+        Page page;
+        page.status = walk->Step(view, now, kMaxWalkRows, &page.found);
+        return page;
+      },
+      [done = std::move(done)](absl::StatusOr<Page> page) mutable {
+        if (page.ok()) return done(*std::move(page));
+        done(Page{page.status(), {}});
+      });
+}
 
 class Sweep : public std::enable_shared_from_this<Sweep> {
  public:
@@ -27,32 +54,21 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
         done_(std::move(done)) {}
 
   void Next() {
-    ReadThenPost(
-        services_->loop(), services_->store(),
-        [walk = walk_,
-         now = services_->loop()->Now()](const QueueView& view) mutable {
-          Page page;
-          page.status = walk->Step(view, now, kMaxWalkRows, &page.found);
-          return page;
-        },
-        [self = shared_from_this()](absl::StatusOr<Page> page) {
-          if (!page.ok()) return self->End(page.status());
-          if (!page->status.ok()) return self->End(page->status);
-          self->OnPage(std::move(page->found));
-        });
+    ReadPage(services_, walk_, [self = shared_from_this()](const Page& page) {
+      if (!page.status.ok()) return self->End(page.status);
+      for (const EnvelopeFacts& facts : page.found)
+        self->found_.push_back(facts.envelope.id);
+      self->CommitSlice();
+    });
   }
 
  private:
-  struct Page {
-    absl::Status status;
-    std::vector<EnvelopeFacts> found;
-  };
-
-  void OnPage(std::vector<EnvelopeFacts> found) {
+  void CommitSlice() {
     QueueBatch batch;
-    for (const EnvelopeFacts& facts : found) {
+    for (; !found_.empty() && batch.size() < QueueServices::kActSlice;
+         found_.pop_front()) {
       ActOnEnvelope op;
-      op.envelope = facts.envelope.id;
+      op.envelope = found_.front();
       op.act = act_;
       batch.push_back(std::move(op));
     }
@@ -79,7 +95,7 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
                 EndingLogLine(e, "Remove", "Moved into an archive",
                               services_->loop()->Now()));
     }
-    OnPageDone();
+    CommitSlice();
   }
 
   void OnPageDone() {
@@ -89,15 +105,65 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
 
   void End(const absl::Status& status) {
     counts_.status = status;
-    if (done_) std::exchange(done_, nullptr)(counts_);
+    done_(counts_);
   }
 
   QueueServices* const services_;
   const Act act_;
   const std::shared_ptr<QueueWalk> walk_;
   absl::AnyInvocable<void(SweepCounts)> done_;
+  std::deque<EnvelopeId> found_;  // not yet acted on
   SweepCounts counts_;
 };
+
+// Keeps itself until it is done.
+class Return : public std::enable_shared_from_this<Return> {
+ public:
+  Return(QueueServices* services, absl::AnyInvocable<void(SweepCounts)> done)
+      : services_(services), done_(std::move(done)) {}
+
+  void Try() {
+    SweepQueue(services_, MovingFilter(services_), Act::kMoveBack,
+               [self = shared_from_this()](const SweepCounts& counts) {
+                 self->OnSwept(counts);
+               });
+  }
+
+ private:
+  void OnSwept(const SweepCounts& counts) {
+    // Afterwards operators may release what is left.
+    LogInfo("queue export: %d envelopes stay here", counts.done);
+    if (done_) {
+      SetMoveRunning(false);
+      std::exchange(done_, nullptr)(counts);
+    }
+    if (counts.status.ok()) return;
+    LogWarn(
+        "warn: queue export: mail stays marked (%s), to be given back in %s: "
+        "%s",
+        kMovingFilter, absl::FormatDuration(delay_), counts.status.message());
+    timer_ = services_->loop()->RunAfter(delay_, [self = shared_from_this()] {
+      if (!MoveIsRunning()) self->Try();
+    });
+    delay_ = std::min(2 * delay_, kLastRetry);
+  }
+
+  QueueServices* const services_;
+  absl::AnyInvocable<void(SweepCounts)> done_;  // until the first end
+  absl::Duration delay_ = kFirstRetry;
+  EventLoop::Timer timer_;
+};
+
+void FindNext(QueueServices* services, std::shared_ptr<QueueWalk> walk,
+              absl::AnyInvocable<void(absl::StatusOr<bool>)> done) {
+  ReadPage(services, walk,
+           [services, walk, done = std::move(done)](const Page& page) mutable {
+             if (!page.status.ok()) return done(page.status);
+             if (!page.found.empty()) return done(true);
+             if (walk->ended()) return done(false);
+             FindNext(services, walk, std::move(done));
+           });
+}
 
 }  // namespace
 
@@ -105,6 +171,21 @@ void SweepQueue(QueueServices* services, EnvelopeFilter filter, Act act,
                 absl::AnyInvocable<void(SweepCounts)> done) {
   std::make_shared<Sweep>(services, std::move(filter), act, std::move(done))
       ->Next();
+}
+
+EnvelopeFilter MovingFilter(QueueServices* services) {
+  return *EnvelopeFilter::Parse(kMovingFilter, services->loop()->Now());
+}
+
+void GiveBackMoved(QueueServices* services,
+                   absl::AnyInvocable<void(SweepCounts)> done) {
+  std::make_shared<Return>(services, std::move(done))->Try();
+}
+
+void FindMoved(QueueServices* services,
+               absl::AnyInvocable<void(absl::StatusOr<bool>)> done) {
+  FindNext(services, std::make_shared<QueueWalk>(MovingFilter(services)),
+           std::move(done));
 }
 
 bool MoveIsRunning() { return move_is_running; }

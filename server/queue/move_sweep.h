@@ -7,6 +7,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "protocol/envelope_filter.h"
 #include "server/queue/queue_services.h"
 #include "storage/queue_batch.h"
@@ -16,17 +17,30 @@ namespace holdfast {
 // As a filter: what a move has, or an interrupted one has left.
 inline constexpr char kMovingFilter[] = "flag = move";
 
+EnvelopeFilter MovingFilter(QueueServices* services);
+
 struct SweepCounts {
   uint64_t done = 0;
   uint64_t in_flight = 0;  // these stay
   absl::Status status;     // not ok: the rest was not done
 };
 
-// Does `act` (kMove, kMoveBack or kMoved) to all that `filter` matches, a page
-// in each commit.  Goes on whoever still listens; `done` may be null.
+// Does `act` (kMove, kMoveBack or kMoved) to all that `filter` matches, at most
+// QueueServices::kActSlice in each commit.  Goes on whoever still listens.
 void SweepQueue(QueueServices* services, EnvelopeFilter filter,
                 ActOnEnvelope::Act act,
                 absl::AnyInvocable<void(SweepCounts)> done);
+
+// Gives back all that is marked (kMoveBack): tried again, after 1 s, 2 s, ...
+// 60 s, until it is done or another move has begun.  SetMoveRunning(false)
+// comes with the first end, good or bad, which `done` is told.
+void GiveBackMoved(
+    QueueServices* services,
+    absl::AnyInvocable<void(SweepCounts)> done = [](const SweepCounts&) {});
+
+// Whether anything is marked: page by page, as far as the first.
+void FindMoved(QueueServices* services,
+               absl::AnyInvocable<void(absl::StatusOr<bool>)> done);
 
 // Whether an export is at work on what is marked.  While none is, operators may
 // remove or release it.
