@@ -101,6 +101,7 @@ class DirectiveParser {
                  const std::string& path);
   bool DeclareProcessTable(const std::string& name, const std::string& backend,
                            const std::string& path);
+  bool ParseTableCare(TableCare* care);
   bool LoadTableFile(Table* table);
   bool ParseTableEntries(const std::string& name);
   // A <name>, a string or a brace list.

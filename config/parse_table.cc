@@ -1,5 +1,6 @@
 // `table`, the tables that are always there, and arguments that are tables
 // (reference part 1, sections 1.3 and 1.7).
+#include <set>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -145,17 +146,37 @@ bool DirectiveParser::DeclareProcessTable(const std::string& name,
                                           const std::string& path) {
   // Without it the table is there all the same, so that nothing is said of its
   // uses.
-  const bool made =
-      MakeTable(name, Table::Kind::kDynamic, backend, path) != nullptr;
+  const auto table = MakeTable(name, Table::Kind::kDynamic, backend, path);
+  TableCare care;
+  if (!ParseTableCare(&care)) return false;
+  if (table != nullptr) table->set_care(care);
   if (IsProgramWord(backend) &&
       (!options_.has_table_program || options_.has_table_program(backend))) {
-    return made;
+    return table != nullptr;
   }
   FailPlain(
       absl::StrFormat("table_create: backend \"%s\" does not exist", backend));
   HintPosition();
   HintNear(backend, {"file", "static", "db", "getpwnam"});
   return true;
+}
+
+// [timeout TIME] [keep TIME]
+bool DirectiveParser::ParseTableCare(TableCare* care) {
+  std::set<std::string> seen;
+  while (PeekWord("timeout") || PeekWord("keep")) {
+    const std::string option = Take().text;
+    if (!seen.insert(option).second) {
+      return Fail(absl::StrCat(option, " already specified for this table"));
+    }
+    const bool keep = option == "keep";
+    if (!ExpectDelay(absl::StrCat("invalid ", option),
+                     keep ? &care->keep : &care->timeout)) {
+      return false;
+    }
+  }
+  // A question that may take no time would never be answered.
+  return care->timeout > absl::ZeroDuration() || Fail("invalid timeout: 0s");
 }
 
 // A value that cannot be expanded is an error at its own place, once.

@@ -374,6 +374,7 @@ void ConfigPrinter::Tables() {
     } else {
       Entries(*table);
     }
+    if (table->is_process()) Care(table->care());
     End();
   }
 }

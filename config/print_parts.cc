@@ -93,6 +93,17 @@ void ConfigPrinter::Care(const FilterCare& care) {
   Word(DelayText(care.timeout));
 }
 
+void ConfigPrinter::Care(const TableCare& care) {
+  const TableCare standard;
+  if (care.timeout != standard.timeout) {
+    Word("timeout");
+    Word(DelayText(care.timeout));
+  }
+  if (care.keep == standard.keep) return;
+  Word("keep");
+  Word(DelayText(care.keep));
+}
+
 void ConfigPrinter::Milter(const Filter& filter) {
   Begin("filter");
   Name(filter.name);

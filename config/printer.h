@@ -41,6 +41,7 @@ class ConfigPrinter {
   void Phase(const Filter& filter);
   void Program(const Processor& processor);
   void Care(const FilterCare& care);
+  void Care(const TableCare& care);
   void Milter(const Filter& filter);
   void Listen(const Listener& listener);
   void SocketListener();

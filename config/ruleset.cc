@@ -9,6 +9,12 @@ namespace {
 
 using Verdict = absl::StatusOr<bool>;
 
+// Whom the criteria ask.
+struct Asking {
+  const Config& config;
+  TableAnswers* answers;
+};
+
 constexpr absl::string_view kLocalSocket = "local";
 // Of a table without a name.
 constexpr size_t kMaxShownEntries = 4;
@@ -19,23 +25,24 @@ Verdict Negate(Verdict verdict, bool negated) {
 }
 
 // Whether `table`, one of those that are always there, finds the key.
-Verdict InBuiltin(const Config& config, const std::string& table,
+Verdict InBuiltin(const Asking& ask, const std::string& table,
                   TableService service, absl::string_view key) {
-  const auto found = config.tables.find(table);
-  if (found == config.tables.end()) {
+  const auto found = ask.config.tables.find(table);
+  if (found == ask.config.tables.end()) {
     return absl::InternalError(absl::StrCat("no table ", table));
   }
   return found->second->Check(service, key);
 }
 
 // A criterion with a table, without its negation.
-Verdict InTable(const Criterion& criterion, TableService service,
-                absl::string_view key, char delimiter) {
-  return criterion.table->Check(
-      criterion.regex ? TableService::kRegex : service, key, delimiter);
+Verdict InTable(const Asking& ask, const Criterion& criterion,
+                TableService service, absl::string_view key, char delimiter) {
+  return ask.answers->Check(*criterion.table,
+                            criterion.regex ? TableService::kRegex : service,
+                            key, delimiter);
 }
 
-Verdict MatchesFrom(const Config& config, const Rule& rule,
+Verdict MatchesFrom(const Asking& ask, const Rule& rule,
                     const MailSubject& subject) {
   // What expansion produced comes from here, whoever wrote to it.
   const absl::string_view address =
@@ -43,18 +50,18 @@ Verdict MatchesFrom(const Config& config, const Rule& rule,
   switch (rule.from) {
     case Rule::From::kLocal:
       return Negate(
-          InBuiltin(config, "<localhost>", TableService::kNetaddr, address),
+          InBuiltin(ask, "<localhost>", TableService::kNetaddr, address),
           rule.from_negated);
     case Rule::From::kAny:
       return Negate(
-          InBuiltin(config, "<anyhost>", TableService::kNetaddr, address),
+          InBuiltin(ask, "<anyhost>", TableService::kNetaddr, address),
           rule.from_negated);
     case Rule::From::kSocket:
       return Negate(!subject.internal && subject.sockaddr == kLocalSocket,
                     rule.from_negated);
     case Rule::From::kSrc:
-      return Negate(InTable(rule.from_table, TableService::kNetaddr, address,
-                            subject.sub_addr_delim),
+      return Negate(InTable(ask, rule.from_table, TableService::kNetaddr,
+                            address, subject.sub_addr_delim),
                     rule.from_negated);
     case Rule::From::kRdns:
       break;
@@ -67,49 +74,50 @@ Verdict MatchesFrom(const Config& config, const Rule& rule,
   if (!subject.internal && !known) return false;
   const absl::string_view name =
       subject.internal ? kLocalSocket : absl::string_view(subject.rdns);
-  return Negate(InTable(rule.from_table, TableService::kDomain, name,
+  return Negate(InTable(ask, rule.from_table, TableService::kDomain, name,
                         subject.sub_addr_delim),
                 rule.from_negated);
 }
 
-Verdict MatchesFor(const Config& config, const Rule& rule,
+Verdict MatchesFor(const Asking& ask, const Rule& rule,
                    const MailSubject& subject) {
   const std::string& domain = subject.dest.domain;
   switch (rule.for_) {
     case Rule::For::kLocal:
       return Negate(
-          InBuiltin(config, "<localnames>", TableService::kDomain, domain),
+          InBuiltin(ask, "<localnames>", TableService::kDomain, domain),
           rule.for_negated);
     case Rule::For::kAny:
       return Negate(
-          InBuiltin(config, "<anydestination>", TableService::kDomain, domain),
+          InBuiltin(ask, "<anydestination>", TableService::kDomain, domain),
           rule.for_negated);
     case Rule::For::kDomain:
       break;
   }
-  return Negate(InTable(rule.for_table, TableService::kDomain, domain,
+  return Negate(InTable(ask, rule.for_table, TableService::kDomain, domain,
                         subject.sub_addr_delim),
                 rule.for_negated);
 }
 
-Verdict MatchesAuth(const Criterion& criterion, const MailSubject& subject) {
+Verdict MatchesAuth(const Asking& ask, const Criterion& criterion,
+                    const MailSubject& subject) {
   if (criterion.table == nullptr || !subject.authenticated) {
     return subject.authenticated != criterion.negated;
   }
   const TableService service = subject.username.find('@') == std::string::npos
                                    ? TableService::kString
                                    : TableService::kMailaddr;
-  return Negate(
-      InTable(criterion, service, subject.username, subject.sub_addr_delim),
-      criterion.negated);
+  return Negate(InTable(ask, criterion, service, subject.username,
+                        subject.sub_addr_delim),
+                criterion.negated);
 }
 
 // An optional criterion that compares `key` with its table.
-Verdict MatchesKey(const std::optional<Criterion>& criterion,
+Verdict MatchesKey(const Asking& ask, const std::optional<Criterion>& criterion,
                    TableService service, absl::string_view key,
                    const MailSubject& subject) {
   if (!criterion) return true;
-  return Negate(InTable(*criterion, service, key, subject.sub_addr_delim),
+  return Negate(InTable(ask, *criterion, service, key, subject.sub_addr_delim),
                 criterion->negated);
 }
 
@@ -151,7 +159,7 @@ struct Group {
   bool (*stated)(const Rule&);
   std::string (*text)(const Rule&);
   std::string (*key)(const Rule&, const MailSubject&);
-  Verdict (*matches)(const Config&, const Rule&, const MailSubject&);
+  Verdict (*matches)(const Asking&, const Rule&, const MailSubject&);
 };
 
 // In the reference's order, since an error ends the search.
@@ -159,8 +167,8 @@ constexpr Group kGroups[] = {
     {[](const Rule& r) { return r.tag.has_value(); },
      [](const Rule& r) { return OptionalText("tag", r.tag); },
      [](const Rule&, const MailSubject& s) { return s.tag; },
-     [](const Config&, const Rule& r, const MailSubject& s) {
-       return MatchesKey(r.tag, TableService::kString, s.tag, s);
+     [](const Asking& a, const Rule& r, const MailSubject& s) {
+       return MatchesKey(a, r.tag, TableService::kString, s.tag, s);
      }},
     {[](const Rule&) { return true; }, FromText, FromKey, MatchesFrom},
     {[](const Rule&) { return true; }, ForText,
@@ -169,44 +177,44 @@ constexpr Group kGroups[] = {
     {[](const Rule& r) { return r.helo.has_value(); },
      [](const Rule& r) { return OptionalText("helo", r.helo); },
      [](const Rule&, const MailSubject& s) { return s.helo; },
-     [](const Config&, const Rule& r, const MailSubject& s) {
-       return MatchesKey(r.helo, TableService::kDomain, s.helo, s);
+     [](const Asking& a, const Rule& r, const MailSubject& s) {
+       return MatchesKey(a, r.helo, TableService::kDomain, s.helo, s);
      }},
     {[](const Rule& r) { return r.auth.has_value(); },
      [](const Rule& r) { return OptionalText("auth", r.auth); },
      [](const Rule&, const MailSubject& s) {
        return s.authenticated ? s.username : "";
      },
-     [](const Config&, const Rule& r, const MailSubject& s) {
-       return MatchesAuth(*r.auth, s);
+     [](const Asking& a, const Rule& r, const MailSubject& s) {
+       return MatchesAuth(a, *r.auth, s);
      }},
     {[](const Rule& r) { return r.tls.has_value(); },
      [](const Rule& r) { return OptionalText("tls", r.tls); },
      [](const Rule&, const MailSubject&) { return std::string(); },
-     [](const Config&, const Rule& r, const MailSubject& s) {
+     [](const Asking&, const Rule& r, const MailSubject& s) {
        return Verdict(s.tls != r.tls->negated);
      }},
     {[](const Rule& r) { return r.mail_from.has_value(); },
      [](const Rule& r) { return OptionalText("mail-from", r.mail_from); },
      [](const Rule&, const MailSubject& s) { return s.sender.ToString(); },
-     [](const Config&, const Rule& r, const MailSubject& s) {
-       return MatchesKey(r.mail_from, TableService::kMailaddr,
+     [](const Asking& a, const Rule& r, const MailSubject& s) {
+       return MatchesKey(a, r.mail_from, TableService::kMailaddr,
                          s.sender.ToString(), s);
      }},
     {[](const Rule& r) { return r.rcpt_to.has_value(); },
      [](const Rule& r) { return OptionalText("rcpt-to", r.rcpt_to); },
      [](const Rule&, const MailSubject& s) { return s.dest.ToString(); },
-     [](const Config&, const Rule& r, const MailSubject& s) {
-       return MatchesKey(r.rcpt_to, TableService::kMailaddr, s.dest.ToString(),
-                         s);
+     [](const Asking& a, const Rule& r, const MailSubject& s) {
+       return MatchesKey(a, r.rcpt_to, TableService::kMailaddr,
+                         s.dest.ToString(), s);
      }},
 };
 
-Verdict MatchesRule(const Config& config, const Rule& rule,
+Verdict MatchesRule(const Asking& ask, const Rule& rule,
                     const MailSubject& subject, RuleTrace* trace) {
   for (const Group& group : kGroups) {
     if (!group.stated(rule)) continue;
-    const Verdict verdict = group.matches(config, rule, subject);
+    const Verdict verdict = group.matches(ask, rule, subject);
     if (trace != nullptr) {
       trace->criteria.push_back(
           {group.text(rule), group.key(rule, subject), verdict});
@@ -220,14 +228,17 @@ Verdict MatchesRule(const Config& config, const Rule& rule,
 
 absl::StatusOr<const Rule*> FirstMatch(const Config& config,
                                        const MailSubject& subject,
-                                       std::vector<RuleTrace>* trace) {
+                                       std::vector<RuleTrace>* trace,
+                                       TableAnswers* answers) {
+  TableAnswers none;
+  const Asking ask{config, answers != nullptr ? answers : &none};
   for (const Rule& rule : config.rules) {
     RuleTrace* of_rule = nullptr;
     if (trace != nullptr) {
       of_rule = &trace->emplace_back();
       of_rule->rule = &rule;
     }
-    const Verdict verdict = MatchesRule(config, rule, subject, of_rule);
+    const Verdict verdict = MatchesRule(ask, rule, subject, of_rule);
     if (!verdict.ok()) return verdict.status();
     if (*verdict) return &rule;
   }

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "config/config.h"
+#include "config/table_answers.h"
 #include "protocol/mail_address.h"
 
 namespace holdfast {
@@ -47,11 +48,14 @@ struct RuleTrace {
 
 // The first rule whose criteria all say yes; null if there is none.  An error
 // of a table ends the search (a later rule must not win because a table could
-// not be read).  Dynamic tables that only `lookup` can ask are kUnavailable
-// here.  `trace` may be null; else it hears of each rule that was looked at.
+// not be read).  What the programs of tables say comes from `answers`
+// (config/table_answers.h): if it then misses one, the result counts for
+// nothing.  Null: such tables are kUnavailable.  `trace` may be null; else it
+// hears of each rule that was looked at.
 absl::StatusOr<const Rule*> FirstMatch(const Config& config,
                                        const MailSubject& subject,
-                                       std::vector<RuleTrace>* trace = nullptr);
+                                       std::vector<RuleTrace>* trace = nullptr,
+                                       TableAnswers* answers = nullptr);
 
 // "<name>"; of a table that was written where it is used, what is in it.
 std::string TableText(const Table& table);

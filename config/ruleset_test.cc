@@ -277,5 +277,49 @@ TEST(Ruleset, ATraceEndsWithAnError) {
                 subject.helo + "]\n");
 }
 
+// What a program must say is asked for one by one; every rule sees it.
+TEST(Ruleset, TablesOfProgramsAreWaitedFor) {
+  const auto config = Parse(
+      "table d ldap:/etc/d\ntable r ldap:/etc/r\n"
+      "match from any for domain <d> rcpt-to regex <r> action yes\n"
+      "match from any for domain <d> reject");
+  ASSERT_NE(config, nullptr);
+  TableAnswers answers;
+  auto found = FirstMatch(*config, Subject(), nullptr, &answers);
+  EXPECT_TRUE(absl::IsUnavailable(found.status()));
+  ASSERT_TRUE(answers.missing().has_value());
+  EXPECT_EQ(answers.missing()->table, "d");
+  EXPECT_EQ(answers.missing()->op, TableOp::kCheck);
+  EXPECT_EQ(answers.missing()->service, TableService::kDomain);
+  EXPECT_EQ(answers.missing()->key, "dest.test");
+  answers.Give(std::optional<std::string>(""));
+
+  found = FirstMatch(*config, Subject(), nullptr, &answers);
+  ASSERT_TRUE(answers.missing().has_value());
+  EXPECT_EQ(answers.missing()->service, TableService::kRegex);
+  EXPECT_EQ(answers.missing()->key, "jim@dest.test");
+  answers.Give(std::optional<std::string>());
+
+  found = FirstMatch(*config, Subject(), nullptr, &answers);
+  EXPECT_FALSE(answers.missing().has_value());
+  ASSERT_TRUE(found.ok());
+  EXPECT_EQ(*found, &config->rules[1]);
+  // Nobody to be asked: no rule wins.
+  EXPECT_FALSE(FirstMatch(*config, Subject()).ok());
+}
+
+TEST(Ruleset, ErrorOfAProgramEndsTheSearch) {
+  const auto config = Parse(
+      "table d ldap:/etc/d\nmatch from any for domain <d> action yes\n"
+      "match from any for any reject");
+  ASSERT_NE(config, nullptr);
+  TableAnswers answers;
+  FirstMatch(*config, Subject(), nullptr, &answers).IgnoreError();
+  answers.Give(absl::InternalError("gone"));
+  const auto found = FirstMatch(*config, Subject(), nullptr, &answers);
+  EXPECT_FALSE(answers.missing().has_value());
+  EXPECT_EQ(found.status().message(), "gone");
+}
+
 }  // namespace
 }  // namespace holdfast

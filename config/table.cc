@@ -8,12 +8,6 @@
 #include "protocol/vis.h"
 
 namespace holdfast {
-namespace {
-
-// Lookup keys are bounded (reference part 1, section 2.1).
-constexpr size_t kMaxKeyBytes = 1023;
-
-}  // namespace
 
 Table::Table(std::string name, Kind kind, std::string backend, std::string path)
     : name_(std::move(name)),
@@ -98,7 +92,7 @@ absl::StatusOr<std::optional<size_t>> Table::Find(TableService service,
     return absl::UnavailableError(
         absl::StrFormat("table \"%s\" is not static", name_));
   }
-  if (key.size() > kMaxKeyBytes) {
+  if (key.size() > kMaxTableKey) {
     return absl::InvalidArgumentError(
         absl::StrCat("lookup key too long: ", key));
   }

@@ -11,10 +11,20 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "config/table_contents.h"
 #include "config/table_match.h"
 
 namespace holdfast {
+
+// Ours: `[timeout TIME] [keep TIME]` of a table that a program answers for.
+struct TableCare {
+  // How long it may think about one question.
+  absl::Duration timeout = absl::Seconds(5);
+  // While it does not answer, what it said last is believed for so long; zero:
+  // not at all.
+  absl::Duration keep = absl::ZeroDuration();
+};
 
 // A table's name, where it comes from, and what is in it now.
 //
@@ -40,6 +50,10 @@ class Table {
   // It is asked here: inline, file or db.  Others only have their name here.
   bool is_static() const { return backend_ == "static" || backend_ == "db"; }
   bool is_file() const { return is_static() && !path_.empty(); }
+  // Its backend is the name of a program, table-NAME, which `lookup` asks.
+  bool is_process() const { return !is_static() && backend_ != "getpwnam"; }
+  const TableCare& care() const { return care_; }  // is_process()
+  void set_care(const TableCare& care) { care_ = care; }
 
   // Adds an entry to an inline table; see TableContents::Builder::Add().
   void Add(absl::string_view key, absl::string_view value);
@@ -78,6 +92,7 @@ class Table {
   Kind kind_;
   std::string backend_;
   std::string path_;
+  TableCare care_;
   uint32_t uses_ = 0;
   // Of Add(); contents_ is made of them when it is wanted.
   std::vector<std::pair<std::string, std::string>> added_;
@@ -86,6 +101,9 @@ class Table {
 };
 
 using TableRef = std::shared_ptr<const Table>;
+
+// Octets of a key (reference part 1, section 2.1).
+inline constexpr size_t kMaxTableKey = 1023;
 
 // What a table's file may have, in bytes.
 inline constexpr size_t kMaxTableFileBytes = 1 << 30;

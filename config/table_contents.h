@@ -35,6 +35,7 @@ enum class TableService : uint8_t {
   kRelayhost,
   kString,
   kRegex,
+  kAuth,  // process tables only: whether "user:password" is right
 };
 
 // One text holds all keys (in lower case) and values; 12 bytes for each entry
