@@ -3,23 +3,27 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/secret.h"
 #include "server/log/log.h"
 
 namespace holdfast {
 
 // ---- One session
 
-FilterLink::FilterLink(FilterClient* client, FilterLinkOwner* owner,
-                       const FilterSession& session, const FilterWants& wants)
+FilteredSession::FilteredSession(FilterClient* client,
+                                 FilteredSessionOwner* owner,
+                                 const FilterSession& session,
+                                 const FilterWants& wants)
     : client_(client),
       owner_(owner),
       id_(session.session),
       outgoing_(session.outgoing),
       wants_(wants) {}
 
-FilterLink::~FilterLink() { client_->End(this); }
+FilteredSession::~FilteredSession() { client_->End(this); }
 
-void FilterLink::Report(FilterEvent event, std::vector<std::string> fields) {
+void FilteredSession::Report(FilterEvent event,
+                             std::vector<std::string> fields) {
   if (lost_ || !Wants(event)) return;
   FilterReport report;
   report.session = id_;
@@ -29,8 +33,8 @@ void FilterLink::Report(FilterEvent event, std::vector<std::string> fields) {
   client_->Send(report);
 }
 
-void FilterLink::Ask(FilterPhase phase, std::string argument,
-                     std::string parameters, Decided done) {
+void FilteredSession::Ask(FilterPhase phase, std::string argument,
+                          std::string parameters, Decided done) {
   if (lost_) return done(nullptr);
   FilterQuestion question;
   question.session = id_;
@@ -41,15 +45,16 @@ void FilterLink::Ask(FilterPhase phase, std::string argument,
   question.parameters = std::move(parameters);
   decided_ = std::move(done);
   client_->Send(question);
+  if (phase == FilterPhase::kAuth) Wipe(&question.argument);
 }
 
 // An answer to what is not asked any more is nobody's.
-void FilterLink::OnDecision(const FilterDecision& decision) {
+void FilteredSession::OnDecision(const FilterDecision& decision) {
   if (decided_ == nullptr || decision.question != question_) return;
   std::exchange(decided_, nullptr)(&decision);
 }
 
-void FilterLink::SendText(std::string bytes, bool end) {
+void FilteredSession::SendText(std::string bytes, bool end) {
   if (lost_) return;
   text_ = end ? Text::kEnded : Text::kOpen;
   sent_untaken_ += bytes.size();
@@ -60,7 +65,7 @@ void FilterLink::SendText(std::string bytes, bool end) {
   client_->Send(text);
 }
 
-void FilterLink::TookText(size_t bytes) {
+void FilteredSession::TookText(size_t bytes) {
   // What was dropped meanwhile counts no more.
   bytes = std::min(bytes, returned_untaken_);
   if (lost_ || bytes == 0) return;
@@ -71,7 +76,7 @@ void FilterLink::TookText(size_t bytes) {
   client_->Send(taken);
 }
 
-void FilterLink::DropText() {
+void FilteredSession::DropText() {
   if (text_ == Text::kNone) return;
   text_ = Text::kNone;
   sent_untaken_ = 0;
@@ -83,7 +88,7 @@ void FilterLink::DropText() {
   client_->Send(dropped);
 }
 
-bool FilterLink::OnText(const FilterText& text) {
+bool FilteredSession::OnText(const FilterText& text) {
   if (open_drops_ > 0) return true;  // of the one that was dropped
   if (text_ == Text::kNone) return false;
   // What was not sent yet can't be through.
@@ -98,7 +103,7 @@ bool FilterLink::OnText(const FilterText& text) {
   return true;
 }
 
-bool FilterLink::OnTaken(const FilterTextTaken& taken) {
+bool FilteredSession::OnTaken(const FilterTextTaken& taken) {
   if (open_drops_ > 0 || text_ == Text::kNone) return true;
   if (taken.bytes > sent_untaken_) return false;
   sent_untaken_ -= taken.bytes;
@@ -108,7 +113,7 @@ bool FilterLink::OnTaken(const FilterTextTaken& taken) {
 
 // Without a reply it is the answer to ours; else theirs, which may have crossed
 // ours on the way.
-void FilterLink::OnDropped(const FilterTextDropped& dropped) {
+void FilteredSession::OnDropped(const FilterTextDropped& dropped) {
   if (open_drops_ > 0) {
     if (dropped.reply.empty()) --open_drops_;
   } else if (text_ != Text::kNone && !dropped.reply.empty()) {
@@ -116,12 +121,12 @@ void FilterLink::OnDropped(const FilterTextDropped& dropped) {
   }
 }
 
-void FilterLink::FailText(const std::string& reply) {
+void FilteredSession::FailText(const std::string& reply) {
   DropText();
   if (owner_ != nullptr) owner_->OnFilterTextFailed(reply);
 }
 
-void FilterLink::OnLost() {
+void FilteredSession::OnLost() {
   lost_ = true;
   if (decided_ != nullptr) std::exchange(decided_, nullptr)(nullptr);
   if (text_ != Text::kNone) FailText(kFiltersLost);
@@ -158,19 +163,19 @@ const FilterWants* FilterClient::Wants(const std::string& filter) const {
   return found == wants_.end() ? nullptr : &found->second;
 }
 
-std::shared_ptr<FilterLink> FilterClient::Begin(FilterSession session,
-                                                FilterLinkOwner* owner) {
+std::shared_ptr<FilteredSession> FilterClient::Begin(
+    FilterSession session, FilteredSessionOwner* owner) {
   const FilterWants* const wants = Wants(session.filter);
   if (wants == nullptr) return nullptr;
   session.at = loop_->Now();
   Send(session);
-  std::shared_ptr<FilterLink> link(
-      new FilterLink(this, owner, session, *wants));
+  std::shared_ptr<FilteredSession> link(
+      new FilteredSession(this, owner, session, *wants));
   links_[session.session] = link;
   return link;
 }
 
-void FilterClient::End(FilterLink* link) {
+void FilterClient::End(FilteredSession* link) {
   if (link->lost_) return;
   // Its place may be another's already, who has the same number.
   const auto found = links_.find(link->id_);
@@ -193,7 +198,7 @@ bool FilterClient::MayGoOn() {
   return false;
 }
 
-std::shared_ptr<FilterLink> FilterClient::Find(SessionId id) const {
+std::shared_ptr<FilteredSession> FilterClient::Find(SessionId id) const {
   const auto found = links_.find(id);
   return found == links_.end() ? nullptr : found->second.lock();
 }
@@ -202,10 +207,7 @@ void FilterClient::OnFrame(Frame& frame) {
   const uint16_t type = frame.type;
   const bool known =
       Dispatch<FilterWants>(frame,
-                            [this](const FilterWants& wants) {
-                              wants_[wants.filter] = wants;
-                              if (on_wants_) on_wants_();
-                            }) ||
+                            [this](const FilterWants& m) { OnWants(m); }) ||
       Dispatch<FilterDecision>(frame,
                                [this](const FilterDecision& decision) {
                                  if (const auto link = Find(decision.session))
@@ -227,6 +229,18 @@ void FilterClient::OnFrame(Frame& frame) {
                                       link->OnDropped(dropped);
                                   });
   Check(known, type);
+}
+
+// Sessions that are under way hear of it, too: who died wants to be asked
+// everything, so that it can refuse.
+void FilterClient::OnWants(const FilterWants& wants) {
+  wants_[wants.filter] = wants;
+  for (const auto& [id, weak] : links_) {
+    const auto link = weak.lock();
+    if (link != nullptr && link->wants_.filter == wants.filter)
+      link->OnWants(wants);
+  }
+  if (on_wants_) on_wants_();
 }
 
 void FilterClient::Check(bool sane, uint16_t type) {

@@ -31,9 +31,9 @@ class FilterClient;
 
 // Who has a link.  Both are called from the door; the link may be dropped
 // inside.
-class FilterLinkOwner {
+class FilteredSessionOwner {
  public:
-  virtual ~FilterLinkOwner() = default;
+  virtual ~FilteredSessionOwner() = default;
   // Text has come back.  To be followed by TookText(); `end`: it is complete.
   virtual void OnFilterText(absl::string_view bytes, bool end) = 0;
   // TextRoom() has grown.
@@ -44,13 +44,13 @@ class FilterLinkOwner {
 };
 
 // One session as `filters` knows it.  Dropping it is its link-disconnect.
-class FilterLink {
+class FilteredSession {
  public:
-  ~FilterLink();
-  FilterLink(const FilterLink&) = delete;
-  FilterLink& operator=(const FilterLink&) = delete;
+  ~FilteredSession();
+  FilteredSession(const FilteredSession&) = delete;
+  FilteredSession& operator=(const FilteredSession&) = delete;
 
-  // What was wanted when the session began.
+  // What is wanted now.
   const FilterWants& wants() const { return wants_; }
   bool Wants(FilterPhase phase) const {
     return (wants_.phases & MaskOf(phase)) != 0;
@@ -92,8 +92,9 @@ class FilterLink {
     kEnded,  // all was sent, not all is back
   };
 
-  FilterLink(FilterClient* client, FilterLinkOwner* owner,
-             const FilterSession& session, const FilterWants& wants);
+  FilteredSession(FilterClient* client, FilteredSessionOwner* owner,
+                  const FilterSession& session, const FilterWants& wants);
+  void OnWants(const FilterWants& wants) { wants_ = wants; }
   void OnDecision(const FilterDecision& decision);
   // False if it is not what a sane peer would say.
   bool OnText(const FilterText& text);
@@ -103,10 +104,10 @@ class FilterLink {
   void FailText(const std::string& reply);
 
   FilterClient* const client_;
-  FilterLinkOwner* owner_;
+  FilteredSessionOwner* owner_;
   const SessionId id_;
   const bool outgoing_;
-  const FilterWants wants_;
+  FilterWants wants_;
   bool lost_ = false;
   uint64_t question_ = 0;  // the last
   Decided decided_;        // set: it is open
@@ -132,8 +133,8 @@ class FilterClient {
   const FilterWants* Wants(const std::string& filter) const;
 
   // Begins a session; its time is filled in here.  Null if Wants() is.
-  std::shared_ptr<FilterLink> Begin(FilterSession session,
-                                    FilterLinkOwner* owner);
+  std::shared_ptr<FilteredSession> Begin(FilterSession session,
+                                         FilteredSessionOwner* owner);
 
   // What waits for `filters` to take it.
   size_t backlog() const { return door_ == nullptr ? 0 : door_->backlog(); }
@@ -141,17 +142,18 @@ class FilterClient {
   bool MayGoOn();
 
  private:
-  friend class FilterLink;
+  friend class FilteredSession;
 
   void OnFrame(Frame& frame);
+  void OnWants(const FilterWants& wants);
   void Lose();
   template <class Message>
   void Send(const Message& message) {
     if (door_ != nullptr) door_->Send(message);
   }
-  std::shared_ptr<FilterLink> Find(SessionId id) const;
+  std::shared_ptr<FilteredSession> Find(SessionId id) const;
   void Check(bool sane, uint16_t type);
-  void End(FilterLink* link);
+  void End(FilteredSession* link);
 
   EventLoop* const loop_;
   const std::string room_;
@@ -162,7 +164,7 @@ class FilterClient {
   uint64_t generation_ = 0;            // of door_
   bool waits_ = false;                 // for the backlog to fall
   absl::flat_hash_map<std::string, FilterWants> wants_;
-  absl::flat_hash_map<SessionId, std::weak_ptr<FilterLink>> links_;
+  absl::flat_hash_map<SessionId, std::weak_ptr<FilteredSession>> links_;
 };
 
 }  // namespace holdfast

@@ -16,7 +16,7 @@ using ::testing::IsEmpty;
 
 constexpr SessionId kSession{0x103e0bd67641321e};
 
-class FilterClientTest : public testing::Test, protected FilterLinkOwner {
+class FilterClientTest : public testing::Test, protected FilteredSessionOwner {
  protected:
   FilterClientTest() { Connect(); }
 
@@ -59,11 +59,11 @@ class FilterClientTest : public testing::Test, protected FilterLinkOwner {
     dropped.reply = reply;
     Say(dropped);
   }
-  std::shared_ptr<FilterLink> Begin() {
+  std::shared_ptr<FilteredSession> Begin() {
     FilterSession session;
     session.session = kSession;
     session.filter = "f";
-    std::shared_ptr<FilterLink> link = client_.Begin(session, this);
+    std::shared_ptr<FilteredSession> link = client_.Begin(session, this);
     loop_.RunReady();
     return link;
   }
@@ -127,7 +127,7 @@ TEST_F(FilterClientTest, NoSessionBeginsUntilItIsKnownWhatIsWanted) {
   Tell("f", MaskOf(FilterPhase::kHelo), MaskOf(FilterEvent::kTxBegin));
   EXPECT_EQ(wants_told_, 2);
   {
-    const std::shared_ptr<FilterLink> link = Begin();
+    const std::shared_ptr<FilteredSession> link = Begin();
     ASSERT_NE(link, nullptr);
     EXPECT_TRUE(link->Wants(FilterPhase::kHelo));
     EXPECT_FALSE(link->Wants(FilterPhase::kEhlo));
@@ -141,7 +141,7 @@ TEST_F(FilterClientTest, NoSessionBeginsUntilItIsKnownWhatIsWanted) {
 
 TEST_F(FilterClientTest, OnlyTheOpenQuestionIsAnswered) {
   Tell("f", MaskOf(FilterPhase::kHelo), 0);
-  std::shared_ptr<FilterLink> link = Begin();
+  std::shared_ptr<FilteredSession> link = Begin();
   std::vector<std::string> decided;
   link->Ask(FilterPhase::kHelo, "c2", "", [&](const FilterDecision* decision) {
     decided.push_back(decision->text);
@@ -165,7 +165,7 @@ TEST_F(FilterClientTest, OnlyTheOpenQuestionIsAnswered) {
 
 TEST_F(FilterClientTest, TextGoesBothWaysWithCredit) {
   Tell("f", MaskOf(FilterPhase::kDataLine), 0);
-  std::shared_ptr<FilterLink> link = Begin();
+  std::shared_ptr<FilteredSession> link = Begin();
   TakeHeard();
   EXPECT_EQ(link->TextRoom(), kFilterWindow);
   link->SendText("abc", false);
@@ -187,7 +187,7 @@ TEST_F(FilterClientTest, TextGoesBothWaysWithCredit) {
 
 TEST_F(FilterClientTest, WhatComesBackOfADroppedTextIsIgnored) {
   Tell("f", MaskOf(FilterPhase::kDataLine), 0);
-  std::shared_ptr<FilterLink> link = Begin();
+  std::shared_ptr<FilteredSession> link = Begin();
   link->SendText("old", false);
   link->DropText();
   link->DropText();
@@ -210,7 +210,7 @@ TEST_F(FilterClientTest, WhatComesBackOfADroppedTextIsIgnored) {
 
 TEST_F(FilterClientTest, AFilterThatCannotGivesTheReply) {
   Tell("f", MaskOf(FilterPhase::kDataLine), 0);
-  std::shared_ptr<FilterLink> link = Begin();
+  std::shared_ptr<FilteredSession> link = Begin();
   link->SendText("x", true);
   TakeHeard();
   Drop("500 5.6.0 Line too long");
@@ -224,7 +224,7 @@ TEST_F(FilterClientTest, AFilterThatCannotGivesTheReply) {
 
 TEST_F(FilterClientTest, WithTheRoomEverythingOfItIsLost) {
   Tell("f", MaskOf(FilterPhase::kDataLine), kAllFilterEvents);
-  std::shared_ptr<FilterLink> asks = Begin();
+  std::shared_ptr<FilteredSession> asks = Begin();
   int answers = 0;
   asks->Ask(FilterPhase::kHelo, "", "", [&](const FilterDecision* decision) {
     EXPECT_EQ(decision, nullptr);
@@ -254,7 +254,7 @@ TEST_F(FilterClientTest, ARoomThatIsNotSaneIsDropped) {
   const auto lost = [this](const std::function<void()>& lie) {
     if (!client_.connected()) Connect();
     Tell("f", MaskOf(FilterPhase::kDataLine), 0);
-    std::shared_ptr<FilterLink> link = Begin();
+    std::shared_ptr<FilteredSession> link = Begin();
     link->SendText("x", false);
     loop_.RunReady();
     lie();
@@ -270,7 +270,7 @@ TEST_F(FilterClientTest, ARoomThatIsNotSaneIsDropped) {
 
 TEST_F(FilterClientTest, TheSameNumberMayBeginAnew) {
   Tell("f", 0, kAllFilterEvents);
-  std::shared_ptr<FilterLink> link = Begin();
+  std::shared_ptr<FilteredSession> link = Begin();
   link.reset();
   link = Begin();
   EXPECT_THAT(TakeHeard(), ElementsAre("session f", "ended", "session f"));
@@ -286,7 +286,7 @@ TEST_F(FilterClientTest, TheSameNumberMayBeginAnew) {
 
 TEST_F(FilterClientTest, WhatIsNotTakenStopsSessions) {
   Tell("f", 0, kAllFilterEvents);
-  std::shared_ptr<FilterLink> link = Begin();
+  std::shared_ptr<FilteredSession> link = Begin();
   filters_->PauseReading();
   size_t reports = 0;
   for (; client_.MayGoOn() && reports < 1000; ++reports) {
