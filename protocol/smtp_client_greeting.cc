@@ -15,6 +15,8 @@ constexpr int kClosing = 421;
 constexpr int kChallenge = 334;
 // "AUTH ", a space and CRLF around mechanism and response.
 constexpr size_t kAuthFrame = 8;
+// What a watcher sees of a secret.
+constexpr char kMask[] = "********";
 
 }  // namespace
 
@@ -23,6 +25,7 @@ void SmtpClientSession::OnGreeting(Command command, const SmtpReply& reply) {
   const bool ok = reply.klass() == 2;
   if (command == Command::kConnect) {
     if (!ok) return End(absl::StrCat("BANNER rejected: ", reply.text));
+    TellBanner(reply);
     return Send(Command::kEhlo);
   }
   if (ok) {
@@ -82,6 +85,7 @@ void SmtpClientSession::OnSecured() {
 
 void SmtpClientSession::Authenticate(ClientCredentials credentials) {
   if (state_ != State::kAuthWait) return;
+  if (watcher_ != nullptr) auth_user_ = credentials.user;
   auto client = MakeSaslClient(extensions_.auth_mechanisms,
                                std::move(credentials), options_.crypto);
   if (!client.ok()) return End(std::string(client.status().message()));
@@ -100,13 +104,27 @@ void SmtpClientSession::Authenticate(ClientCredentials credentials) {
 void SmtpClientSession::SendAuth(absl::string_view command,
                                  const Secret& response) {
   absl::StrAppend(&out_, command, response.text(), "\r\n");
-  Send(Command::kAuth);
+  // A line without a command is an answer to a challenge, even an empty one.
+  const bool secret = command.empty() || !response.text().empty();
+  Send(Command::kAuth, 0, absl::StrCat(command, secret ? kMask : ""));
+}
+
+// A server may repeat what it does not like.
+std::string SmtpClientSession::WithoutSecret(absl::string_view text,
+                                             absl::string_view mask) const {
+  if (auth_response_.text().empty()) return std::string(text);
+  return absl::StrReplaceAll(text, {{auth_response_.text(), mask}});
 }
 
 void SmtpClientSession::OnAuth(const SmtpReply& reply) {
-  if (!auth_error_.empty()) return End(auth_error_);
+  using Result = SmtpClientEvent::Result;
+  if (!auth_error_.empty()) {
+    TellAuth(Result::kTempFail);
+    return End(auth_error_);
+  }
   if (reply.klass() == 2) {
     const std::string complaint = sasl_->Complaint();
+    TellAuth(complaint.empty() ? Result::kOk : Result::kTempFail);
     if (!complaint.empty())
       return End(absl::StrCat("AUTH failed: ", complaint));
     sasl_.reset();
@@ -114,11 +132,9 @@ void SmtpClientSession::OnAuth(const SmtpReply& reply) {
     return GoReady();
   }
   if (reply.code != kChallenge) {
-    // A server may repeat what it does not like.
-    std::string text = reply.text;
-    if (!auth_response_.text().empty())
-      text = absl::StrReplaceAll(text, {{auth_response_.text(), "..."}});
-    return End(absl::StrCat("AUTH rejected: ", text));
+    TellAuth(Result::kPermFail);
+    return End(
+        absl::StrCat("AUTH rejected: ", WithoutSecret(reply.text, "...")));
   }
   if (std::exchange(auth_first_, false)) return SendAuth("", auth_response_);
   // What is not base64 is no challenge; LOGIN needs none.

@@ -87,6 +87,7 @@ absl::StatusOr<bool> SmtpReplyParser::Parse(absl::string_view* bytes,
       line = kept;
     }
     absl::ConsumeSuffix(&line, "\r");
+    if (on_line_) on_line_(line);
     absl::StatusOr<bool> last = TakeLine(line);
     if (!last.ok()) return last.status();
     if (!*last) continue;

@@ -6,8 +6,10 @@
 
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "protocol/envelope.h"
@@ -41,6 +43,12 @@ class SmtpReplyParser {
   // its text is the reference's: "Input too long", "Bad response: <line>".
   absl::StatusOr<bool> Parse(absl::string_view* bytes, SmtpReply* reply);
 
+  // From now on `on_line` gets each line as it comes, without its line end,
+  // also one that is no part of a reply.
+  void WatchLines(absl::AnyInvocable<void(absl::string_view)> on_line) {
+    on_line_ = std::move(on_line);
+  }
+
   // Whether a reply has begun and isn't complete.
   bool InReply() const { return !line_.empty() || !reply_.lines.empty(); }
 
@@ -49,6 +57,7 @@ class SmtpReplyParser {
 
   std::string line_;  // the beginning of a line whose end is still to come
   SmtpReply reply_;
+  absl::AnyInvocable<void(absl::string_view)> on_line_;  // null: nobody
 };
 
 }  // namespace holdfast

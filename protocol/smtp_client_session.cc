@@ -36,10 +36,14 @@ SmtpResult Temporary(absl::string_view text) {
 SmtpClientSession::SmtpClientSession(Options options, Events* events)
     : options_(std::move(options)),
       events_(events),
+      watcher_(options_.watcher),
       secure_(options_.secure),
       verified_(options_.secure && options_.tls_verified) {
   expected_.push_back({Command::kConnect});
   live_ = 1;
+  if (watcher_ != nullptr)
+    parser_.WatchLines(
+        [this](absl::string_view line) { TellServerLine(line); });
 }
 
 void SmtpClientSession::OutputTaken() {
@@ -70,7 +74,9 @@ void SmtpClientSession::ConnectionLost(absl::string_view text) {
 
 // ---- what is sent
 
-void SmtpClientSession::Send(Command command, size_t recipient) {
+void SmtpClientSession::Send(Command command, size_t recipient,
+                             absl::string_view line) {
+  const size_t start = out_.size();
   switch (command) {
     case Command::kEhlo:
       absl::StrAppend(&out_, options_.lmtp ? "LHLO " : "EHLO ", options_.helo,
@@ -104,6 +110,8 @@ void SmtpClientSession::Send(Command command, size_t recipient) {
       break;  // no commands, or written with what they carry
   }
   expected_.push_back({command, recipient});
+  if (watcher_ == nullptr) return;
+  Watch(line.empty() ? absl::string_view(out_).substr(start) : line);
 }
 
 // The command behind `done` in a transaction, when one goes at a time.
@@ -151,6 +159,8 @@ bool SmtpClientSession::Begin(SmtpTransaction transaction) {
   chunk_.clear();
   last_given_ = false;
   open_chunks_ = 0;
+  taken_ = false;
+  body_octets_ = 0;
   if (RefusedLocally()) return false;
   state_ = State::kEnvelope;
   const bool rset = std::exchange(needs_rset_, false);
@@ -197,10 +207,12 @@ void SmtpClientSession::AppendBody(absl::string_view text) {
 
 void SmtpClientSession::Encode(absl::string_view text) {
   std::string* const to = chunked_ ? &chunk_ : &out_;
+  const size_t before = to->size();
   if (transaction_.binary())
     binary_encoder_.Append(text, to);
   else
     encoder_.Append(text, to);
+  body_octets_ += to->size() - before;
   if (chunked_) SendChunks();
 }
 
@@ -214,7 +226,7 @@ void SmtpClientSession::FinishBody() {
   if (!transaction_.binary()) encoder_.Finish(chunked_ ? &chunk_ : &out_);
   if (!chunked_) {
     state_ = State::kFinal;
-    return;
+    return Tell({SmtpClientEvent::Kind::kClientLine, "."});
   }
   last_given_ = true;
   SendChunks();
@@ -232,17 +244,18 @@ void SmtpClientSession::Unconvertible() {
 void SmtpClientSession::SendChunks() {
   if (!last_given_ && chunk_.size() < kChunkBytes) return;
   if (!extensions_.pipelining && open_chunks_ > 0) return;
-  absl::StrAppend(&out_, "BDAT ", chunk_.size(), last_given_ ? " LAST" : "",
-                  "\r\n", chunk_);
+  std::string line =
+      absl::StrCat("BDAT ", chunk_.size(), last_given_ ? " LAST" : "");
+  absl::StrAppend(&out_, line, "\r\n", chunk_);
   chunk_.clear();
   if (!last_given_) {
     ++open_chunks_;
-    return Send(Command::kChunk);
+    return Send(Command::kChunk, 0, line);
   }
   state_ = State::kFinal;
   for (size_t i = 0; i < standings_.size(); ++i) {
     if (standings_[i] != Standing::kAccepted) continue;
-    Send(Command::kFinal, i);
+    Send(Command::kFinal, i, std::exchange(line, ""));
     if (!options_.lmtp) break;  // one reply for all
   }
 }
@@ -263,6 +276,7 @@ void SmtpClientSession::OnReply(const SmtpReply& reply) {
   expected_.pop_front();
   --live_;
   Answered(to, reply);
+  TellNext();
   if (reply.code == kClosing && state_ != State::kOver)
     End(state_ == State::kQuit ? "" : reply.text);
 }
@@ -304,6 +318,7 @@ void SmtpClientSession::Answered(const Expected& to, const SmtpReply& reply) {
 void SmtpClientSession::OnMail(const SmtpReply& reply) {
   if (reply.code == kClosing && rested_) return;  // OnReply() ends it
   mail_answered_ = true;
+  TellMail(reply);
   if (reply.klass() != 2) {
     SmtpResult result = ResultOf(reply);
     DecideRest(result);
@@ -321,6 +336,7 @@ void SmtpClientSession::OnRcpt(size_t recipient, const SmtpReply& reply) {
     if (last) OnEnvelopeSent();
     return;
   }
+  TellRcpt(recipient, reply);
   if (reply.klass() == 2) {
     standings_[recipient] = Standing::kAccepted;
     ++accepted_;
@@ -355,6 +371,7 @@ void SmtpClientSession::OnData(const SmtpReply& reply) {
   // can't be known; it must not get one for the other.
   if (reply.klass() == 2)
     return End(absl::StrCat("Bad response: ", reply.text));
+  TellData(reply);
   if (!go_ahead) {
     SmtpResult result = ResultOf(reply);
     DecideRest(result);
@@ -373,6 +390,8 @@ void SmtpClientSession::OnData(const SmtpReply& reply) {
 
 void SmtpClientSession::BeginBody() {
   state_ = State::kBody;
+  // BDAT asks for nothing like DATA: the message is on its way.
+  if (chunked_) Tell({SmtpClientEvent::Kind::kData});
   events_->OnBodyWanted();
 }
 
@@ -382,6 +401,7 @@ void SmtpClientSession::OnChunk(const SmtpReply& reply) {
   if (reply.klass() != 2) {
     // RFC 3030 section 2: the transaction has failed; what is on its way is
     // answered all the same.
+    TellRollback();
     DecideRest(ResultOf(reply));
     chunk_.clear();
     state_ = State::kEnvelope;
@@ -406,6 +426,7 @@ void SmtpClientSession::OnFinal(const Expected& to, const SmtpReply& reply) {
     DecideRest(result);
     return End(result.text);
   }
+  TellFinal(reply);
   if (!options_.lmtp || accepted_ == 0)
     DecideRest(result);
   else if (standings_[to.recipient] != Standing::kDone)
@@ -416,6 +437,7 @@ void SmtpClientSession::OnFinal(const Expected& to, const SmtpReply& reply) {
 // ---- ends
 
 void SmtpClientSession::TransactionDone() {
+  TellRollback();
   rested_ = true;
   if (refused_ >= options_.max_refused) return Quit();
   GoReady();
@@ -432,6 +454,8 @@ void SmtpClientSession::End(const std::string& error) {
   if (state_ == State::kAuth) Wipe(&out_);
   sasl_.reset();
   auth_response_ = Secret();
+  TellSent();
+  TellRollback();
   SmtpResult result = Temporary(error);
   if (rested_ && !mail_answered_) result.kind = SmtpResult::Kind::kNotTried;
   state_ = State::kOver;

@@ -37,6 +37,7 @@
 #include "protocol/secret.h"
 #include "protocol/smtp_client_commands.h"
 #include "protocol/smtp_client_reply.h"
+#include "protocol/smtp_client_watcher.h"
 
 namespace holdfast {
 
@@ -104,6 +105,8 @@ class SmtpClientSession {
     bool auth = false;
     // Must outlive the session; null: mechanisms that need none.
     const SaslCrypto* crypto = nullptr;
+    // Must outlive the session; null: nobody watches, which costs nothing.
+    SmtpClientWatcher* watcher = nullptr;
   };
 
   SmtpClientSession(Options options, Events* events);
@@ -194,11 +197,14 @@ class SmtpClientSession {
   struct Expected {
     Command command;
     size_t recipient = 0;  // kRcpt; kFinal in LMTP
+    // What the watcher is to be told of it when its turn comes.
+    std::string line = {};
   };
   // Of a recipient in the present transaction.
   enum class Standing : uint8_t { kUndecided, kAccepted, kDone };
 
-  void Send(Command command, size_t recipient = 0);
+  // `line`: for the watcher, of a command that was written already.
+  void Send(Command command, size_t recipient = 0, absl::string_view line = {});
   void SendNext(Command done, size_t recipient);
   size_t NextUndecided(size_t from) const;
   void OnReply(const SmtpReply& reply);
@@ -209,6 +215,8 @@ class SmtpClientSession {
   void OnSecured();
   void OnAuth(const SmtpReply& reply);
   void SendAuth(absl::string_view command, const Secret& response);
+  std::string WithoutSecret(absl::string_view text,
+                            absl::string_view mask) const;
   void OnMail(const SmtpReply& reply);
   void OnRcpt(size_t recipient, const SmtpReply& reply);
   void OnData(const SmtpReply& reply);
@@ -227,8 +235,23 @@ class SmtpClientSession {
   void Decide(size_t recipient, const SmtpResult& result);
   void DecideRest(const SmtpResult& result);
 
+  // For the watcher (smtp_client_watch.cc).
+  void Watch(absl::string_view line);
+  void TellNext();
+  void TellSent();
+  void TellServerLine(absl::string_view line);
+  void TellBanner(const SmtpReply& reply);
+  void TellAuth(SmtpClientEvent::Result result);
+  void TellMail(const SmtpReply& reply);
+  void TellRcpt(size_t recipient, const SmtpReply& reply);
+  void TellData(const SmtpReply& reply);
+  void TellFinal(const SmtpReply& reply);
+  void TellRollback();
+  void Tell(SmtpClientEvent event);
+
   const Options options_;
   Events* const events_;
+  SmtpClientWatcher* const watcher_;
   State state_ = State::kGreeting;
   SmtpReplyParser parser_;
   uint64_t replies_ = 0;
@@ -251,6 +274,10 @@ class SmtpClientSession {
   std::string chunk_;        // not sent
   bool last_given_ = false;  // chunk_ holds the end
   size_t open_chunks_ = 0;   // sent, not answered
+  // For the watcher.
+  bool told_begin_ = false;   // of the transaction, and of no end of it
+  bool taken_ = false;        // by the server, for one recipient at least
+  uint64_t body_octets_ = 0;  // as sent, without the final dot
 
   // Of the session.
   bool secure_ = false;
@@ -261,6 +288,7 @@ class SmtpClientSession {
   Secret auth_response_;     // the last one sent, or about to be, in base64
   bool auth_first_ = false;  // it waits for the server's 334
   std::string auth_error_;   // why the exchange was cancelled
+  std::string auth_user_;    // for the watcher
   // It has done or waited for a transaction: the server may have given it up
   // before it saw the next MAIL.
   bool rested_ = false;

@@ -1,10 +1,12 @@
 // A hostile server: whatever it says, each recipient of each message has one
-// result, and none is delivered before the final dot.
+// result, and none is delivered before the final dot; who watches hears of no
+// message that was taken without its beginning, nor of secrets.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <utility>
 
 #include "protocol/smtp_client_session.h"
 
@@ -57,6 +59,24 @@ class Owner : public SmtpClientSession::Events {
   }
 };
 
+class Watcher : public holdfast::SmtpClientWatcher {
+ public:
+  bool begun = false;
+  void OnEvent(const holdfast::SmtpClientEvent& event) override {
+    using Kind = holdfast::SmtpClientEvent::Kind;
+    if (event.kind == Kind::kMail) begun = true;
+    if (event.kind == Kind::kCommit && !std::exchange(begun, false)) abort();
+    if (event.kind == Kind::kRcpt && !begun) abort();
+    if (event.kind == Kind::kClientLine &&
+        event.text.find('\n') != absl::string_view::npos)
+      abort();
+    // "user", NUL, "pencil" in base64.
+    if (event.kind == Kind::kClientLine &&
+        event.text.find("dXNlcgBwZW5jaWw") != absl::string_view::npos)
+      abort();
+  }
+};
+
 // Nothing that would cost time.
 std::string FakeHash(absl::string_view text) {
   return std::string(32, text.empty() ? 'x' : text.front());
@@ -92,6 +112,8 @@ void Try(const Variant& variant, absl::string_view bytes) {
   options.tls = variant.tls;
   options.auth = variant.auth;
   options.crypto = &kFakeCrypto;
+  Watcher watcher;
+  options.watcher = &watcher;
   SmtpClientSession session(options, &owner);
   owner.session = &session;
   owner.binary = variant.binary;

@@ -83,6 +83,18 @@ class FdStream : public Stream {
     return text;
   }
 
+  uint16_t LocalPort() const override {
+    sockaddr_storage address{};
+    socklen_t size = sizeof address;
+    if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) < 0)
+      return 0;
+    if (address.ss_family == AF_INET)
+      return ntohs(reinterpret_cast<sockaddr_in*>(&address)->sin_port);
+    if (address.ss_family == AF_INET6)
+      return ntohs(reinterpret_cast<sockaddr_in6*>(&address)->sin6_port);
+    return 0;
+  }
+
  private:
   void UpdateWatch() {
     if (ended_) return;

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -50,6 +51,8 @@ class Stream {
   // Our own address of the connection: "192.0.2.1", "2001:db8::1"; empty for
   // a Unix socket.
   virtual std::string LocalAddress() const { return ""; }
+  // Our own port of the connection; 0 for a Unix socket.
+  virtual uint16_t LocalPort() const { return 0; }
 };
 
 // Takes ownership of a connected, non-blocking socket.

@@ -200,6 +200,7 @@ TEST_F(StreamTest, ConnectsAcceptsAndReportsRefusal) {
                          });
   loop_->Run();
   EXPECT_EQ(client->LocalAddress(), "127.0.0.1");
+  EXPECT_NE(client->LocalPort(), 0);
   acceptor.reset();
   close(accepted);
   close(listening);

@@ -24,6 +24,7 @@ RelayRoom::RelayRoom(RoomContext context, Parts parts)
     : context_(std::move(context)),
       parts_(std::move(parts)),
       secrets_(context_.loop),
+      filter_reports_(context_.loop),
       reverse_(context_.loop, parts_.resolver.get()),
       batches_(context_.loop) {}
 
@@ -54,6 +55,8 @@ void RelayRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
       return reverse_.AddDoor(to.number, std::move(door));
     case Room::kLookup:
       return secrets_.SetDoor(std::move(door));
+    case Room::kFilters:
+      return filter_reports_.SetDoor(std::move(door));
     case Room::kKeys:
       return tls()->SetKeysDoor(std::move(door));
     default:

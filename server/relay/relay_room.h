@@ -55,6 +55,7 @@ class RelayRoom : public RoomHandler,
   TlsConnector* tls() override { return parts_.tls.get(); }
   SecretQuestions* secrets() override { return &secrets_; }
   FailureMemory* failures() override { return &failures_; }
+  FilterReports* filter_reports() override { return &filter_reports_; }
   const SaslCrypto* crypto() override { return parts_.crypto; }
   SessionId NewSessionId() override;
   uint64_t AskSlot(SlotRequest request,
@@ -117,6 +118,7 @@ class RelayRoom : public RoomHandler,
   const Parts parts_;
   SecretQuestions secrets_;
   FailureMemory failures_;
+  FilterReports filter_reports_;
   QueueQuestions questions_;
   ReverseServer reverse_;
   BatchList batches_;

@@ -19,6 +19,7 @@
 #include "server/loop/stream.h"
 #include "server/relay/batch_work.h"
 #include "server/relay/failure_memory.h"
+#include "server/relay/filter_reports.h"
 #include "server/relay/resolver.h"
 #include "server/relay/route_policy.h"
 #include "server/relay/secret_questions.h"
@@ -47,6 +48,8 @@ class Dialer {
 
 // Of a connection, a handshake, and every answer that we wait for.
 inline constexpr absl::Duration kReplyTimeout = absl::Seconds(300);
+// What the error says when that is over.
+inline constexpr char kConnectionTimeout[] = "Connection timeout";
 
 // A way that is being tried: where to, through which slot, as which session.
 struct Route {
@@ -63,8 +66,12 @@ struct Route {
   bool secure = false;
   bool tls_verified = false;
   std::string tls;
+  // Of that the first word: "TLSv1.3:TLS_AES_256_GCM_SHA384:256".
+  std::string Ciphers() const { return tls.substr(0, tls.find(' ')); }
   // What the address is called; empty until DNS has said it.
   std::shared_ptr<std::string> host_name = std::make_shared<std::string>();
+  // Of the connection; null: no filter hears of it.
+  std::shared_ptr<SessionReports> reports;
 
   bool is_unix() const { return !policy.unix_path.empty(); }
   // "192.0.2.9 (mx.example.net)", "[2001:db8::1] (2001:db8::1)"; of a Unix
@@ -85,6 +92,7 @@ class RelayServices {
   virtual TlsConnector* tls() = 0;
   virtual SecretQuestions* secrets() = 0;
   virtual FailureMemory* failures() = 0;
+  virtual FilterReports* filter_reports() = 0;
   // What passwords are proven with.
   virtual const SaslCrypto* crypto() = 0;
   virtual SessionId NewSessionId() = 0;

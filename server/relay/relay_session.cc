@@ -25,6 +25,7 @@ SmtpClientSession::Options SessionOptions(RelayServices* services,
   options.tls_verified = route.tls_verified;
   options.auth = !route.policy.label.empty();
   options.crypto = services->crypto();
+  options.watcher = route.reports.get();
   return options;
 }
 
@@ -76,10 +77,14 @@ void RelaySession::OnStartTls() {
 }
 
 void RelaySession::OnSecured(absl::StatusOr<std::unique_ptr<Stream>> stream) {
-  if (!stream.ok()) return session_.ConnectionLost(stream.status().message());
+  if (!stream.ok()) {
+    if (stream.status().message() == kConnectionTimeout) return TimedOut();
+    return session_.ConnectionLost(stream.status().message());
+  }
   state_ = State::kGreeting;
   last_activity_ = services_->loop()->Elapsed();
   UseStream(*std::move(stream));
+  if (route_.reports != nullptr) route_.reports->OnTls(route_.Ciphers());
   session_.TlsEstablished(route_.tls_verified);
   Flush();
 }
@@ -142,7 +147,7 @@ void RelaySession::OnTime() {
     case State::kIdle:
       return StartQuit();
     case State::kQuitting:
-      return session_.ConnectionLost("Connection timeout");
+      return TimedOut();
     case State::kSecuring:  // keeps its own time
       return WatchTime(kReplyTimeout);
     case State::kGreeting:
@@ -158,7 +163,12 @@ void RelaySession::OnTime() {
   if (ours || session_.ready()) last_activity_ = now;
   const absl::Duration left = last_activity_ + kReplyTimeout - now;
   if (left > absl::ZeroDuration()) return WatchTime(left);
-  session_.ConnectionLost("Connection timeout");
+  TimedOut();
+}
+
+void RelaySession::TimedOut() {
+  if (route_.reports != nullptr) route_.reports->OnTimeout();
+  session_.ConnectionLost(kConnectionTimeout);
 }
 
 // ---- ends
@@ -222,6 +232,7 @@ void RelaySession::Close(End end, const std::string& error) {
   pause_.reset();
   stream_.reset();
   securing_.reset();
+  if (route_.reports != nullptr) route_.reports->End();
   if (end != End::kTryInClear) {
     services_->ReportSlot(route_, end == End::kNotProven
                                       ? SlotReport::Event::kFailed

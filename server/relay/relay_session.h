@@ -116,6 +116,7 @@ class RelaySession : private SmtpClientSession::Events {
   bool MustPause();
   void BeginIdle();
   SmtpTransaction BuildTransaction();
+  void ReportTransaction(const SmtpTransaction& transaction);
   std::string PathOf(const BatchMessage::Recipient& r) const;
   bool FitsLimits(const std::string& domain) const;
   void EndTransaction();
@@ -126,6 +127,7 @@ class RelaySession : private SmtpClientSession::Events {
   void DropBody();
   void WatchTime(absl::Duration wait);
   void OnTime();
+  void TimedOut();
   void Close(End end, const std::string& error);
   void LogError(const std::string& error) const;
   // The work is with another session, or with none.

@@ -76,6 +76,7 @@ void RelaySession::Advance() {
     message_sent_ = false;
     SmtpTransaction transaction = BuildTransaction();
     if (recipients_.empty()) continue;
+    if (route_.reports != nullptr) ReportTransaction(transaction);
     mail_at_ = services_->loop()->Now();
     mail_elapsed_ = services_->loop()->Elapsed();
     if (!session_.Begin(std::move(transaction))) continue;
@@ -142,6 +143,17 @@ SmtpTransaction RelaySession::BuildTransaction() {
   t.wire_bytes += trace_.size() + static_cast<size_t>(std::count(
                                       trace_.begin(), trace_.end(), '\n'));
   return t;
+}
+
+void RelaySession::ReportTransaction(const SmtpTransaction& transaction) {
+  const BatchMessage& m = work_->batch.messages[message_];
+  SessionReports::Transaction told;
+  told.message = m.message;
+  told.sender = transaction.sender;
+  for (size_t i = 0; i < recipients_.size(); ++i)
+    told.recipients.push_back({m.recipients[recipients_[i]].envelope,
+                               transaction.recipients[i].path});
+  route_.reports->BeginTransaction(std::move(told));
 }
 
 std::string RelaySession::PathOf(const BatchMessage::Recipient& r) const {

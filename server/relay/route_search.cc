@@ -58,6 +58,7 @@ void RouteSearch::Cancel() {
   // Given up while connecting: no fault of the route.
   if (state_ == State::kConnecting || state_ == State::kSecuring)
     services_->ReportSlot(route_, SlotReport::Event::kClosed);
+  route_.reports.reset();
   state_ = State::kOver;
   timer_.reset();
   connecting_.reset();
@@ -216,13 +217,49 @@ void RouteSearch::Connect(const SlotAnswer& answer) {
   if (!ChooseHelo()) return SourceFailed("Failed to retrieve helo string");
   state_ = State::kConnecting;
   if (route_.is_unix()) return Dial();
-  // The name is asked for at the same time and is there by the next turn if it
-  // was known.
-  services_->resolver()->FindPtr(
-      route_.host.address,
-      [name = route_.host_name](std::string found) { *name = found; });
-  timer_ =
-      services_->loop()->RunAfter(absl::ZeroDuration(), [this] { Dial(); });
+  FindNameThenDial();
+}
+
+// The name is asked for at the same time and is there by the next turn if it
+// was known.  A filter wants to hear it at once.
+void RouteSearch::FindNameThenDial() {
+  const bool wait = action_ != nullptr &&
+                    services_->filter_reports()->Wanted(action_->filter);
+  timer_ = services_->loop()->RunAfter(
+      wait ? kMaxNameWait : absl::ZeroDuration(), [this] { Dial(); });
+  auto found = [name = route_.host_name, wait,
+                self = weak_from_this()](std::string text) {
+    *name = std::move(text);
+    const auto search = wait ? self.lock() : nullptr;
+    if (search == nullptr || search->route_.host_name != name) return;
+    if (search->state_ != State::kConnecting || search->timer_ == nullptr)
+      return;
+    search->timer_ = search->services_->loop()->RunAfter(
+        absl::ZeroDuration(), [raw = search.get()] { raw->Dial(); });
+  };
+  services_->resolver()->FindPtr(route_.host.address, std::move(found));
+}
+
+// link-connect of reports to filters.
+void RouteSearch::BeginReports(const Stream& stream) {
+  route_.reports.reset();
+  if (action_ == nullptr || action_->filter.empty()) return;
+  FilterReports::Link link;
+  link.session = route_.session;
+  link.filter = action_->filter;
+  link.helo = route_.helo;
+  link.rdns = *route_.host_name;
+  if (route_.is_unix()) {
+    link.source = link.destination =
+        absl::StrCat("unix:", route_.policy.unix_path);
+  } else {
+    const std::optional<IpAddress> own = IpAddress::Parse(route_.source);
+    link.source = absl::StrCat(own ? own->ToBracketed() : route_.source, ":",
+                               stream.LocalPort());
+    link.destination = absl::StrCat(route_.host.address.ToBracketed(), ":",
+                                    route_.policy.port);
+  }
+  route_.reports = services_->filter_reports()->Begin(std::move(link));
 }
 
 // What we call ourselves: by the source address if there is a table of it.
@@ -239,6 +276,7 @@ bool RouteSearch::ChooseHelo() {
 }
 
 void RouteSearch::Dial() {
+  timer_.reset();
   const IpAddress& address = route_.host.address;
   const auto done = [this](absl::StatusOr<std::unique_ptr<Stream>> stream) {
     OnDialed(std::move(stream));
@@ -276,6 +314,7 @@ void RouteSearch::OnDialed(absl::StatusOr<std::unique_ptr<Stream>> stream) {
 void RouteSearch::Connected(std::unique_ptr<Stream> stream) {
   LogInfo("%s mta connected", ToString(route_.session));
   route_.source = stream->LocalAddress();
+  BeginReports(*stream);
   if (route_.policy.protocol == RelayProtocol::kSmtps) {
     state_ = State::kSecuring;
     securing_ = std::make_unique<RouteTls>(
@@ -292,9 +331,13 @@ void RouteSearch::Connected(std::unique_ptr<Stream> stream) {
 void RouteSearch::OnSecured(absl::StatusOr<std::unique_ptr<Stream>> stream) {
   if (stream.ok()) {
     state_ = State::kGreeting;
+    if (route_.reports != nullptr) route_.reports->OnTls(route_.Ciphers());
     return owner_->OnConnected(this, route_, *std::move(stream));
   }
   const std::string error(stream.status().message());
+  if (route_.reports != nullptr && error == kConnectionTimeout)
+    route_.reports->OnTimeout();
+  route_.reports.reset();
   LogInfo("%s mta error reason=%s", ToString(route_.session), VisEncode(error));
   services_->ReportSlot(route_, SlotReport::Event::kFailed);
   HostFailed(error);

@@ -33,6 +33,9 @@ inline constexpr size_t kMaxFailureText = 200;
 // Bounds of what the router's "later" may be.
 inline constexpr absl::Duration kMinSlotDelay = absl::Milliseconds(50);
 inline constexpr absl::Duration kMaxSlotDelay = absl::Seconds(60);
+// With a filter the connection is reported with its host's name, which is
+// waited for so long.
+inline constexpr absl::Duration kMaxNameWait = absl::Seconds(5);
 // One that has waited for a slot so long gives its work back untried: only in
 // the queue can it be removed, expire, or go before or behind others.
 inline constexpr absl::Duration kMaxSlotWait = absl::Minutes(10);
@@ -109,6 +112,8 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
   void OnSlot(const SlotAnswer& answer);
   void OnNoRoute(const std::string& failure);
   bool ChooseHelo();
+  void FindNameThenDial();
+  void BeginReports(const Stream& stream);
   void Connect(const SlotAnswer& answer);
   void Dial();
   void OnDialed(absl::StatusOr<std::unique_ptr<Stream>> stream);

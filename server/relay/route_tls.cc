@@ -18,7 +18,7 @@ std::string PeerName(const MailHost& host) {
 }
 
 std::string FailureText(const absl::Status& why) {
-  if (absl::IsDeadlineExceeded(why)) return "Connection timeout";
+  if (absl::IsDeadlineExceeded(why)) return kConnectionTimeout;
   if (absl::IsUnavailable(why)) return "Connection closed unexpectedly";
   return absl::StrCat("IO Error: ", why.message());
 }

@@ -53,6 +53,7 @@ class TlsConnection : public Stream {
   size_t backlog() const override { return plain_->backlog(); }
   void Shutdown() override;
   std::string LocalAddress() const override { return plain_->LocalAddress(); }
+  uint16_t LocalPort() const override { return plain_->LocalPort(); }
 
  private:
   // kHeardEnd: the peer says nothing more.
