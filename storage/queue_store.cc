@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
+#include "storage/idle_priority.h"
 #include "storage/keys.h"
 #include "storage/queue_store_impl.h"
 #include "storage/records.h"
@@ -29,7 +30,8 @@ constexpr size_t kBacklogPage = 256;
 
 // ---- ReaderThread
 
-ReaderThread::ReaderThread() : thread_([this] { Run(); }) {}
+ReaderThread::ReaderThread(Priority priority)
+    : thread_([this, priority] { Run(priority); }) {}
 
 ReaderThread::~ReaderThread() {
   {
@@ -44,7 +46,8 @@ void ReaderThread::Post(absl::AnyInvocable<void()> work) {
   work_.push_back(std::move(work));
 }
 
-void ReaderThread::Run() {
+void ReaderThread::Run(Priority priority) {
+  if (priority == Priority::kIdle) RunAtIdlePriority();
   const auto ready = [this]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
     return stop_ || !work_.empty();
   };
@@ -289,7 +292,9 @@ void LmdbQueueStore::StartThreads() {
              options_.size_limit,
              [this](const Damage& damage) { OnDamage(damage); },
              digest_seed_};
-  reader_ = std::make_unique<ReaderThread>();
+  using Priority = ReaderThread::Priority;
+  reader_ = std::make_unique<ReaderThread>(Priority::kUsual);
+  idle_reader_ = std::make_unique<ReaderThread>(Priority::kIdle);
   if (options_.read_only) {
     status_.accepting = false;
     return;
@@ -327,6 +332,8 @@ LmdbQueueStore::~LmdbQueueStore() {
     closing_ = true;
   }
   // The reader may submit; what it submits is committed.
+  // It may give the other one work: damage.
+  idle_reader_.reset();
   reader_.reset();
   const bool wrote = commit_ != nullptr;
   commit_.reset();
@@ -363,7 +370,18 @@ absl::StatusOr<std::unique_ptr<QueueView>> LmdbQueueStore::View() {
 
 void LmdbQueueStore::ReadLater(
     absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) {
-  reader_->Post([this, read = std::move(read)]() mutable {
+  ReadOn(reader_.get(), std::move(read));
+}
+
+void LmdbQueueStore::ReadIdly(
+    absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) {
+  ReadOn(idle_reader_.get(), std::move(read));
+}
+
+void LmdbQueueStore::ReadOn(
+    ReaderThread* thread,
+    absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) {
+  thread->Post([this, read = std::move(read)]() mutable {
     LmdbQueueView view(&source_);
     if (view.ok()) {
       read(&view);

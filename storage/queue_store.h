@@ -272,6 +272,11 @@ class QueueStore {
   // to wait for the disk.  Safe from any thread.
   virtual void ReadLater(
       absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) = 0;
+  // The same on another thread, at idle priority: for reads that have time.
+  virtual void ReadIdly(
+      absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) {
+    ReadLater(std::move(read));
+  }
   // All that a view sees which is opened from now on stays readable while the
   // pin holds.  Waits for a commit: not on the loop's thread.
   virtual absl::StatusOr<std::unique_ptr<BodyPin>> PinBodies() {

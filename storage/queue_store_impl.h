@@ -21,13 +21,15 @@ namespace holdfast {
 // Runs what it is given on a thread of its own, in order.
 class ReaderThread {
  public:
-  ReaderThread();
+  enum class Priority : uint8_t { kUsual, kIdle };
+
+  explicit ReaderThread(Priority priority);
   ~ReaderThread();  // after all that was given
   // Safe from any thread.
   void Post(absl::AnyInvocable<void()> work);
 
  private:
-  void Run();
+  void Run(Priority priority);
 
   absl::Mutex mutex_;
   std::deque<absl::AnyInvocable<void()>> work_ ABSL_GUARDED_BY(mutex_);
@@ -43,6 +45,8 @@ class LmdbQueueStore : public QueueStore {
   void Submit(QueueBatch batch, Done done) override;
   absl::StatusOr<std::unique_ptr<QueueView>> View() override;
   void ReadLater(
+      absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) override;
+  void ReadIdly(
       absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) override;
   absl::StatusOr<std::unique_ptr<BodyPin>> PinBodies() override;
   CommitFigures Commits() const override { return status_.meter.Commits(); }
@@ -98,7 +102,10 @@ class LmdbQueueStore : public QueueStore {
   bool closing_ ABSL_GUARDED_BY(damage_mutex_) = false;
 
   std::unique_ptr<CommitThread> commit_;
-  std::unique_ptr<ReaderThread> reader_;
+  void ReadOn(ReaderThread* thread,
+              absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read);
+
+  std::unique_ptr<ReaderThread> reader_, idle_reader_;
 };
 
 }  // namespace holdfast

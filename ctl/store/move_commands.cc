@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "ctl/store/command_io.h"
+#include "storage/idle_priority.h"
 
 namespace holdfast {
 
@@ -15,9 +16,12 @@ bool IsMoveCommand(const std::vector<std::string>& words) {
 int RunMoveCommand(const std::vector<std::string>& words,
                    const std::string& store, const std::string& socket,
                    StoreOpener open) {
-  // Mail goes first.
-  if (nice(19) == -1) errno = 0;
   const std::vector<std::string> rest(words.begin() + 2, words.end());
+  // Mail goes first; what is imported is mail that waits, too.
+  if (words[1] != "import")
+    RunAtIdlePriority();
+  else if (nice(19) == -1)
+    errno = 0;
   if (words[1] == "export") return RunExport(rest, socket, open);
   if (words[1] == "import") return RunImport(rest, socket, open);
   return RunBackup(rest, store, socket, open);

@@ -5,6 +5,8 @@
 #include <thread>
 #include <utility>
 
+#include "storage/idle_priority.h"
+
 namespace holdfast {
 namespace {
 
@@ -101,6 +103,7 @@ absl::StatusOr<std::unique_ptr<ExportStream>> ExportStream::Begin(
   thread.thread =
       std::thread([state = thread.state, store, options = std::move(options),
                    wake = std::move(wake)]() mutable {
+        RunAtIdlePriority();
         Run(*state, store, std::move(options), std::move(wake));
       });
   return std::unique_ptr<ExportStream>(new ExportStream(thread.state));

@@ -39,7 +39,7 @@ std::string QueueQuery::Cursor() const { return shared_->walk.Cursor(); }
 
 void QueueQuery::Next(size_t max_rows, Done done) {
   shared_->done = std::move(done);
-  max_rows_ = max_rows;
+  max_rows_ = busy_ ? std::min(max_rows, kBusyRows) : max_rows;
   if (pause_ == absl::ZeroDuration()) return Read();
   timer_ = loop_->RunAfter(pause_, [this] { Read(); });
 }
@@ -47,9 +47,8 @@ void QueueQuery::Next(size_t max_rows, Done done) {
 void QueueQuery::Read() {
   shared_->asked = loop_->Elapsed();
   commits_ = CommitsOf(*store_);
-  store_->ReadLater([this, loop = loop_, shared = shared_, now = loop_->Now(),
-                     max_rows =
-                         max_rows_](absl::StatusOr<const QueueView*> view) {
+  auto read = [this, loop = loop_, shared = shared_, now = loop_->Now(),
+               max_rows = max_rows_](absl::StatusOr<const QueueView*> view) {
     absl::StatusOr<Page> page = Page();
     absl::Status status = view.status();
     if (view.ok())
@@ -59,11 +58,18 @@ void QueueQuery::Read() {
     loop->Post([this, shared, page = std::move(page)]() mutable {
       // Without `done`, this is gone.
       if (!shared->done) return;
-      const int pauses = CommitsOf(*store_) == commits_ ? 1 : kBusyPauses;
-      pause_ = std::min(pauses * (loop_->Elapsed() - shared->asked), kMaxPause);
+      busy_ = CommitsOf(*store_) != commits_;
+      pause_ = std::min(
+          (busy_ ? kBusyPauses : 1) * (loop_->Elapsed() - shared->asked),
+          kMaxPause);
       std::exchange(shared->done, nullptr)(std::move(page));
     });
-  });
+  };
+  // Somebody looks at the screen for the first page.
+  if (std::exchange(first_, false))
+    store_->ReadLater(std::move(read));
+  else
+    store_->ReadIdly(std::move(read));
 }
 
 std::vector<std::string> RelayActions(const Config& config) {

@@ -21,11 +21,11 @@
 
 namespace holdfast {
 
-// Used on the loop's thread; reads on the store's reader thread, each page in a
-// view of its own.  Mail goes first: before a page it waits as long as the page
-// before took to come, so that the scheduler's reads find the thread free half
-// of the time, and kBusyPauses times as long if something was committed
-// meanwhile.  Dropped, it calls back no more.
+// Used on the loop's thread; reads on the store's idle reader thread (the first
+// page on the usual one), each page in a view of its own.  Mail goes first:
+// before a page it waits as long as the page before took to come, and
+// kBusyPauses times as long if something was committed meanwhile; pages are
+// short then.  Dropped, it calls back no more.
 class QueueQuery {
  public:
   struct Page {
@@ -35,6 +35,9 @@ class QueueQuery {
   };
   using Done = absl::AnyInvocable<void(absl::StatusOr<Page>)>;
   static constexpr int kBusyPauses = 3;
+  // Of a page while mail is committed: what is made of it on the loop's thread
+  // holds up answers.
+  static constexpr size_t kBusyRows = 100;
   // The longest wait before a page.
   static constexpr absl::Duration kMaxPause = absl::Milliseconds(100);
 
@@ -66,6 +69,8 @@ class QueueQuery {
   size_t max_rows_ = 0;
   uint64_t commits_ = 0;  // before the last page
   absl::Duration pause_;
+  bool first_ = true;
+  bool busy_ = false;  // something was committed during the last page
   EventLoop::Timer timer_;
 };
 

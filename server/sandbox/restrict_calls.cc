@@ -42,7 +42,6 @@ constexpr int kForbidden[] = {
     SCMP_SYS(ioprio_set),
     SCMP_SYS(sched_setattr),
     SCMP_SYS(sched_setparam),
-    SCMP_SYS(sched_setscheduler),
     // Files by their paths: owner, mode, length, times and links are not
     // Landlock's business, or not that of its first versions.
     SCMP_SYS(chmod),
@@ -151,6 +150,10 @@ void RefuseOthers(Filter* filter) {
   filter->Refuse(SCMP_SYS(kill), {SCMP_A0(SCMP_CMP_NE, self)});
   filter->Refuse(SCMP_SYS(tgkill), {SCMP_A0(SCMP_CMP_NE, self)});
   filter->Refuse(SCMP_SYS(prlimit64), {SCMP_A0(SCMP_CMP_NE, 0)});
+  // A thread may step behind the others.
+  filter->Refuse(SCMP_SYS(sched_setscheduler), {SCMP_A0(SCMP_CMP_NE, 0)});
+  filter->Refuse(SCMP_SYS(sched_setscheduler),
+                 {SCMP_A1(SCMP_CMP_NE, SCHED_IDLE)});
   // Signals that the kernel is asked to send when a descriptor is ready.
   for (scmp_datum_t command : {F_SETOWN, F_SETSIG, F_SETOWN_EX})
     filter->RefuseValue(SCMP_SYS(fcntl), 1, command);
