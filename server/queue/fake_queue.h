@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "server/filter_client/filter_client.h"
 #include "server/loop/fake_event_loop.h"
 #include "server/queue/host_stats.h"
 #include "server/queue/queue_services.h"
@@ -113,6 +114,7 @@ class FakeQueueServices : public QueueServices {
   bool IsSmtpPaused() override { return smtp_paused_; }
   void SetVerboseEverywhere(bool verbose) override { verbose_ = verbose; }
   QueueCounters Counters() override { return counters; }
+  FilterClient* filters() override { return &filters_; }
   Router* router() override { return &router_; }
   HostStats* host_stats() override { return &host_stats_; }
 
@@ -139,6 +141,7 @@ class FakeQueueServices : public QueueServices {
   uint32_t next_message_ = 0x10000000;
   std::set<DeliveryKind> paused_;
   bool smtp_paused_ = false;
+  FilterClient filters_{&loop_, "queue", nullptr, nullptr};
   Router router_{&config_, [](const std::string&) {}};
   HostStats host_stats_;
 };

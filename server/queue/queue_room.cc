@@ -31,7 +31,13 @@ QueueRoom::QueueRoom(RoomContext context, StoreOpener open)
       open_(std::move(open)),
       started_(context_.loop->Now()),
       acceptance_(AcceptanceParts(context_, &seals_)),
-      lookup_(context_.loop, &seals_) {
+      lookup_(context_.loop, &seals_),
+      filters_(
+          context_.loop, "queue",
+          [this] {
+            if (reports_ != nullptr) reports_->OnFilterKnown();
+          },
+          nullptr) {
   if (context_.start->has_control && !context_.fds.empty()) {
     control_ = std::move(context_.fds[0]);
   }
@@ -131,6 +137,8 @@ void QueueRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
       return acceptance_.Add(to, std::move(door));
     case Room::kLookup:
       return lookup_.SetDoor(std::move(door));
+    case Room::kFilters:
+      return filters_.SetDoor(std::move(door));
     case Room::kRelay:
     case Room::kDeliver:
       if (engine_ != nullptr) return engine_->AddWorker(to, std::move(door));

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/filter_client/filter_client.h"
 #include "server/queue/acceptance.h"
 #include "server/queue/control_server.h"
 #include "server/queue/lookup_door.h"
@@ -77,6 +78,7 @@ class QueueRoom : public RoomHandler, public QueueServices {
   bool IsSmtpPaused() override { return acceptance_.paused(); }
   void SetVerboseEverywhere(bool verbose) override;
   QueueCounters Counters() override;
+  FilterClient* filters() override { return &filters_; }
   Router* router() override { return &engine_->router(); }
   HostStats* host_stats() override { return &engine_->host_stats(); }
 
@@ -99,6 +101,7 @@ class QueueRoom : public RoomHandler, public QueueServices {
   CommandSeals seals_;
   Acceptance acceptance_;
   LookupDoor lookup_;
+  FilterClient filters_;
   std::unique_ptr<QueueEngine> engine_;
   std::unique_ptr<ReportSender> reports_;
   std::unique_ptr<ControlServer> control_server_;

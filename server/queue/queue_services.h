@@ -30,6 +30,7 @@
 
 namespace holdfast {
 
+class FilterClient;
 class HostStats;
 class Router;
 
@@ -118,6 +119,9 @@ class QueueServices {
   virtual void SetVerboseEverywhere(bool verbose) = 0;
 
   virtual QueueCounters Counters() = 0;
+
+  // The room `filters`.
+  virtual FilterClient* filters() = 0;
 
   // What relaying is at: routes and limits, what hosts have said last.
   virtual Router* router() = 0;

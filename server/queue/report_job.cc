@@ -1,72 +1,22 @@
 #include "server/queue/report_job.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
+#include <variant>
 
 #include "absl/random/random.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
-#include "protocol/idna.h"
-#include "protocol/received_header.h"
+#include "protocol/smtp_path.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
 
 namespace holdfast {
 namespace {
 
-ReportAction ActionOf(ReportKind kind) {
-  switch (kind) {
-    case ReportKind::kFailed:
-      return ReportAction::kFailed;
-    case ReportKind::kDelayed:
-      return ReportAction::kDelayed;
-    case ReportKind::kDelivered:
-      return ReportAction::kDelivered;
-    case ReportKind::kRelayed:
-      return ReportAction::kRelayed;
-  }
-  return ReportAction::kFailed;
-}
-
-// Of "192.0.2.9 (mx.example.net)" the name, else the address.
-std::string RemoteMta(absl::string_view relay) {
-  const size_t open = relay.find(" (");
-  if (open == absl::string_view::npos) {
-    return relay.empty() ? "" : absl::StrCat("[", relay, "]");
-  }
-  absl::string_view name = relay.substr(open + 2);
-  absl::ConsumeSuffix(&name, ")");
-  return std::string(name);
-}
-
-// Whether `error_line` is what the next hop answered then, cut or not.
-bool IsAnswerOf(const Attempt& attempt, absl::string_view error_line) {
-  absl::string_view answer = attempt.answer;
-  if (answer.size() >= kMaxAttemptAnswer) absl::ConsumeSuffix(&answer, "...");
-  return !answer.empty() && absl::StartsWith(error_line, answer);
-}
-
-ReportedRecipient Reported(const Envelope& envelope) {
-  ReportedRecipient recipient;
-  recipient.dest = envelope.dest;
-  recipient.dsn_orcpt = envelope.dsn_orcpt;
-  recipient.status = envelope.status;
-  recipient.error_line = envelope.error_line;
-  recipient.expires = envelope.expires;
-  if (envelope.attempts.empty()) return recipient;
-  const Attempt& last = envelope.attempts.back();
-  // One in doubt may have neither time nor host.
-  if (last.began > absl::UnixEpoch())
-    recipient.last_attempt = last.began + last.took;
-  if (envelope.kind == DeliveryKind::kMta &&
-      IsAnswerOf(last, envelope.error_line)) {
-    recipient.remote_mta = RemoteMta(last.relay);
-  }
-  return recipient;
-}
+// What is said where the filter cannot be asked.
+constexpr char kNoFilter[] = "421 4.3.0 Filters are not there";
+// The first line of what a filter calls junk.
+constexpr char kJunkHeader[] = "X-Spam: Yes\n";
 
 }  // namespace
 
@@ -98,19 +48,77 @@ ReportJob::ReportJob(QueueServices* services, ReportGroup group, bool small,
   quote_ = full && !small_ ? Quote::kAll : Quote::kHeaders;
 }
 
+// ---- the session: on the local socket, as far as a filter can see
+
 void ReportJob::Start() {
+  session_ = SessionId(absl::Uniform<uint64_t>(services_->random()));
+  rcpt_ = group_.sender();
+  helo_ = group_.smtpname;
+  rewritten_ = false;
+  const Config& config = services_->config();
+  if (config.socket_listener.filter.empty()) return TakeId();
+  ReportFilter::Facts facts;
+  facts.session = session_;
+  facts.filter = config.socket_listener.filter;
+  facts.host = ServerName();
+  facts.path = PathsBelow(config.spool).control_socket;
+  facts.helo = helo_;
+  filter_ = ReportFilter::Begin(
+      services_->filters(), std::move(facts), this,
+      Guarded([](ReportJob* job, bool discard, std::string line) {
+        job->OnFilterEnded(discard, std::move(line));
+      }));
+  if (filter_ == nullptr) return OnFilterEnded(false, kNoFilter);
+  filter_->Greet(Guarded([](ReportJob* job) { job->TakeId(); }));
+}
+
+void ReportJob::TakeId() {
+  services_->TakeMessageId(
+      Guarded([](ReportJob* job, MessageId id) { job->OnId(id); }));
+}
+
+void ReportJob::OnId(MessageId id) {
+  id_ = id;
+  if (filter_ != nullptr)
+    return filter_->Mail(id_,
+                         Guarded([](ReportJob* job) { job->AskRecipient(); }));
+  if (recipients_.empty()) return Expand();
+  OnRecipients();
+}
+
+void ReportJob::AskRecipient() {
+  filter_->Rcpt(group_.sender().ForPath(),
+                Guarded([](ReportJob* job, const std::string& rewritten) {
+                  job->OnRecipientAsked(rewritten);
+                }));
+}
+
+void ReportJob::OnRecipientAsked(const std::string& rewritten) {
+  if (rewritten.empty()) return Expand();
+  PathOptions options;
+  const std::string name = ServerName();
+  options.default_domain = name;
+  options.rules.smtputf8 = true;
+  auto path = ParseRcptArgument(rewritten, options);
+  if (const Reply* refusal = std::get_if<Reply>(&path))
+    return OnFilterEnded(false, refusal->FirstLine());
+  rcpt_ = std::get<ForwardPath>(path).address;
+  rewritten_ = true;
+  Expand();
+}
+
+void ReportJob::Expand() {
   ExpandRequest request;
   request.sockaddr = "local";
   request.rdns = ServerName();
-  request.helo = group_.smtpname;
+  request.helo = helo_;
   request.authenticated = true;
   request.smtpname = ServerName();
-  request.rcpt = group_.sender();
+  request.rcpt = rcpt_;
   services_->Expand(std::move(request),
-                    [weak = weak_from_this()](ExpandAnswer answer) {
-                      if (auto self = weak.lock())
-                        self->OnExpanded(std::move(answer));
-                    });
+                    Guarded([](ReportJob* job, ExpandAnswer answer) {
+                      job->OnExpanded(std::move(answer));
+                    }));
 }
 
 void ReportJob::OnExpanded(ExpandAnswer answer) {
@@ -118,22 +126,29 @@ void ReportJob::OnExpanded(ExpandAnswer answer) {
     answer.refusal = "550 Invalid recipient";
   if (!answer.refusal.empty()) {
     const bool permanent = answer.refusal[0] == '5' || answer.refusal[0] == '6';
-    return Finish(
-        permanent ? Result::kRefused : Result::kLater,
-        absl::StrCat(answer.refusal, ": <", group_.sender().ForPath(), ">"));
+    const std::string line =
+        absl::StrCat(answer.refusal, ": <", rcpt_.ForPath(), ">");
+    if (filter_ != nullptr) filter_->RcptRefused(line);
+    filter_.reset();
+    // A filter that thinks of another recipient loses no report.
+    return Finish(permanent && !rewritten_ ? Result::kRefused : Result::kLater,
+                  line);
   }
   recipients_ = std::move(answer.recipients);
-  TakeId();
+  OnRecipients();
 }
 
-void ReportJob::TakeId() {
-  services_->TakeMessageId([weak = weak_from_this()](MessageId id) {
-    if (auto self = weak.lock()) self->Begin(id);
-  });
+void ReportJob::OnRecipients() {
+  MakeEnvelopeIds();
+  if (filter_ == nullptr) return WriteMessage();
+  filter_->RcptTaken(ids_);
+  filter_->Data(Guarded([](ReportJob* job) { job->WriteMessage(); }));
 }
 
-void ReportJob::Begin(MessageId id) {
-  id_ = id;
+// ---- the message
+
+void ReportJob::WriteMessage() {
+  if (filter_ != nullptr) helo_ = filter_->helo();
   report_ = Describe();
   compressor_.emplace();
   compressed_.reset();
@@ -142,6 +157,9 @@ void ReportJob::Begin(MessageId id) {
   quoted_ = 0;
   line_empty_ = true;
   quoted_all_ = quote_ == Quote::kNothing;
+  text_ = {};
+  text_.filtered = filter_ != nullptr && filter_->WantsText();
+  if (filter_ != nullptr && filter_->junk()) Write(kJunkHeader);
   Write(Received());
   Write(ReportHead(report_));
   if (quoted_all_) return End();
@@ -151,10 +169,10 @@ void ReportJob::Begin(MessageId id) {
 
 void ReportJob::ReadNext() {
   if (quoted_all_) return End();
-  reader_->Read(
-      [weak = weak_from_this()](absl::StatusOr<StoredBodyReader::Piece> piece) {
-        if (auto self = weak.lock()) self->OnPiece(std::move(piece));
-      });
+  reader_->Read(Guarded(
+      [](ReportJob* job, absl::StatusOr<StoredBodyReader::Piece> piece) {
+        job->OnPiece(std::move(piece));
+      }));
 }
 
 void ReportJob::OnPiece(absl::StatusOr<StoredBodyReader::Piece> piece) {
@@ -169,6 +187,7 @@ void ReportJob::OnPiece(absl::StatusOr<StoredBodyReader::Piece> piece) {
       return Restart(Quote::kNothing);
     }
     DropBody();
+    filter_.reset();
     return Finish(Result::kLater, "Error reading message");
   }
   if (quote_ == Quote::kAll &&
@@ -176,7 +195,7 @@ void ReportJob::OnPiece(absl::StatusOr<StoredBodyReader::Piece> piece) {
     return Restart(Quote::kHeaders);
   Write(absl::string_view(piece->bytes).substr(0, Quotable(piece->bytes)));
   if (piece->end) quoted_all_ = true;
-  StoreChunks(&ReportJob::ReadNext);
+  Forward(&ReportJob::ReadNext);
 }
 
 size_t ReportJob::Quotable(absl::string_view bytes) {
@@ -205,11 +224,96 @@ size_t ReportJob::Quotable(absl::string_view bytes) {
 }
 
 void ReportJob::Write(absl::string_view raw) {
+  if (text_.filtered)
+    text_.to_filter.append(raw.data(), raw.size());
+  else
+    Compress(raw);
+}
+
+void ReportJob::Compress(absl::string_view raw) {
   for (std::string& chunk : compressor_->Write(raw))
     chunks_.push_back(std::move(chunk));
 }
 
-void ReportJob::StoreChunks(void (ReportJob::*next)()) {
+// What was written is on its way, then `next`.
+void ReportJob::Forward(Step next) {
+  if (!text_.filtered) return StoreChunks(next);
+  text_.next = next;
+  SendText();
+}
+
+void ReportJob::End() {
+  reader_.reset();
+  Write(ReportTail(report_));
+  Forward(text_.filtered ? &ReportJob::EndText : &ReportJob::EndBody);
+}
+
+// ---- the text, through a filter: what comes back is stored
+
+void ReportJob::SendText() {
+  if (filter_->lost()) return OnFilterEnded(false, kNoFilter);
+  while (!text_.to_filter.empty() && filter_->TextRoom() > 0) {
+    const size_t n = std::min(text_.to_filter.size(), filter_->TextRoom());
+    filter_->SendText(text_.to_filter.substr(0, n), false);
+    text_.to_filter.erase(0, n);
+  }
+  if (!text_.to_filter.empty()) return;
+  if (const Step next = std::exchange(text_.next, nullptr)) (this->*next)();
+}
+
+void ReportJob::EndText() { filter_->SendText("", true); }
+
+void ReportJob::OnFilterTextRoom() {
+  const auto self = shared_from_this();
+  SendText();
+}
+
+void ReportJob::OnFilterTextFailed(const std::string& reply) {
+  const auto self = shared_from_this();
+  OnFilterEnded(false, reply);
+}
+
+void ReportJob::OnFilterText(absl::string_view bytes, bool end) {
+  const auto self = shared_from_this();
+  text_.returned += bytes.size();
+  if (text_.returned > services_->config().max_message_size)
+    return OnFilterEnded(false, "552 5.3.4 Message too big for system");
+  Compress(bytes);
+  text_.untaken += bytes.size();
+  text_.complete = end;
+  if (!text_.storing) StoreReturned();
+}
+
+void ReportJob::StoreReturned() {
+  text_.storing = true;
+  text_.taking = std::exchange(text_.untaken, 0);
+  StoreChunks(&ReportJob::OnReturnedStored);
+}
+
+void ReportJob::OnReturnedStored() {
+  text_.storing = false;
+  filter_->TookText(text_.taking);
+  if (text_.untaken > 0) return StoreReturned();
+  if (text_.complete) EndBody();
+}
+
+// It refuses, or nobody could be asked: that is no reason to lose a report.
+void ReportJob::OnFilterEnded(bool discard, std::string line) {
+  reader_.reset();
+  DropBody();
+  filter_.reset();
+  id_ = MessageId();  // what is under way for it is nobody's
+  services_->loop()->Post(
+      [weak = weak_from_this(), discard, line = std::move(line)]() mutable {
+        if (auto self = weak.lock())
+          self->Finish(discard ? Result::kRefused : Result::kLater,
+                       std::move(line));
+      });
+}
+
+// ---- the store
+
+void ReportJob::StoreChunks(Step next) {
   if (chunks_.empty()) return (this->*next)();
   QueueBatch batch;
   for (std::string& bytes : chunks_) {
@@ -221,21 +325,18 @@ void ReportJob::StoreChunks(void (ReportJob::*next)()) {
     batch.push_back(std::move(chunk));
   }
   chunks_.clear();
-  services_->Commit(std::move(batch),
-                    [weak = weak_from_this(), next](BatchResult result) {
-                      auto self = weak.lock();
-                      if (!self) return;
-                      if (!result.status.ok())
-                        return self->OnStoreError(result.status);
-                      for (const OperationResult& r : result.operations)
-                        if (!r.status.ok()) return self->OnStoreError(r.status);
-                      (self.get()->*next)();
-                    });
+  services_->Commit(std::move(batch), [weak = weak_from_this(), id = id_,
+                                       next](BatchResult result) {
+    auto self = weak.lock();
+    if (!self || self->id_ != id) return;
+    if (!result.status.ok()) return self->OnStoreError(result.status);
+    for (const OperationResult& r : result.operations)
+      if (!r.status.ok()) return self->OnStoreError(r.status);
+    (self.get()->*next)();
+  });
 }
 
-void ReportJob::End() {
-  reader_.reset();
-  Write(ReportTail(report_));
+void ReportJob::EndBody() {
   compressed_ = compressor_->Finish();
   compressor_.reset();
   if (compressed_->info.chunks > 1 || stored_chunks_ > 0) {
@@ -243,7 +344,11 @@ void ReportJob::End() {
       chunks_.push_back(std::move(chunk));
     compressed_->chunks.clear();
   }
-  StoreChunks(&ReportJob::Accept);
+  StoreChunks(filter_ == nullptr ? &ReportJob::Accept : &ReportJob::AskCommit);
+}
+
+void ReportJob::AskCommit() {
+  filter_->Commit(Guarded([](ReportJob* job) { job->Accept(); }));
 }
 
 void ReportJob::Accept() {
@@ -270,6 +375,8 @@ void ReportJob::Accept() {
                               : result.status;
                       if (!status.ok()) return self->OnStoreError(status);
                       self->LogSession(envelopes, size);
+                      if (self->filter_ != nullptr)
+                        self->filter_->Accepted(size);
                       self->Finish(Result::kSettled, "250 2.0.0 Ok");
                     });
 }
@@ -280,6 +387,7 @@ void ReportJob::OnStoreError(const absl::Status& status) {
     return Restart(std::max(quote_, Quote::kHeaders));
   }
   DropBody();
+  filter_.reset();
   if (absl::IsResourceExhausted(status))
     return Finish(Result::kNoRoom, "452 4.3.1 Mail system full");
   Finish(Result::kLater, absl::StrCat("421 ", status.message()));
@@ -293,125 +401,19 @@ void ReportJob::DropBody() {
   services_->Commit(std::move(batch), [](BatchResult) {});
 }
 
+// With a filter as another session.
 void ReportJob::Restart(Quote quote) {
   DropBody();
   quote_ = quote;
-  TakeId();
+  if (filter_ == nullptr) return TakeId();
+  filter_.reset();
+  id_ = MessageId();
+  Start();
 }
 
 void ReportJob::Finish(Result result, std::string line) {
   Done done = std::move(done_);
   done(result, std::move(line));
-}
-
-DeliveryReport ReportJob::Describe() const {
-  const Envelope& first = group_.reports.front().envelope;
-  DeliveryReport report;
-  report.action = ActionOf(group_.kind);
-  report.smtpname = group_.smtpname;
-  report.to = group_.sender();
-  report.date = services_->loop()->Now();
-  report.zone = absl::LocalTimeZone();
-  report.boundary = absl::Uniform<uint64_t>(services_->random());
-  report.delay = group_.delay;
-  report.ttl = first.expires - first.Released();
-  report.dsn_envid = first.dsn_envid;
-  report.arrival = first.created;
-  report.message_id = absl::StrFormat(
-      "%016x@%s", absl::Uniform<uint64_t>(services_->random()), ServerName());
-  report.full = quote_ == Quote::kAll;
-  // Octets above 127 in what is quoted are not known before it is read; the
-  // label is true for seven bits, too.
-  report.eight_bit = quote_ != Quote::kNothing;
-  // Where there is hardly any room, there is none for many words.
-  if (group_.words != nullptr && !small_)
-    report.words = group_.words->For(report.action);
-  report.utf8 = (first.flags & kFlagSmtpUtf8) != 0 || !IsAscii(Recipient());
-  for (const PendingReport& r : group_.reports)
-    report.utf8 |= !IsAscii(r.envelope.dest.ToString());
-  report.deliver_by = first.deliver_by;
-  for (const PendingReport& r : group_.reports)
-    report.recipients.push_back(Reported(r.envelope));
-  return report;
-}
-
-// A domain in UTF-8 alone asks nothing of the next hop.
-std::string ReportJob::Recipient() const {
-  const std::string path = group_.sender().ToString();
-  return PathToAscii(path).value_or(path);
-}
-
-std::string ReportJob::Received() const {
-  ReceivedFacts facts;
-  facts.helo = group_.smtpname;
-  facts.rdns = ServerName();
-  facts.address = "local";
-  facts.by = ServerName();
-  facts.extended = true;
-  facts.authenticated = true;
-  facts.message = id_;
-  facts.recipient = Recipient();
-  facts.now = report_.date;
-  facts.zone = report_.zone;
-  return ReceivedHeader(facts);
-}
-
-std::vector<Envelope> ReportJob::MakeEnvelopes() {
-  std::vector<Envelope> envelopes;
-  std::set<uint32_t> used = {0};
-  for (const ExpandedRecipient& r : recipients_) {
-    uint32_t low = 0;
-    while (!used.insert(low).second)
-      low = absl::Uniform<uint32_t>(services_->random());
-    Envelope e;
-    e.id = MakeEnvelopeId(id_, low);
-    e.kind = r.kind;
-    e.action = r.action;
-    e.smtpname = ServerName();
-    e.helo = group_.smtpname;
-    e.hostname = ServerName();
-    e.sockaddr = "local";
-    e.rcpt = group_.sender();
-    e.dest = r.dest;
-    e.created = report_.date;
-    e.expires =
-        e.created +
-        (r.ttl > absl::ZeroDuration() ? r.ttl : services_->config().queue_ttl);
-    e.flags = kFlagBounce | kFlagAuthenticated |
-              (r.internal ? kFlagInternal : uint32_t{0});
-    // It is protected like the original (RFC 8689 section 5).  Its header is
-    // ASCII but for the address it goes to.
-    e.flags |= group_.reports.front().envelope.flags & kFlagRequireTls;
-    if (!IsAscii(Recipient())) e.flags |= kFlagSmtpUtf8;
-    e.mda_user = r.mda_user;
-    e.mda_subaddress = r.mda_subaddress;
-    e.mda_exec = r.mda_exec;
-    e.routing_key = r.routing_key;
-    envelopes.push_back(std::move(e));
-  }
-  return envelopes;
-}
-
-std::string ReportJob::ServerName() const {
-  const Config& config = services_->config();
-  return config.socket_listener.hostname.empty()
-             ? config.server_name
-             : config.socket_listener.hostname;
-}
-
-// What the local session that this stands for would have logged.
-void ReportJob::LogSession(const std::vector<Envelope>& envelopes,
-                           uint64_t size) const {
-  const std::string session =
-      ToString(SessionId(absl::Uniform<uint64_t>(services_->random())));
-  LogInfo("%s smtp connected address=local host=%s", session, ServerName());
-  LogInfo("%s smtp message msgid=%s size=%d nrcpt=1 proto=ESMTP", session,
-          ToString(id_), size);
-  if (!envelopes.empty())
-    LogInfo("%s smtp envelope evpid=%s from=<> to=<%s>", session,
-            ToString(envelopes.back().id),
-            VisEncode(group_.sender().ToString()));
-  LogInfo("%s smtp disconnected reason=quit", session);
 }
 
 }  // namespace holdfast

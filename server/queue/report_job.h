@@ -12,6 +12,7 @@
 #include "protocol/delivery_report.h"
 #include "protocol/report_text.h"
 #include "server/queue/queue_services.h"
+#include "server/queue/report_filter.h"
 #include "server/queue/stored_body_reader.h"
 #include "storage/body_codec.h"
 #include "storage/queue_store.h"
@@ -41,9 +42,14 @@ struct ReportGroup {
 // Used on the loop's thread.  Asks where the sender's mail goes, streams the
 // original through, stores the report; the transaction that accepts it strikes
 // the pending rows.  Holds a piece of the original and a chunk of the report,
-// whatever their size.  Dropping it gives the report up (rows of a body in
+// whatever their size.
+//
+// With `listen on socket filter NAME` the filter sees a session, may change the
+// report's text and recipient, and may refuse it: then it is tried again later.
+//  Dropping it gives the report up (rows of a body in
 // progress are cleaned up at the next start).
-class ReportJob : public std::enable_shared_from_this<ReportJob> {
+class ReportJob : public std::enable_shared_from_this<ReportJob>,
+                  private FilteredSessionOwner {
  public:
   enum class Result {
     kSettled,
@@ -65,31 +71,61 @@ class ReportJob : public std::enable_shared_from_this<ReportJob> {
 
  private:
   enum class Quote { kAll, kHeaders, kNothing };
+  using Step = void (ReportJob::*)();
 
-  void OnExpanded(ExpandAnswer answer);
+  // `f` with this job in front, as long as there is one.
+  template <class F>
+  auto Guarded(F f) {
+    return [weak = weak_from_this(), f = std::move(f)](auto&&... args) {
+      if (const std::shared_ptr<ReportJob> self = weak.lock())
+        f(self.get(), std::forward<decltype(args)>(args)...);
+    };
+  }
+
+  // FilteredSessionOwner
+  void OnFilterText(absl::string_view bytes, bool end) override;
+  void OnFilterTextRoom() override;
+  void OnFilterTextFailed(const std::string& reply) override;
+
   void TakeId();
-  void Begin(MessageId id);
+  void OnId(MessageId id);
+  void AskRecipient();
+  void OnRecipientAsked(const std::string& rewritten);
+  void Expand();
+  void OnExpanded(ExpandAnswer answer);
+  void OnRecipients();
+  void WriteMessage();
   void ReadNext();
   void OnPiece(absl::StatusOr<StoredBodyReader::Piece> piece);
   // How much of `bytes` is quoted; sets `quoted_all_` behind the headers.
   size_t Quotable(absl::string_view bytes);
   void Write(absl::string_view raw);
-  // Stores what chunks are there, then goes on with `next`.
-  void StoreChunks(void (ReportJob::*next)());
+  void Compress(absl::string_view raw);
+  void Forward(Step next);
   void End();
+  void SendText();
+  void EndText();
+  void StoreReturned();
+  void OnReturnedStored();
+  void OnFilterEnded(bool discard, std::string line);
+  // Stores what chunks are there, then goes on with `next`.
+  void StoreChunks(Step next);
+  void EndBody();
+  void AskCommit();
   void Accept();
-  void OnAccepted(const OperationResult& result, uint64_t size);
   // The store refused: without the body next time, or later.
   void OnStoreError(const absl::Status& status);
   void DropBody();
   void Restart(Quote quote);
   void Finish(Result result, std::string line);
 
+  // In report_message.cc.
   DeliveryReport Describe() const;
   // The address it goes to, as it stands in the text.
   std::string Recipient() const;
   std::string Received() const;
-  std::vector<Envelope> MakeEnvelopes();
+  void MakeEnvelopeIds();
+  std::vector<Envelope> MakeEnvelopes() const;
   std::string ServerName() const;
   void LogSession(const std::vector<Envelope>& envelopes, uint64_t size) const;
 
@@ -101,7 +137,24 @@ class ReportJob : public std::enable_shared_from_this<ReportJob> {
   std::vector<ExpandedRecipient> recipients_;
 
   // Of the present attempt.
+  std::shared_ptr<ReportFilter> filter_;  // null: none is asked
+  SessionId session_{};
+  MailAddress rcpt_;        // the sender, unless a filter thinks otherwise
+  bool rewritten_ = false;  // it does
+  std::string helo_;
   MessageId id_{};
+  std::vector<EnvelopeId> ids_;  // parallel to recipients_
+  // The text on its way through a filter.
+  struct {
+    bool filtered = false;
+    std::string to_filter;
+    Step next = nullptr;  // when all of that is sent
+    uint64_t returned = 0;
+    size_t untaken = 0;  // came back since the last store began
+    size_t taking = 0;   // being stored
+    bool storing = false;
+    bool complete = false;  // all has come back
+  } text_;
   DeliveryReport report_;
   std::optional<StoredBodyReader> reader_;
   std::optional<BodyCompressor> compressor_;

@@ -62,6 +62,7 @@ void ReportSender::Pump() {
   if (Paused()) return WakeAfter(kPausedPoll);
   if (overload_until_ > services_->loop()->Elapsed())
     return WakeAfter(overload_until_ - services_->loop()->Elapsed());
+  if (!ready_.empty() && WaitsForFilter()) return WakeAfter(kFilterLog);
   const size_t limit = accepting_ ? kMaxActive : 1;
   while (active_.size() < limit && !ready_.empty()) {
     ReportGroup group = std::move(ready_.front());
@@ -80,6 +81,23 @@ void ReportSender::Pump() {
 // As the reference: its reports go through a local session, and `pause smtp`
 // refuses those.
 bool ReportSender::Paused() { return services_->IsSmtpPaused(); }
+
+// Nothing is tried while nobody could say whether it may go.
+bool ReportSender::WaitsForFilter() {
+  const std::string& filter = services_->config().socket_listener.filter;
+  if (filter.empty() || services_->filters()->Wants(filter) != nullptr)
+    return false;
+  const absl::Duration now = services_->loop()->Elapsed();
+  if (now - filter_logged_ >= kFilterLog) {
+    filter_logged_ = now;
+    LogWarn("warn: queue: reports wait for filter %s", VisEncode(filter));
+  }
+  return true;
+}
+
+void ReportSender::OnFilterKnown() {
+  if (!ready_.empty()) WakeAfter(absl::ZeroDuration());
+}
 
 void ReportSender::ReadPage() {
   reading_ = true;

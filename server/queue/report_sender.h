@@ -31,6 +31,8 @@ class ReportSender {
   static constexpr size_t kMaxWaiting = 100000;
   static constexpr absl::Duration kGather = absl::Seconds(1);
   static constexpr absl::Duration kRetryBase = absl::Seconds(10);
+  // How often the log says that a filter is waited for.
+  static constexpr absl::Duration kFilterLog = absl::Minutes(1);
 
   // `services` outlives it.  Looks for pending reports at once.
   explicit ReportSender(QueueServices* services);
@@ -38,6 +40,8 @@ class ReportSender {
 
   // A commit added reports.
   void OnReportsAdded();
+  // What the filter of the local socket wants is known (again).
+  void OnFilterKnown();
 
   // Reports being made now.
   size_t active() const { return active_.size(); }
@@ -56,6 +60,7 @@ class ReportSender {
 
   void Pump();
   bool Paused();
+  bool WaitsForFilter();
   void ReadPage();
   void OnPage(absl::StatusOr<Page> page);
   void TakeGroups(std::vector<PendingReport> rows);
@@ -83,6 +88,7 @@ class ReportSender {
   std::set<std::string> ended_;
   std::map<std::string, Waiting> waiting_;
   absl::Duration overload_until_ = absl::ZeroDuration();
+  absl::Duration filter_logged_ = -absl::InfiniteDuration();
   absl::Duration wake_at_ = absl::InfiniteDuration();
   EventLoop::Timer timer_;
 };
