@@ -22,6 +22,7 @@
 #include "server/agent/maildir.h"
 #include "server/agent/mbox.h"
 #include "server/agent/nursery.h"
+#include "server/agent/run_program.h"
 #include "server/door/room.h"
 
 namespace holdfast {
@@ -165,6 +166,9 @@ int Execute(const AgentArguments& arguments) {
 int Main(const std::vector<std::string>& words) {
   if (words.size() == 1 && words[0] == kNurseryArgument)
     return RunNursery(kParentDoorFd, Main);
+  if (absl::StatusOr<ProgramArguments> program = ParseProgramArguments(words);
+      program.ok() && fcntl(kProgramStatusFd, F_SETFD, FD_CLOEXEC) == 0)
+    return RunProgram(*program);
   absl::StatusOr<AgentArguments> arguments = ParseAgentArguments(words);
   const bool delivers = arguments.ok() && !arguments->exec_uid;
   if (!arguments.ok() ||

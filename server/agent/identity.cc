@@ -51,6 +51,8 @@ absl::Status Failed(const char* call) {
   return absl::UnavailableError(absl::StrCat(call, ": ", strerror(errno)));
 }
 
+}  // namespace
+
 absl::Status ChangeIds(const Identity& identity) {
   if (setgroups(1, &identity.gid) != 0) return Failed("setgroups");
   if (setresgid(identity.gid, identity.gid, identity.gid) != 0)
@@ -78,8 +80,6 @@ void LeaveRootsThings() {
   const rlimit none = {0, 0};
   setrlimit(RLIMIT_CORE, &none);
 }
-
-}  // namespace
 
 absl::StatusOr<Identity> FindUser(const std::string& name) {
   return Ask([&name](passwd* record, char* buffer, size_t size, passwd** out) {

@@ -36,6 +36,11 @@ absl::StatusOr<Identity> FindUserById(uid_t uid);
 absl::Status Become(const Identity& identity, bool privileged, bool allow_root,
                     bool commands = false);
 
+// The two parts of it that programs which are not ours need, too: the group and
+// the user, verified; and nothing of root's keyrings, no core files.
+absl::Status ChangeIds(const Identity& identity);
+void LeaveRootsThings();
+
 }  // namespace holdfast
 
 #endif  // HOLDFAST_SERVER_AGENT_IDENTITY_H_

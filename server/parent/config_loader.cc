@@ -1,5 +1,6 @@
 #include "server/parent/config_loader.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <utility>
@@ -42,6 +43,13 @@ std::vector<Start::File> WithoutQueueKeys(ParseOptions options,
     return std::shared_ptr<const TableContents>();
   });
   return files;
+}
+
+bool FiltersCompareWith(const Config& config, const Table& table) {
+  return std::any_of(config.filters.begin(), config.filters.end(),
+                     [&table](const auto& one) {
+                       return one.second.phase.criterion.table.get() == &table;
+                     });
 }
 
 }  // namespace
@@ -91,6 +99,7 @@ LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read,
 
 bool MaySee(Room room, const Config& config, const Table& table) {
   if (room == Room::kLookup) return true;
+  if (room == Room::kFilters) return FiltersCompareWith(config, table);
   if (room != Room::kQueue && room != Room::kRelay) return false;
   const auto is_this = [&table](const TableRef& used) {
     return used.get() == &table;

@@ -42,7 +42,8 @@ void KeepOnlyUserbases(const Config& config);
 
 // The tables in files that this room may see (P7).  lookup sees all; queue
 // those that relay actions name; relay those it takes hosts and addresses from;
-// the others none: for them these tables are there, without entries.
+// filters those that filters of smtpd.conf compare with; the others none: for
+// them these tables are there, without entries.
 std::set<std::string> TablesFor(Room room, const Config& config);
 // Whether `room` may see the entries of this table of `config`, wherever they
 // stand (P7): as TablesFor(), for inline tables too.

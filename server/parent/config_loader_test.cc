@@ -115,7 +115,7 @@ TEST_F(ConfigLoaderTest, EveryRoomCanParseWhatItGets) {
   const LoadedConfig loaded = Load();
   ASSERT_NE(loaded.config, nullptr);
   for (Room room : {Room::kLookup, Room::kQueue, Room::kReceive, Room::kRelay,
-                    Room::kDeliver, Room::kKeys}) {
+                    Room::kDeliver, Room::kKeys, Room::kFilters}) {
     std::map<std::string, std::string> files;
     for (const Start::File& file : FilesFor(room, "/c", loaded))
       files[file.path] = file.contents;
@@ -142,12 +142,31 @@ TEST_F(ConfigLoaderTest, OnlyLookupAndQueueSeeInlineSecrets) {
   const LoadedConfig loaded = Load();
   ASSERT_NE(loaded.config, nullptr);
   for (Room room : {Room::kLookup, Room::kQueue, Room::kReceive, Room::kRelay,
-                    Room::kDeliver, Room::kKeys}) {
+                    Room::kDeliver, Room::kKeys, Room::kFilters}) {
     bool found = false;
     for (const Start::File& file : FilesFor(room, "/c", loaded))
       found = found || file.contents.find("topsecret") != std::string::npos;
     EXPECT_EQ(found, room == Room::kLookup || room == Room::kQueue)
         << RoomName(room);
+  }
+}
+
+TEST_F(ConfigLoaderTest, FiltersSeeWhatTheyCompareWith) {
+  files_["/rules"] +=
+      "table bad file:/people\n"
+      "table inner { \"secret@example.org\" }\n"
+      "filter a phase mail-from match mail-from <bad> reject \"550 no\"\n"
+      "filter b phase mail-from match mail-from <inner> reject \"550 no\"\n"
+      "filter c phase connect match src { \"192.0.2.66\" } junk\n";
+  const LoadedConfig loaded = Load();
+  ASSERT_NE(loaded.config, nullptr);
+  EXPECT_THAT(TablesFor(Room::kFilters, *loaded.config),
+              testing::ElementsAre("bad"));
+  for (Room room : {Room::kReceive, Room::kFilters}) {
+    const std::string text = FilesFor(room, "/c", loaded).at(0).contents;
+    const bool seen = room == Room::kFilters;
+    EXPECT_EQ(text.find("secret@example.org") != std::string::npos, seen);
+    EXPECT_EQ(text.find("192.0.2.66") != std::string::npos, seen);
   }
 }
 

@@ -28,11 +28,14 @@ constexpr char kConfig[] =
     "table users { \"vm\" = \"5000:5001:/vmail/vm\" }\n"
     "action \"l\" maildir userbase <users>\n"
     "action \"u\" lmtp \"/nonexistent/socket\"\n"
+    "filter \"m\" milter \"/nonexistent/milter\"\n"
+    "listen on socket filter \"m\"\n"
     "match for local action \"l\"\n"
     "match for domain \"u.example\" action \"u\"\n";
 
 constexpr Room kRooms[] = {Room::kKeys,    Room::kLookup, Room::kQueue,
-                           Room::kDeliver, Room::kRelay,  Room::kReceive};
+                           Room::kDeliver, Room::kRelay,  Room::kReceive,
+                           Room::kFilters};
 
 constexpr uint16_t kMostTypes = 80;  // none of ours is above it
 
@@ -66,8 +69,14 @@ Samples AllowedTo(Room room) {
     UpdateTable update;
     update.name = "none";
     Add(&out, update);
+    Add(&out, ProgramKill{});
   } else if (room == Room::kQueue) {
     Add(&out, SetVerbose{});
+  } else if (room == Room::kFilters) {
+    MilterConnect connect;
+    connect.filter = "m";
+    Add(&out, connect);
+    Add(&out, ProgramKill{});
   } else if (room == Room::kRelay) {
     LmtpConnect connect;
     connect.action = "u";

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "config/filter_use.h"
 #include "server/log/log.h"
 #include "server/parent/exact_message.h"
 #include "server/parent/spool_setup.h"
@@ -22,6 +23,7 @@ Supervisor::Options SupervisorOptions(const ParentSetup& setup,
   options.environment = setup.environment;
   options.receivers = static_cast<uint32_t>(setup.listening.size());
   options.relays = setup.relays;
+  options.filters = !FiltersInUse(*setup.loaded.config).empty();
   options.first_worker =
       WorkerId(static_cast<uint64_t>(absl::ToUnixMicros(now)));
   return options;
@@ -33,6 +35,13 @@ AgentStarter::Options AgentOptions(const ParentSetup& setup) {
   options.privileged = setup.privileged;
   options.config = setup.loaded.config;
   options.helpers = setup.helpers;
+  return options;
+}
+
+ProgramStarter::Options ProgramOptions(const ParentSetup& setup) {
+  ProgramStarter::Options options;
+  options.agent = absl::StrCat(setup.folder, "/smtpd-agent");
+  options.environment = setup.program_environment;
   return options;
 }
 
@@ -70,6 +79,10 @@ Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
       agents_(loop, processes, AgentOptions(setup_),
               [this](WorkerId worker) { supervisor_.OnLastEnded(worker); }),
       lmtp_(setup_.loaded.config),
+      milters_(loop, setup_.loaded.config),
+      programs_(loop, processes, ProgramOptions(setup_),
+                ProgramsOf(*setup_.loaded.config, setup_.privileged,
+                           setup_.program_folders)),
       offline_(loop, processes, OfflineOptions(setup_)),
       background_(loop),
       resolver_files_(loop, &background_, ReadWholeFile,
@@ -170,7 +183,17 @@ void Parent::GiveSockets(Room room, uint32_t number, Start* start,
 
 void Parent::BeforeStart(Room room, Door* door) { tables_.SendAll(room, door); }
 
+void Parent::OnRoomReady(Room room, WorkerId worker, Door* door) {
+  programs_.OnRoomReady(room, worker, door);
+}
+
 bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
+  if ((room == Room::kFilters || room == Room::kLookup) &&
+      frame.type == ProgramKill::kType) {
+    return DispatchExact<ProgramKill>(frame, [&](const ProgramKill& kill) {
+      programs_.OnKill(worker, kill);
+    });
+  }
   if (room == Room::kLookup) {
     const auto ask = [&](AuthPool* pool) {
       return [this, pool, worker, door](auto& question) {
@@ -190,6 +213,12 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
                    return RefuseForward(door, question);
                  Ask(&forwards_, worker, door, std::move(question));
                });
+  }
+  if (room == Room::kFilters) {
+    return DispatchExact<MilterConnect>(
+        frame, [&](const MilterConnect& question) {
+          milters_.OnQuestion(worker, door, question);
+        });
   }
   if (room == Room::kRelay) {
     return DispatchExact<LmtpConnect>(frame, [&](LmtpConnect& question) {
@@ -243,6 +272,8 @@ void Parent::Ask(AuthPool* pool, WorkerId worker, Door* door,
 
 bool Parent::OnRoomDied(Room room, WorkerId worker) {
   askers_.erase(worker);
+  milters_.OnRoomDied(worker);
+  programs_.OnRoomDied(room, worker);
   return room == Room::kDeliver && agents_.OnDeliverDied(worker);
 }
 
@@ -251,6 +282,8 @@ void Parent::OnVerbose(bool verbose) {
   SetLogVerbose(verbose);
 }
 
-void Parent::OnStopped() { loop_->Stop(); }
+void Parent::OnStopped() {
+  programs_.WhenGone([this] { loop_->Stop(); });
+}
 
 }  // namespace holdfast

@@ -13,8 +13,10 @@
 #include "server/parent/config_loader.h"
 #include "server/parent/listener_sockets.h"
 #include "server/parent/lmtp_connector.h"
+#include "server/parent/milter_connector.h"
 #include "server/parent/offline_runner.h"
 #include "server/parent/processes.h"
+#include "server/parent/program_starter.h"
 #include "server/parent/resolver_files.h"
 #include "server/parent/supervisor.h"
 #include "server/parent/table_keeper.h"
@@ -37,6 +39,9 @@ struct ParentSetup {
   std::string smtpctl;  // empty: there is none
   std::string helpers;  // folder of mail.maildir and mail.lmtp; empty: none
   std::vector<std::string> environment;  // of the rooms
+  // Of filters and processes of tables, and where they are looked for.
+  std::vector<std::string> program_environment;
+  std::vector<std::string> program_folders;
   bool privileged = false;
   std::string network_user = kNetworkUser;  // of receive, relay, deliver
 
@@ -72,6 +77,7 @@ class Parent : public SupervisorHost {
   Start MakeStart(Room room, uint32_t number,
                   std::vector<OwnedFd>* fds) override;
   void BeforeStart(Room room, Door* door) override;
+  void OnRoomReady(Room room, WorkerId worker, Door* door) override;
   bool OnRoomFrame(Room room, WorkerId worker, Door* door,
                    Frame& frame) override;
   bool OnRoomDied(Room room, WorkerId worker) override;
@@ -99,6 +105,8 @@ class Parent : public SupervisorHost {
   AuthPool forwards_;
   AgentStarter agents_;
   LmtpConnector lmtp_;
+  MilterConnector milters_;
+  ProgramStarter programs_;
   OfflineRunner offline_;
   BackgroundWork background_;
   ResolverFileKeeper resolver_files_;

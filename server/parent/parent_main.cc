@@ -20,12 +20,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "config/delivery_way.h"
+#include "config/filter_use.h"
 #include "config/print.h"
 #include "server/log/log.h"
 #include "server/parent/capabilities.h"
 #include "server/parent/command_line.h"
 #include "server/parent/instance.h"
 #include "server/parent/parent.h"
+#include "server/parent/programs.h"
 #include "server/parent/spool_setup.h"
 #include "server/parent/system_facts.h"
 #include "server/parent/tls_files.h"
@@ -70,6 +72,9 @@ void LoadConfiguration(const CommandLine& line, ParentSetup* setup) {
   for (const InterfaceAddress& one : interfaces)
     setup->parse.local_addresses.push_back(one.address);
   setup->parse.definitions = line.definitions;
+  setup->parse.has_table_program = [setup](absl::string_view word) {
+    return HasTableProgram(word, setup->program_folders);
+  };
   setup->loaded = LoadConfig(setup->parse, ReadWholeFile);
   for (const std::string& message : setup->loaded.messages) Say(message);
   if (setup->loaded.config == nullptr) exit(1);
@@ -100,6 +105,8 @@ void FindFolder(ParentSetup* setup) {
   if (!own.ok()) Refuse(own.status().message());
   const std::string libexec = absl::StrCat(*own, "/../libexec/holdfast");
   setup->folder = FindProgram("smtpd-queue", {*own}).empty() ? libexec : *own;
+  setup->program_folders =
+      ProgramFolders({setup->folder, absl::StrCat(setup->folder, "/../ctl")});
 }
 
 void NeedProgram(const ParentSetup& setup, const char* program) {
@@ -135,6 +142,8 @@ void LoadTls(ParentSetup* setup) {
 
 void FindPrograms(ParentSetup* setup) {
   for (const char* program : kPrograms) NeedProgram(*setup, program);
+  if (!FiltersInUse(*setup->loaded.config).empty())
+    NeedProgram(*setup, "smtpd-filters");
   absl::StatusOr<std::string> own = FindOwnFolder();
   if (!own.ok()) Refuse(own.status().message());
   setup->smtpctl = FindProgram("smtpctl", {*own, absl::StrCat(*own, "/../ctl"),
@@ -184,6 +193,15 @@ std::vector<std::string> RoomEnvironment(bool privileged) {
   }
   // Development and tests: the user's own.
   for (char** one = environ; *one != nullptr; ++one) out.push_back(*one);
+  return out;
+}
+
+// Of filters and processes of tables.
+std::vector<std::string> ProgramEnvironment(bool privileged) {
+  std::vector<std::string> out = RoomEnvironment(privileged);
+  if (privileged)
+    out[0] =
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   return out;
 }
 
@@ -266,6 +284,7 @@ int Serve(CommandLine line, ParentSetup setup) {
   setup.control = (*instance)->control();
   setup.enqueue = (*instance)->enqueue();
   setup.environment = RoomEnvironment(setup.privileged);
+  setup.program_environment = ProgramEnvironment(setup.privileged);
   setup.syslog = line.output != CommandLine::Output::kDebug;
   setup.verbose = line.verbose;
   setup.paused = line.paused;
@@ -318,11 +337,14 @@ int Main(const std::vector<std::string>& arguments) {
     return 1;
   }
   ParentSetup setup;
-  LoadConfiguration(line, &setup);
   FindFolder(&setup);
+  LoadConfiguration(line, &setup);
   LoadTls(&setup);
   if (line.check_only) {
     for (const std::string& warning : setup.loaded.warnings) Say(warning);
+    for (const std::string& warning :
+         MissingPrograms(*setup.loaded.config, setup.program_folders))
+      Say(warning);
     if (line.verbose) {
       fputs(ConfigToText(*setup.loaded.config).c_str(), stdout);
     }

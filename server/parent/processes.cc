@@ -72,7 +72,8 @@ absl::StatusOr<pid_t> SystemProcesses::Start(ProgramStart start,
   absl::StatusOr<pid_t> pid = absl::UnimplementedError("");
   if (start.nursery) pid = Fork(start);
   if (absl::IsUnimplemented(pid.status())) pid = Spawn(start);
-  if (pid.ok()) running_.emplace(*pid, std::move(on_exit));
+  if (pid.ok())
+    running_.emplace(*pid, Running{std::move(on_exit), start.own_group});
   return pid;
 }
 
@@ -89,8 +90,9 @@ absl::StatusOr<pid_t> SystemProcesses::Fork(const ProgramStart& start) {
     if (!pid.ok()) return absl::UnimplementedError(pid.status().message());
     nursery.pid = *pid;
     nursery.socket = std::move(sockets.ours);
-    running_.emplace(
-        *pid, [this, path = start.path](int) { nurseries_.erase(path); });
+    running_.emplace(*pid, Running{[this, path = start.path](int) {
+                       nurseries_.erase(path);
+                     }});
   }
   absl::StatusOr<pid_t> pid =
       AskNursery(nursery.socket.get(), start.arguments, start.fds);
@@ -147,18 +149,29 @@ absl::StatusOr<pid_t> SystemProcesses::Spawn(const ProgramStart& start) {
   return pid;
 }
 
+void SystemProcesses::Signal(pid_t pid, const Running& running, int signal) {
+  // One that has just begun may not have its group yet.
+  if (!running.own_group || kill(-pid, signal) != 0) kill(pid, signal);
+}
+
 void SystemProcesses::Kill(pid_t pid, int signal) {
   // Only what was not reaped: another process may have the number by now.
-  if (running_.count(pid) != 0) kill(pid, signal);
+  auto it = running_.find(pid);
+  if (it != running_.end()) Signal(pid, it->second, signal);
 }
 
 void SystemProcesses::Reap() {
-  int status = 0;
-  pid_t pid;
-  while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+  siginfo_t ended = {};
+  while (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         ended.si_pid != 0) {
+    const pid_t pid = std::exchange(ended.si_pid, 0);
     auto it = running_.find(pid);
+    // As long as it is not reaped, the number of its group is nobody else's.
+    if (it != running_.end() && it->second.own_group) kill(-pid, SIGKILL);
+    int status = 0;
+    if (waitpid(pid, &status, WNOHANG) != pid) return;
     if (it == running_.end()) continue;
-    OnExit on_exit = std::move(it->second);
+    OnExit on_exit = std::move(it->second.on_exit);
     running_.erase(it);
     on_exit(status);
   }
@@ -166,8 +179,8 @@ void SystemProcesses::Reap() {
 
 void SystemProcesses::KillAllAndWait() {
   on_child_.reset();
-  for (const auto& [pid, on_exit] : running_) kill(pid, SIGKILL);
-  for (const auto& [pid, on_exit] : running_) {
+  for (const auto& [pid, running] : running_) Signal(pid, running, SIGKILL);
+  for (const auto& [pid, running] : running_) {
     while (waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
   }

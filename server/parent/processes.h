@@ -26,6 +26,9 @@ struct ProgramStart {
   // The program has a nursery (server/agent/nursery.h), which may fork this
   // one.  Standard streams and environment are the nursery's then.
   bool nursery = false;
+  // It makes a process group of its own, named like it.  All of it gets the
+  // signals, and nothing of it outlives the program.
+  bool own_group = false;
 };
 
 // Used on the loop's thread.
@@ -64,7 +67,14 @@ class SystemProcesses : public Processes {
 
   EventLoop* const loop_;
   std::map<std::string, Nursery> nurseries_;  // by the program's path
-  std::map<pid_t, OnExit> running_;
+  struct Running {
+    OnExit on_exit;
+    bool own_group = false;
+  };
+
+  static void Signal(pid_t pid, const Running& running, int signal);
+
+  std::map<pid_t, Running> running_;
   EventLoop::Timer on_child_;
 };
 

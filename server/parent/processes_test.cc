@@ -115,5 +115,32 @@ TEST_F(ProcessesTest, KillAllWaits) {
   EXPECT_EQ(waitpid(*pid, nullptr, WNOHANG), -1);
 }
 
+TEST_F(ProcessesTest, AGroupOfItsOwnIsKilledAsAWhole) {
+  // The shell waits for its child, which ignores the signal.
+  ProgramStart start;
+  start.path = "/usr/bin/setsid";
+  start.arguments = {"/bin/sh", "-c",
+                     "sh -c 'echo $$; exec sleep 1000' >&3 & wait"};
+  start.own_group = true;
+  int out[2];
+  ASSERT_EQ(pipe2(out, O_CLOEXEC), 0);
+  start.fds.emplace_back(out[1]);
+  int status = -1;
+  auto pid = processes_.Start(std::move(start), [&](int s) {
+    status = s;
+    loop_->Stop();
+  });
+  ASSERT_TRUE(pid.ok());
+  char byte = 0;
+  ASSERT_EQ(read(out[0], &byte, 1), 1);  // it runs
+  processes_.Kill(*pid, SIGTERM);
+  loop_->Run();
+  EXPECT_EQ(HowItEnded(status), "terminated; signal 15");
+  // The last of them has closed it.
+  while (read(out[0], &byte, 1) > 0) {
+  }
+  close(out[0]);
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "config/filter_use.h"
 #include "server/door/door.h"
 
 namespace holdfast {
@@ -111,7 +112,8 @@ absl::Status SetUpSpool(const SpoolPaths& paths, const SpoolOwners& owners,
   AdoptEmptyFolder(root);
   if (!ensure(root) ||
       !ensure({EmptyFolder(paths), 0711, owners.root, std::nullopt}) ||
-      !ensure({paths.store, 0700, owners.queue, std::nullopt}))
+      !ensure({paths.store, 0700, owners.queue, std::nullopt}) ||
+      !ensure({FilterFolder(paths), 0700, owners.queue, std::nullopt}))
     return absl::FailedPreconditionError("error in spool directory setup");
   // Set-group-id: what is made there is known by its group (offline_runner.h).
   const FolderRule offline = {paths.offline, 03733, owners.root,

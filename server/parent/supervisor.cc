@@ -17,30 +17,34 @@ namespace {
 constexpr absl::Duration kWithoutDoor = absl::Seconds(5);
 
 constexpr std::pair<Room, Room> kDoors[] = {
-    {Room::kReceive, Room::kQueue}, {Room::kReceive, Room::kLookup},
-    {Room::kReceive, Room::kRelay}, {Room::kQueue, Room::kLookup},
-    {Room::kQueue, Room::kRelay},   {Room::kQueue, Room::kDeliver},
-    {Room::kReceive, Room::kKeys},  {Room::kRelay, Room::kKeys},
-    {Room::kRelay, Room::kLookup},
+    {Room::kReceive, Room::kQueue},  {Room::kReceive, Room::kLookup},
+    {Room::kReceive, Room::kRelay},  {Room::kQueue, Room::kLookup},
+    {Room::kQueue, Room::kRelay},    {Room::kQueue, Room::kDeliver},
+    {Room::kReceive, Room::kKeys},   {Room::kRelay, Room::kKeys},
+    {Room::kRelay, Room::kLookup},   {Room::kReceive, Room::kFilters},
+    {Room::kRelay, Room::kFilters},  {Room::kQueue, Room::kFilters},
+    {Room::kFilters, Room::kLookup},
 };
 
 // Who is stopped together, and until when, counted from the beginning of the
 // stop.  First those who take mail in, then those who bring it out, then those
-// whom all the others need.
+// whom all the others need: what is under way can pass the filters, and so can
+// reports on what could not be brought out.
 struct Phase {
-  Room rooms[2];
+  Room rooms[3];
   absl::Duration until;
 };
 const Phase kPhases[] = {
-    {{Room::kReceive, Room::kReceive}, absl::Seconds(10)},
-    {{Room::kRelay, Room::kDeliver}, absl::Seconds(22)},
-    {{Room::kQueue, Room::kQueue}, absl::Seconds(28)},
-    {{Room::kLookup, Room::kKeys}, kStopTime},
+    {{Room::kReceive, Room::kReceive, Room::kReceive}, absl::Seconds(10)},
+    {{Room::kRelay, Room::kRelay, Room::kDeliver}, absl::Seconds(22)},
+    {{Room::kQueue, Room::kQueue, Room::kQueue}, absl::Seconds(28)},
+    {{Room::kLookup, Room::kKeys, Room::kFilters}, kStopTime},
 };
 constexpr size_t kPhaseCount = sizeof kPhases / sizeof kPhases[0];
 
 bool IsIn(const Phase& phase, Room room) {
-  return phase.rooms[0] == room || phase.rooms[1] == room;
+  return std::find(std::begin(phase.rooms), std::end(phase.rooms), room) !=
+         std::end(phase.rooms);
 }
 
 bool AreJoined(Room a, Room b) {
@@ -78,6 +82,7 @@ Supervisor::Supervisor(EventLoop* loop, Processes* processes,
   };
   add(Room::kKeys, 1);
   add(Room::kLookup, 1);
+  if (options_.filters) add(Room::kFilters, 1);
   add(Room::kQueue, 1);
   add(Room::kDeliver, 1);
   add(Room::kRelay, options_.relays);
@@ -222,6 +227,7 @@ Supervisor::Slot* Supervisor::ReadyQueue() {
 
 void Supervisor::OnReady(Slot* slot) {
   slot->state = State::kReady;
+  host_->OnRoomReady(slot->room, slot->worker, slot->door.get());
   for (auto& other : slots_) {
     if (other->state == State::kReady && AreJoined(slot->room, other->room))
       Connect(slot, other.get());

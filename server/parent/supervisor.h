@@ -38,6 +38,9 @@ class SupervisorHost {
                           std::vector<OwnedFd>* fds) = 0;
   // What is to be sent before it.
   virtual void BeforeStart(Room /*room*/, Door* /*door*/) {}
+  // It has begun, and hears of its peers next.
+  virtual void OnRoomReady(Room /*room*/, WorkerId /*worker*/, Door* /*door*/) {
+  }
   // What a room asks of parent, other than Ready and SetVerbose.  False: it
   // must not say that, or not so; it is killed.
   virtual bool OnRoomFrame(Room room, WorkerId worker, Door* door,
@@ -59,6 +62,7 @@ class Supervisor {
     std::vector<std::string> environment;
     uint32_t receivers = 1;
     uint32_t relays = 1;
+    bool filters = false;     // whether there is a room for them
     WorkerId first_worker{};  // unique in the life of this machine's queue
   };
 

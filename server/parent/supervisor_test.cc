@@ -47,10 +47,15 @@ class Host : public SupervisorHost {
     died.push_back(worker);
     return room == Room::kDeliver && agents_live;
   }
+  void OnRoomReady(Room room, WorkerId worker, Door* door) override {
+    EXPECT_NE(door, nullptr);
+    ready.emplace_back(room, worker);
+  }
   void OnVerbose(bool v) override { verbose = v; }
   void OnStopped() override { stopped = true; }
 
   std::vector<WorkerId> died;
+  std::vector<std::pair<Room, WorkerId>> ready;
   bool agents_live = false;
   bool verbose = false;
   bool stopped = false;
@@ -58,11 +63,13 @@ class Host : public SupervisorHost {
 
 class SupervisorTest : public testing::Test {
  protected:
-  SupervisorTest() {
+  SupervisorTest() { Make(/*filters=*/false); }
+  void Make(bool filters) {
     Supervisor::Options options;
     options.folder = "/x";
     options.receivers = 2;
     options.relays = 2;
+    options.filters = filters;
     options.first_worker = WorkerId(100);
     supervisor_ =
         std::make_unique<Supervisor>(&loop_, &processes_, &host_, options);
@@ -200,6 +207,39 @@ TEST_F(SupervisorTest, StartsEveryRoomAndJoinsThem) {
   // queue hears who lives, all of them.
   ASSERT_EQ(queue->workers.size(), 1u);
   EXPECT_EQ(queue->workers[0].alive.size(), 5u);
+}
+
+TEST_F(SupervisorTest, FiltersAreThereIfTheyAreWanted) {
+  Make(/*filters=*/true);
+  BeginAll();
+  EXPECT_EQ(host_.ready.size(), 8u);
+  FakeRoom* filters = Find(Room::kFilters);
+  ASSERT_NE(filters, nullptr);
+  EXPECT_EQ(filters->child->start.path, "/x/smtpd-filters");
+  EXPECT_THAT(filters->doors, IsEmpty());
+  Ready(Room::kFilters);
+  EXPECT_EQ(host_.ready.back(),
+            std::pair(Room::kFilters, filters->start.worker));
+  EXPECT_THAT(Peers(filters),
+              UnorderedElementsAre("queue0", "lookup0", "relay0", "relay1",
+                                   "receive0", "receive1"));
+  // It is no worker: it has no claims.
+  EXPECT_EQ(Find(Room::kQueue)->workers.at(0).alive.size(), 5u);
+  // What is under way passes them until the end.
+  supervisor_->Stop();
+  for (Room room :
+       {Room::kReceive, Room::kRelay, Room::kDeliver, Room::kQueue}) {
+    EXPECT_THAT(filters->stops, IsEmpty()) << RoomName(room);
+    for (FakeRoom* one = nullptr;
+         (one = Find(room)) != nullptr || (one = Find(room, 1)) != nullptr;)
+      End(one, kExitedOkay);
+  }
+  EXPECT_EQ(filters->stops.size(), 1u);
+  for (Room room : {Room::kLookup, Room::kKeys, Room::kFilters}) {
+    EXPECT_FALSE(host_.stopped) << RoomName(room);
+    End(Find(room), kExitedOkay);
+  }
+  EXPECT_TRUE(host_.stopped);
 }
 
 TEST_F(SupervisorTest, RestartDelays) {

@@ -19,6 +19,7 @@
 #include "absl/random/random.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "config/filter_use.h"
 #include "config/parser.h"
 #include "server/log/log.h"
 #include "server/loop/event_loop.h"
@@ -154,12 +155,17 @@ class RoomProcess {
   // Before the room exists: nothing from outside has been looked at yet.
   void Confine(const Config& config) {
     const absl::StatusOr<std::vector<std::string>> missing =
-        EnterSandbox(RulesOf(room_, PathsBelow(config.spool).store));
+        EnterSandbox(RulesOf(room_, OwnFolder(PathsBelow(config.spool))));
     if (!missing.ok())
       Fatal(absl::StrCat(RoomName(room_), ": ", missing.status().message()));
     for (const std::string& feature : *missing)
       LogWarn("warn: %s: this kernel has no %s: less protection",
               RoomName(room_), feature);
+  }
+
+  // Where it may write.
+  std::string OwnFolder(const SpoolPaths& paths) const {
+    return room_ == Room::kFilters ? FilterFolder(paths) : paths.store;
   }
 
   void On(NewDoor& to, Frame& frame) {

@@ -2,11 +2,12 @@
 
 namespace holdfast {
 
-SandboxRules RulesOf(Room room, const std::string& store) {
+SandboxRules RulesOf(Room room, const std::string& folder) {
   SandboxRules rules;
   switch (room) {
     case Room::kQueue:
-      rules.writable = {store};
+    case Room::kFilters:
+      rules.writable = {folder};
       rules.local = true;
       break;
     case Room::kLookup:

@@ -26,8 +26,9 @@ struct SandboxRules {
   bool local = false;
 };
 
-// The rules of a room; `store` is the queue's folder.
-SandboxRules RulesOf(Room room, const std::string& store);
+// The rules of a room; `folder` is the one below which it writes: the store of
+// `queue`, the folder of `filters`; the others have none.
+SandboxRules RulesOf(Room room, const std::string& folder);
 
 // Applies to this thread and to all it starts from now on; cannot be undone.
 // no_new_privs must be set.  Beyond the rules nobody may start a program or a

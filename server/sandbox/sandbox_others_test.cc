@@ -23,7 +23,8 @@ namespace holdfast {
 namespace {
 
 constexpr Room kRooms[] = {Room::kQueue,   Room::kLookup, Room::kKeys,
-                           Room::kReceive, Room::kRelay,  Room::kDeliver};
+                           Room::kReceive, Room::kRelay,  Room::kDeliver,
+                           Room::kFilters};
 
 // Lives until it is killed; of the user of InSandbox(), not dumpable.
 class Victim {

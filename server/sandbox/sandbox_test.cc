@@ -23,7 +23,8 @@ namespace holdfast {
 namespace {
 
 constexpr Room kRooms[] = {Room::kQueue,   Room::kLookup, Room::kKeys,
-                           Room::kReceive, Room::kRelay,  Room::kDeliver};
+                           Room::kReceive, Room::kRelay,  Room::kDeliver,
+                           Room::kFilters};
 
 int OpenError(const std::string& path, int flags) {
   return open(path.c_str(), flags, 0600) >= 0 ? 0 : errno;
@@ -64,6 +65,19 @@ TEST_F(SandboxTest, TheQueueWritesInItsFolderOnly) {
                                          O_CREAT | O_RDWR | O_TRUNC);
                       }),
             0);
+  EXPECT_EQ(InSandbox(rules, [] { return OpenError("/etc/passwd", O_RDONLY); }),
+            EACCES);
+}
+
+// Messages on their way through milters: files without a name.
+TEST_F(SandboxTest, FiltersWriteInTheirFolderOnly) {
+  const SandboxRules rules = RulesOf(Room::kFilters, folder_);
+  EXPECT_EQ(
+      InSandbox(rules, [&] { return OpenError(folder_, O_TMPFILE | O_RDWR); }),
+      0);
+  EXPECT_EQ(
+      InSandbox(rules, [] { return OpenError("/tmp", O_TMPFILE | O_RDWR); }),
+      EACCES);
   EXPECT_EQ(InSandbox(rules, [] { return OpenError("/etc/passwd", O_RDONLY); }),
             EACCES);
 }
@@ -118,6 +132,23 @@ TEST_F(SandboxTest, SocketsAreForThoseWhoNeedThem) {
               chrooted ? EPERM : 0);
     for (int family : {AF_NETLINK, AF_PACKET, AF_VSOCK, AF_ALG})
       EXPECT_EQ(InSandbox(rules, [&] { return SocketError(family); }), EPERM);
+  }
+}
+
+TEST_F(SandboxTest, AThreadMayOnlyStepBehindTheOthers) {
+  for (Room room : kRooms) {
+    const SandboxRules rules = RulesOf(room, "/nonexistent");
+    auto error = [&](pid_t whose, int policy) {
+      return InSandbox(rules, [=] {
+        sched_param none = {};
+        none.sched_priority = policy == SCHED_FIFO ? 1 : 0;
+        return sched_setscheduler(whose, policy, &none) == 0 ? 0 : errno;
+      });
+    };
+    EXPECT_EQ(error(0, SCHED_IDLE), 0);
+    EXPECT_EQ(error(0, SCHED_FIFO), EPERM);
+    EXPECT_EQ(error(0, SCHED_OTHER), EPERM);
+    EXPECT_EQ(error(getppid(), SCHED_IDLE), EPERM);
   }
 }
 

@@ -1,0 +1,194 @@
+#include "server/parent/milter_connector.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "server/loop/fake_event_loop.h"
+
+namespace holdfast {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr WorkerId kWorker{3}, kOther{4};
+
+class MilterConnectorTest : public testing::Test {
+ protected:
+  MilterConnectorTest() {
+    char name[] = "/tmp/milter.XXXXXX";
+    folder_ = mkdtemp(name);
+    path_ = absl::StrCat(folder_, "/socket");
+    std::tie(parents_, own_) = MakeDoorPair(&loop_);
+    own_->SetCallbacks(
+        [this](Frame& frame) {
+          ASSERT_TRUE(Dispatch<MilterConnected>(frame, [&](auto& answer) {
+            answers_.push_back(answer);
+            EXPECT_EQ(frame.fds.size(), answer.ok ? 1u : 0u);
+            for (OwnedFd& fd : frame.fds) fds_.push_back(std::move(fd));
+          }));
+        },
+        [](absl::Status) {});
+    Add("unix", absl::StrCat("unix:", path_));
+    config_->filters["proc"].kind = Filter::Kind::kProc;
+    config_->filters["proc"].milter = absl::StrCat("unix:", path_);
+  }
+  ~MilterConnectorTest() override {
+    unlink(path_.c_str());
+    rmdir(folder_.c_str());
+  }
+  void Add(const std::string& name, const std::string& where) {
+    Filter& filter = config_->filters[name];
+    filter.name = name;
+    filter.kind = Filter::Kind::kMilter;
+    filter.milter = where;
+  }
+  OwnedFd ListenUnix(int backlog = 4) {
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    return Listen(reinterpret_cast<sockaddr*>(&address), sizeof address,
+                  backlog);
+  }
+  OwnedFd ListenInet(uint16_t* port) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    OwnedFd fd = Listen(reinterpret_cast<sockaddr*>(&address), size, 4);
+    EXPECT_EQ(
+        getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    *port = ntohs(address.sin_port);
+    return fd;
+  }
+  static OwnedFd Listen(const sockaddr* address, socklen_t size, int backlog) {
+    OwnedFd fd(socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(bind(fd.get(), address, size), 0);
+    EXPECT_EQ(listen(fd.get(), backlog), 0);
+    return fd;
+  }
+  void Ask(const std::string& filter, uint64_t question = 1,
+           WorkerId worker = kWorker) {
+    MilterConnect message;
+    message.filter = filter;
+    message.question = question;
+    connector_.OnQuestion(worker, parents_.get(), message);
+    loop_.RunReady();
+  }
+  void ExpectConnectedTo(const OwnedFd& server) {
+    ASSERT_EQ(answers_.size(), 1u);
+    EXPECT_TRUE(answers_[0].ok) << answers_[0].error;
+    OwnedFd accepted(accept(server.get(), nullptr, nullptr));
+    ASSERT_TRUE(accepted);
+    ASSERT_EQ(write(fds_.at(0).get(), "x", 1), 1);
+    char byte = 0;
+    ASSERT_EQ(read(accepted.get(), &byte, 1), 1);
+    EXPECT_EQ(byte, 'x');
+    EXPECT_NE(fcntl(fds_[0].get(), F_GETFL) & O_NONBLOCK, 0);
+  }
+
+  FakeEventLoop loop_;
+  std::shared_ptr<Config> config_ = std::make_shared<Config>();
+  std::unique_ptr<Door> parents_, own_;
+  std::vector<MilterConnected> answers_;
+  std::vector<OwnedFd> fds_;
+  std::string folder_, path_;
+  MilterConnector connector_{&loop_, config_};
+};
+
+TEST_F(MilterConnectorTest, ConnectsToAUnixSocket) {
+  const OwnedFd server = ListenUnix();
+  Ask("unix", 77);
+  ExpectConnectedTo(server);
+  EXPECT_EQ(answers_[0].question, 77u);
+}
+
+TEST_F(MilterConnectorTest, ConnectsByTcp) {
+  uint16_t port = 0;
+  const OwnedFd server = ListenInet(&port);
+  Add("inet", absl::StrCat("inet:", port, "@127.0.0.1"));
+  Ask("inet");
+  ExpectConnectedTo(server);
+}
+
+TEST_F(MilterConnectorTest, SaysWhatTheSystemSays) {
+  Ask("unix");
+  ASSERT_EQ(answers_.size(), 1u);
+  EXPECT_FALSE(answers_[0].ok);
+  EXPECT_EQ(answers_[0].error, "No such file or directory");
+  uint16_t port = 0;
+  ListenInet(&port).Reset();
+  Add("inet", absl::StrCat("inet:", port, "@127.0.0.1"));
+  Ask("inet");
+  ASSERT_EQ(answers_.size(), 2u);
+  EXPECT_EQ(answers_[1].error, "Connection refused");
+}
+
+TEST_F(MilterConnectorTest, OnlyWhatTheConfigurationNames) {
+  const OwnedFd server = ListenUnix();
+  for (const std::string& name :
+       {std::string("proc"), std::string("nobody"), path_, std::string("")}) {
+    answers_.clear();
+    testing::internal::CaptureStderr();
+    Ask(name);
+    EXPECT_THAT(testing::internal::GetCapturedStderr(),
+                HasSubstr("warn: filters: no such milter"));
+    ASSERT_EQ(answers_.size(), 1u);
+    EXPECT_FALSE(answers_[0].ok);
+    EXPECT_EQ(answers_[0].error, "no such milter");
+  }
+}
+
+// A peer that never answers: packets to it go nowhere.
+class SilentPeerTest : public MilterConnectorTest {
+ protected:
+  void SetUp() override {
+    // A full backlog drops what comes.
+    full_ = ListenInet(&port_);
+    ASSERT_EQ(listen(full_.get(), 0), 0);
+    Add("silent", absl::StrCat("inet:", port_, "@127.0.0.1"));
+    // Until one is left hanging.
+    for (uint64_t i = 0; i < 8; ++i) Ask("silent", i);
+    answered_ = answers_.size();
+    ASSERT_LT(answered_, 8u);
+  }
+  OwnedFd full_;
+  uint16_t port_ = 0;
+  size_t answered_ = 0;
+};
+
+TEST_F(SilentPeerTest, IsGivenUpAfterAWhile) {
+  loop_.Advance(kMilterConnectTimeout - absl::Milliseconds(1));
+  EXPECT_EQ(answers_.size(), answered_);
+  loop_.Advance(absl::Milliseconds(1));
+  ASSERT_EQ(answers_.size(), 8u);
+  EXPECT_EQ(answers_.back().error, "Connection timed out");
+}
+
+TEST_F(SilentPeerTest, ADeadRoomGetsNoAnswer) {
+  Ask("silent", 100, kOther);
+  connector_.OnRoomDied(kWorker);
+  loop_.Advance(kMilterConnectTimeout);
+  ASSERT_EQ(answers_.size(), answered_ + 1);
+  EXPECT_EQ(answers_.back().question, 100u);
+}
+
+TEST_F(SilentPeerTest, AreNotWaitedForWithoutBound) {
+  for (uint64_t i = 0; i < kMaxMilterConnects + 1; ++i) Ask("silent", i);
+  EXPECT_EQ(answers_.back().error, "too many connections at once");
+  loop_.Advance(kMilterConnectTimeout);
+  answers_.clear();
+  Ask("silent");
+  EXPECT_THAT(answers_, IsEmpty());
+}
+
+}  // namespace
+}  // namespace holdfast
