@@ -55,6 +55,12 @@ class MilterHeader {
   // kMaxMilterHeaderBytes.
   [[nodiscard]] bool Apply(const MilterChange& change, bool leading_space);
 
+  // The body will be another: between it and the header is an empty line.
+  void ForgetBody() {
+    rest_.clear();
+    empty_line_ = true;
+  }
+
   // Stored text, up to the body, of which it has the first line where no empty
   // line is between them.
   std::string Text() const;

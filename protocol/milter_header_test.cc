@@ -126,6 +126,8 @@ TEST(MilterHeader, TextWithoutEmptyLine) {
   EXPECT_EQ(shown.header.first_of_body(), "not a header\n");
   EXPECT_EQ(shown.body, "B: 2\n");
   EXPECT_EQ(shown.header.Text(), "A: 1\nnot a header\n");
+  shown.header.ForgetBody();
+  EXPECT_EQ(shown.header.Text(), "A: 1\n\n");
 
   Shown header_only("A: 1\nB: 2");
   EXPECT_EQ(header_only.state, State::kMore);

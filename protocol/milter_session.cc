@@ -12,6 +12,8 @@ namespace {
 constexpr absl::string_view kRejected = "550 5.7.1 Command rejected";
 constexpr absl::string_view kSessionRejected = "554 5.7.1 Command rejected";
 constexpr absl::string_view kTryLater = "451 4.7.1 Please try again later";
+constexpr absl::string_view kSessionTryLater =
+    "421 4.7.1 Please try again later";
 constexpr absl::string_view kClosing = "421 4.7.0 Service not available";
 
 // Where a command's macros stand in SMFIR_OPTNEG, and those it has else.
@@ -262,7 +264,10 @@ void MilterSession::OnVerdict(const MilterPacket& packet) {
            std::string(asked_ == MilterCommand::kConnect ? kSessionRejected
                                                          : kRejected)});
     case 't':
-      return Answer({Kind::kTempFail, std::string(kTryLater)});
+      return Answer(
+          {Kind::kTempFail,
+           std::string(asked_ == MilterCommand::kConnect ? kSessionTryLater
+                                                         : kTryLater)});
     case 'd':
       if (AboutSession(asked_)) return Broken("it discards a session");
       return Answer({Kind::kDiscard, ""});

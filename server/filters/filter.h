@@ -94,6 +94,11 @@ class FilterLink {
   virtual ~FilterLink() = default;
 
   virtual const std::string& name() const = 0;
+  // As filter-report names it.
+  struct Source {
+    absl::string_view kind, name;
+  };
+  virtual Source source() const = 0;
   // Whether masks are known.  While false, new sessions wait.
   virtual bool ready() const = 0;
   // Phases that it is to be asked in (data-line: it takes the text), and events
@@ -109,6 +114,13 @@ class FilterLink {
 
 // Told when a link's ready() or masks have changed.
 using LinkChanged = std::function<void()>;
+
+// Phases that can be asked: all but data-line, which is not a question, and
+// those that nobody asks.
+inline constexpr uint32_t kAskedPhases =
+    MaskOf(FilterPhase::kDataLine) - 1 + MaskOf(FilterPhase::kCommit) +
+    MaskOf(FilterPhase::kRset) + MaskOf(FilterPhase::kQuit) +
+    MaskOf(FilterPhase::kNoop);
 
 // Has parent connect to a milter's socket (MilterConnect).  `done` is called
 // later, unless the room ends; the descriptor does not block.
