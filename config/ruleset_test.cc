@@ -318,7 +318,7 @@ TEST(Ruleset, ErrorOfAProgramEndsTheSearch) {
   answers.Give(absl::InternalError("gone"));
   const auto found = FirstMatch(*config, Subject(), nullptr, &answers);
   EXPECT_FALSE(answers.missing().has_value());
-  EXPECT_EQ(found.status().message(), "gone");
+  EXPECT_EQ(found.status().message(), "table \"d\": gone");
 }
 
 }  // namespace

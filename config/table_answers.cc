@@ -52,8 +52,7 @@ TableResult TableAnswers::Ask(const Table& table, TableOp op,
       known_.find({query->table, query->op, query->service, query->key});
   if (known != known_.end()) return known->second;
   if (!missing_) missing_ = *std::move(query);
-  return absl::UnavailableError(
-      absl::StrCat("table \"", table.name(), "\" has not answered yet"));
+  return absl::UnavailableError("has not answered yet");
 }
 
 absl::StatusOr<bool> TableAnswers::Check(const Table& table,
@@ -62,7 +61,12 @@ absl::StatusOr<bool> TableAnswers::Check(const Table& table,
                                          char delimiter) {
   if (!table.is_process()) return table.Check(service, key, delimiter);
   const TableResult found = Ask(table, TableOp::kCheck, service, key);
-  if (!found.ok()) return found.status();
+  if (!found.ok()) {
+    return absl::Status(
+        found.status().code(),
+        absl::StrCat("table \"", table.name(),
+                     "\": ", std::string(found.status().message())));
+  }
   return found->has_value();
 }
 

@@ -64,7 +64,7 @@ TEST(TableAnswersTest, ErrorsAreAnswers) {
   EXPECT_FALSE(answers.Check(table, TableService::kString, "k").ok());
   answers.Give(absl::InternalError("database is gone"));
   EXPECT_EQ(answers.Check(table, TableService::kString, "k").status().message(),
-            "database is gone");
+            "table \"pt\": database is gone");
   EXPECT_FALSE(answers.missing().has_value());
   answers.Clear();
   EXPECT_FALSE(answers.Check(table, TableService::kString, "k").ok());

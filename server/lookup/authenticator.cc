@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
 #include "storage/crypto/key_derivation.h"
@@ -137,23 +138,74 @@ void Authenticator::OnPlain(const Listener& listener, AuthStep step,
 
 void Authenticator::CheckTable(AttemptRef attempt, const TableRef& table,
                                Secret password) {
+  if (table->is_process())
+    return AskProgram(attempt, table, std::move(password));
   absl::StatusOr<Credentials::Found> found =
       credentials_.Find(table, attempt->second.user, loop_->Elapsed());
   if (!found.ok()) {
     LogWarn("warn: auth: %s", VisEncode(std::string(found.status().message())));
     return GiveUp(attempt);
   }
-  if (found->unusable) {
-    LogWarn("warn: auth: table %s: no usable password for %s", table->name(),
+  CheckFound(attempt, table->name(), *std::move(found), std::move(password));
+}
+
+void Authenticator::CheckFound(AttemptRef attempt, const std::string& table,
+                               Credentials::Found found, Secret password) {
+  if (found.unusable) {
+    LogWarn("warn: auth: table %s: no usable password for %s", table,
             VisEncode(attempt->second.user));
   }
   services_.hasher->Check(
-      std::move(password), std::move(found->stored),
-      [this, attempt, real = found->real](PasswordHasher::Result result) {
+      std::move(password), std::move(found.stored),
+      [this, attempt, real = found.real](PasswordHasher::Result result) {
         if (result == PasswordHasher::Result::kTooMany) return GiveUp(attempt);
         const bool fits = result == PasswordHasher::Result::kFits;
         real&& fits ? Succeed(attempt) : Fail(attempt);
       });
+}
+
+// ---- programs of tables
+
+void Authenticator::AskProgram(AttemptRef attempt, const TableRef& table,
+                               Secret password) {
+  const std::string& user = attempt->second.user;
+  // "joe:x" with the password "y" would be "joe" with "x:y".
+  if (user.find(':') != std::string::npos) return Fail(attempt);
+  std::string key = absl::StrCat(user, ":", password.text());
+  absl::StatusOr<TableQuery> query =
+      MakeTableQuery(*table, TableOp::kCheck, TableService::kAuth, key);
+  Wipe(&key);
+  if (!query.ok()) return Fail(attempt);
+  services_.ask_program(
+      *std::move(query), [this, attempt, table, password = std::move(password)](
+                             TableResult result) mutable {
+        if (absl::IsUnimplemented(result.status())) {
+          return AskProgramForCredentials(attempt, table, std::move(password));
+        }
+        // What cannot be asked for is nobody's password.
+        if (absl::IsInvalidArgument(result.status())) return Fail(attempt);
+        if (!result.ok()) return GiveUp(attempt);
+        result->has_value() ? Succeed(attempt) : Fail(attempt);
+      });
+}
+
+void Authenticator::AskProgramForCredentials(AttemptRef attempt,
+                                             const TableRef& table,
+                                             Secret password) {
+  absl::StatusOr<TableQuery> query =
+      MakeTableQuery(*table, TableOp::kLookup, TableService::kCredentials,
+                     attempt->second.user);
+  if (!query.ok()) return Fail(attempt);
+  services_.ask_program(*std::move(query), [this, attempt, table,
+                                            password = std::move(password)](
+                                               TableResult result) mutable {
+    if (absl::IsInvalidArgument(result.status())) return Fail(attempt);
+    if (!result.ok()) return GiveUp(attempt);
+    Credentials::Found found =
+        credentials_.FromValue(*result, attempt->second.user);
+    if (*result) Wipe(&**result);
+    CheckFound(attempt, table->name(), std::move(found), std::move(password));
+  });
 }
 
 // ---- accounts of the system
@@ -201,7 +253,8 @@ void Authenticator::OnScramFirst(const ConversationKey& key,
                                  const Listener& listener, AuthStep step,
                                  Done done) {
   std::optional<ScramClientFirst> first = ParseScramClientFirst(step.response);
-  if (!first || listener.auth_table == nullptr) {
+  if (!first || listener.auth_table == nullptr ||
+      listener.auth_table->is_process()) {
     return done(Plainly(Result::kMalformed));
   }
   absl::StatusOr<Credentials::FoundVerifier> found = credentials_.FindVerifier(

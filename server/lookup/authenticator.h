@@ -1,7 +1,9 @@
 // Answers the steps of AUTH (RFC 4954) that `receive` passes on: PLAIN (RFC
 // 4616) and SCRAM-SHA-256 (RFC 5802, RFC 7677), against the credentials table
 // of the listener or, where it names none, accounts of the system, which are
-// asked of `parent`.
+// asked of `parent`.  The program of a table is asked whether a password is
+// right, if it offers that (service auth of smtpd-tables(7)), else for the
+// user's credentials; it knows no SCRAM.
 //
 // Nothing here tells whether a user exists: whoever is not there is compared
 // with somebody else's hash, once, as those who are, and SCRAM gets a salt that
@@ -19,6 +21,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "config/config.h"
+#include "config/table_answers.h"
 #include "protocol/sasl_plain.h"
 #include "protocol/scram.h"
 #include "server/door/lookup_messages.h"
@@ -50,6 +53,9 @@ class Authenticator {
     absl::AnyInvocable<void(const PasswordQuestion&)> ask_parent;
     // Octets of the system's generator.
     absl::AnyInvocable<std::string(size_t)> random;
+    // Of the program of a table; see TableProcess::Ask().
+    absl::AnyInvocable<void(TableQuery, absl::AnyInvocable<void(TableResult)>)>
+        ask_program;
   };
 
   Authenticator(EventLoop* loop, std::shared_ptr<const Config> config,
@@ -88,6 +94,11 @@ class Authenticator {
 
   void OnPlain(const Listener& listener, AuthStep step, Done done);
   void CheckTable(AttemptRef attempt, const TableRef& table, Secret password);
+  void CheckFound(AttemptRef attempt, const std::string& table,
+                  Credentials::Found found, Secret password);
+  void AskProgram(AttemptRef attempt, const TableRef& table, Secret password);
+  void AskProgramForCredentials(AttemptRef attempt, const TableRef& table,
+                                Secret password);
   void AskParent(AttemptRef attempt, const std::string& address,
                  Secret password);
   void OnScramFirst(const ConversationKey& key, const Listener& listener,

@@ -5,6 +5,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "protocol/secret.h"
 #include "server/auth/crypt_password.h"
 #include "storage/crypto/key_derivation.h"
 
@@ -98,11 +99,24 @@ absl::StatusOr<Credentials::Found> Credentials::Find(const TableRef& table,
   const Look& look = LookAt(table, now);
   const std::string& stand_in =
       Choose(look.stand_ins.empty() ? nothing_known_ : look.stand_ins, user);
+  Found found = Judge(*value, stand_in);
+  if (*value) Wipe(&**value);
+  return found;
+}
+
+// Nobody else's hash is at hand: what users have by default is compared with.
+Credentials::Found Credentials::FromValue(
+    const std::optional<std::string>& value, const std::string& user) const {
+  return Judge(value, Choose(nothing_known_, user));
+}
+
+Credentials::Found Credentials::Judge(const std::optional<std::string>& value,
+                                      const std::string& stand_in) const {
   Found found;
   std::optional<std::string> stored =
-      *value ? StoredPassword(**value) : std::nullopt;
+      value ? StoredPassword(*value) : std::nullopt;
   found.real = stored && IsUsablePassword(*stored);
-  found.unusable = *value && !found.real;
+  found.unusable = value && !found.real;
   found.stored = found.real ? *std::move(stored) : stand_in;
   return found;
 }

@@ -46,9 +46,13 @@ class Credentials {
     std::string stored;
     bool unusable = false;  // in the table, but no hash this system knows
   };
-  // Errors: the table cannot be asked.
+  // Errors: the table cannot be asked.  Not of tables of programs: FromValue().
   absl::StatusOr<Found> Find(const TableRef& table, const std::string& user,
                              absl::Duration now);
+
+  // What the program of `table` has said of the user (nullopt: not found).
+  Found FromValue(const std::optional<std::string>& value,
+                  const std::string& user) const;
 
   struct FoundVerifier {
     bool real = false;
@@ -74,6 +78,8 @@ class Credentials {
   };
 
   const Look& LookAt(const TableRef& table, absl::Duration now);
+  Found Judge(const std::optional<std::string>& value,
+              const std::string& stand_in) const;
   // One of `choices` for that user, always the same while they are the same;
   // there must be one.
   const std::string& Choose(const std::vector<std::string>& choices,

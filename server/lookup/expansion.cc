@@ -104,6 +104,9 @@ Expansion::Step Expansion::Continue() {
   for (int worked = 0; worked < kNodesPerTurn; ++worked) {
     if (!answer_.refusal.empty() || next_ == nodes_.size()) return Finish();
     current_ = static_cast<int>(next_++);
+    answers_.Clear();
+    again_ = false;
+    asks_for_user_ = false;
     const Node& node = nodes_[current_];
     if (node.depth >= kMaxExpansionDepth) {
       Note("too deep");
@@ -111,9 +114,21 @@ Expansion::Step Expansion::Continue() {
       continue;
     }
     std::optional<Step> step = WorkOn(node.kind);
+    if (answers_.missing()) return NeedTable{*answers_.missing()};
     if (step) return *std::move(step);
   }
   return NeedTurn{};
+}
+
+Expansion::Step Expansion::After(std::optional<Step> step) {
+  if (answers_.missing()) return NeedTable{*answers_.missing()};
+  return step ? *std::move(step) : Continue();
+}
+
+Expansion::Step Expansion::OnTable(TableResult result) {
+  answers_.Give(std::move(result));
+  again_ = true;
+  return After(asks_for_user_ ? AskForUser() : WorkOn(nodes_[current_].kind));
 }
 
 std::optional<Expansion::Step> Expansion::WorkOn(Kind kind) {
@@ -150,7 +165,6 @@ void Expansion::TakeBackSrs() {
   Note(absl::StrCat("SRS: was ", VisEncode(node.dest.ToString())));
 }
 
-// Null: the recipient has failed.
 const Rule* Expansion::FindRule() {
   const Node& node = nodes_[current_];
   MailSubject subject = SubjectOf(request_);
@@ -158,8 +172,10 @@ const Rule* Expansion::FindRule() {
   subject.internal = node.internal;
   subject.sub_addr_delim = config_->sub_addr_delim;
   std::vector<RuleTrace> trace;
-  const absl::StatusOr<const Rule*> rule = FirstMatch(
-      *config_, subject, context_.trace == nullptr ? nullptr : &trace);
+  const absl::StatusOr<const Rule*> rule =
+      FirstMatch(*config_, subject,
+                 context_.trace == nullptr ? nullptr : &trace, &answers_);
+  if (answers_.missing()) return nullptr;
   if (context_.trace != nullptr) {
     context_.trace->AddRules(current_, std::move(trace));
   }
@@ -177,11 +193,13 @@ const Rule* Expansion::FindRule() {
 }
 
 std::optional<Expansion::Step> Expansion::WorkOnAddress() {
-  TakeBackSrs();
-  const Rule* rule = FindRule();
-  if (rule == nullptr) return std::nullopt;
+  if (!again_) TakeBackSrs();
   Node& node = nodes_[current_];
-  node.action = &config_->actions.at(rule->action);
+  if (node.action == nullptr) {
+    const Rule* rule = FindRule();
+    if (rule == nullptr) return std::nullopt;
+    node.action = &config_->actions.at(rule->action);
+  }
   if (!node.action->IsLocal()) {
     DeliverRelay();
     return std::nullopt;
@@ -243,14 +261,20 @@ bool Expansion::FindItems(const TableRef& table, const char* use,
                           const std::vector<std::string>& keys, bool* found) {
   items_.clear();
   inserted_ = 0;
+  std::vector<std::string> notes;
+  const auto tell = [&] {
+    for (std::string& note : notes) Note(std::move(note));
+  };
   for (const std::string& key : keys) {
     const absl::StatusOr<std::optional<std::string>> value =
-        table->Lookup(TableService::kAlias, key);
+        answers_.Lookup(*table, TableService::kAlias, key);
+    if (answers_.missing()) return false;
     if (value.ok() && !value->has_value()) {
-      Note(absl::StrCat(use, " ", VisEncode(key), ": not in table \"",
-                        table->name(), "\""));
+      notes.push_back(absl::StrCat(use, " ", VisEncode(key),
+                                   ": not in table \"", table->name(), "\""));
       continue;
     }
+    tell();
     absl::Status status = value.status();
     if (status.ok()) {
       Note(absl::StrCat(use, " ", VisEncode(key), ": ", VisEncode(**value)));
@@ -268,6 +292,7 @@ bool Expansion::FindItems(const TableRef& table, const char* use,
     Fail(kListProblemNow);
     return false;
   }
+  tell();
   return true;
 }
 
@@ -309,8 +334,7 @@ Expansion::Step Expansion::OnFile(const absl::StatusOr<std::string>& contents) {
     included.insert(included.end(), items_.begin(), items_.end());
     items_ = std::move(included);
   }
-  std::optional<Step> step = InsertItems();
-  return step ? *std::move(step) : Continue();
+  return After(InsertItems());
 }
 
 bool Expansion::InsertItem(const ExpansionItem& item) {

@@ -7,8 +7,8 @@
 //
 //   Expansion::Step step = expansion.Run();
 //   NeedUser -> OnUser(...), NeedFile -> OnFile(...), NeedForward ->
-//   OnForward(...), NeedTurn -> Run() again in a later turn, ExpandAnswer ->
-//   done.
+//   OnForward(...), NeedTable -> OnTable(...), NeedTurn -> Run() again in a
+//   later turn, ExpandAnswer -> done.
 #ifndef HOLDFAST_SERVER_LOOKUP_EXPANSION_H_
 #define HOLDFAST_SERVER_LOOKUP_EXPANSION_H_
 
@@ -27,6 +27,7 @@
 #include "absl/time/time.h"
 #include "config/config.h"
 #include "config/expansion_items.h"
+#include "config/table_answers.h"
 #include "protocol/srs.h"
 #include "server/door/lookup_messages.h"
 #include "server/door/receive_messages.h"
@@ -70,9 +71,13 @@ class Expansion {
   struct NeedForward {
     ForwardQuestion question;
   };
+  // Ask the program of this table.
+  struct NeedTable {
+    TableQuery query;
+  };
   struct NeedTurn {};
-  using Step =
-      std::variant<NeedUser, NeedFile, NeedForward, NeedTurn, ExpandAnswer>;
+  using Step = std::variant<NeedUser, NeedFile, NeedForward, NeedTable,
+                            NeedTurn, ExpandAnswer>;
 
   // What `context` points to outlives this object.
   Expansion(std::shared_ptr<const Config> config, ExpandRequest request,
@@ -84,6 +89,7 @@ class Expansion {
   // large, too many at once) fails the recipient for now.
   Step OnFile(const absl::StatusOr<std::string>& contents);
   Step OnForward(const ForwardAnswer& answer);
+  Step OnTable(TableResult result);
 
   // What the log should say, in order, with "warn: " or "info: "; taken once.
   std::vector<std::string> TakeWarnings();
@@ -108,8 +114,11 @@ class Expansion {
   using Identity = std::tuple<Kind, bool, std::string, int>;
 
   Step Continue();
+  // What becomes of node `current_` after it was worked on.
+  Step After(std::optional<Step> step);
   // Each has worked on node `current_`, or says what it waits for; only what
-  // was asked for may be given.
+  // was asked for may be given.  When answers_ misses one, the work has had no
+  // effect but in Node::action, and is done again.
   std::optional<Step> WorkOn(Kind kind);
   std::optional<Step> WorkOnAddress();
   std::optional<Step> WorkOnUser();
@@ -119,10 +128,11 @@ class Expansion {
   void WorkOnCommand();
   void WorkOnError();
   void TakeBackSrs();
+  // Null: the recipient has failed, or an answer is missing.
   const Rule* FindRule();
 
   // Looks up one key after the other; the items of the first that is there.
-  // False: an error, the recipient has failed.
+  // False: an error, the recipient has failed; or an answer is missing.
   bool FindItems(const TableRef& table, const char* use,
                  const std::vector<std::string>& keys, bool* found);
   void InsertForward(const std::string& contents);
@@ -155,6 +165,12 @@ class Expansion {
   std::set<Identity> known_;
   size_t next_ = 0;   // first node not yet begun
   int current_ = -1;  // node at work
+
+  // Of current_: what programs have said, whether it is being worked on again,
+  // and has come as far as asking for its user.
+  TableAnswers answers_;
+  bool again_ = false;
+  bool asks_for_user_ = false;
 
   std::deque<ExpansionItem> items_;  // of current_, not yet inserted
   int inserted_ = 0;                 // of current_, duplicates included

@@ -16,8 +16,10 @@ namespace holdfast {
 std::optional<Expansion::Step> Expansion::AskForUser() {
   const std::string bare = SplitTag(nodes_[current_].text).first;
   const TableRef& userbase = action().userbase;
-  if (!userbase->is_static()) return NeedUser{bare};
-  const auto value = userbase->Lookup(TableService::kUserinfo, bare);
+  if (!userbase->is_static() && !userbase->is_process()) return NeedUser{bare};
+  asks_for_user_ = true;
+  const auto value = answers_.Lookup(*userbase, TableService::kUserinfo, bare);
+  if (answers_.missing()) return std::nullopt;
   std::optional<Userinfo> info;
   if (value.ok() && value->has_value()) info = ParseUserinfo(**value);
   if (!value.ok() || (value->has_value() && !info)) {
@@ -63,7 +65,7 @@ Expansion::Step Expansion::OnUser(UserResult result) {
       Fail(kTemporaryFailure);
       break;
   }
-  return step ? *std::move(step) : Continue();
+  return After(std::move(step));
 }
 
 std::optional<Expansion::Step> Expansion::AskForForward(

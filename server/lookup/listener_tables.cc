@@ -63,20 +63,23 @@ std::string WithoutBrackets(absl::string_view address) {
 }
 
 ListenerTableAnswer Ask(const Config& config, const TableRef& table,
-                        const ListenerTableQuestion& question) {
+                        const ListenerTableQuestion& question,
+                        TableAnswers* answers) {
   if (question.table == Table::kXclient) {
-    const auto matches =
-        table->Check(TableService::kNetaddr, WithoutBrackets(question.key));
+    const auto matches = answers->Check(*table, TableService::kNetaddr,
+                                        WithoutBrackets(question.key));
     if (!matches.ok()) return ListenerTableAnswer{};
     return *matches ? Found("") : NotFound();
   }
   const bool senders = question.table == Table::kSenders;
   const TableService service =
       senders ? TableService::kMailaddrMap : TableService::kAddrname;
-  auto value = table->Lookup(service, question.key, config.sub_addr_delim);
+  auto value =
+      answers->Lookup(*table, service, question.key, config.sub_addr_delim);
   // The reference asks for "[::1]"; table(5) shows "::1".
-  if (!senders && value.ok() && !value->has_value())
-    value = table->Lookup(service, WithoutBrackets(question.key));
+  if (!senders && WithoutBrackets(question.key) != question.key && value.ok() &&
+      !value->has_value())
+    value = answers->Lookup(*table, service, WithoutBrackets(question.key));
   if (!value.ok()) return ListenerTableAnswer{};
   if (!value->has_value()) return NotFound();
   if (!senders) return Found(**value);
@@ -87,14 +90,13 @@ ListenerTableAnswer Ask(const Config& config, const TableRef& table,
 }  // namespace
 
 ListenerTableAnswer AskListenerTable(const Config& config,
-                                     const ListenerTableQuestion& question) {
+                                     const ListenerTableQuestion& question,
+                                     TableAnswers* answers) {
   ListenerTableAnswer answer;
   if (question.listener < config.listeners.size()) {
     const TableRef table =
         TableOf(config.listeners[question.listener], question.table);
-    if (table != nullptr && table->is_static()) {
-      answer = Ask(config, table, question);
-    }
+    if (table != nullptr) answer = Ask(config, table, question, answers);
   }
   answer.question = question.question;
   return answer;

@@ -4,14 +4,17 @@
 #define HOLDFAST_SERVER_LOOKUP_LISTENER_TABLES_H_
 
 #include "config/config.h"
+#include "config/table_answers.h"
 #include "server/door/lookup_messages.h"
 
 namespace holdfast {
 
 // Answers all but kScram.  kError: the listener names no such table, or the
-// table can't be asked.  (reference part 1, sections 1.9, 2.4 and 4.6)
+// table can't be asked.  If `answers` then misses one, it counts for nothing.
+// (reference part 1, sections 1.9, 2.4 and 4.6)
 ListenerTableAnswer AskListenerTable(const Config& config,
-                                     const ListenerTableQuestion& question);
+                                     const ListenerTableQuestion& question,
+                                     TableAnswers* answers);
 
 }  // namespace holdfast
 

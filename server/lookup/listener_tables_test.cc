@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include "absl/strings/str_cat.h"
+
 namespace holdfast {
 namespace {
 
@@ -44,12 +46,14 @@ class ListenerTablesTest : public ::testing::Test {
     question.table = table;
     question.key = key;
     question.sender = sender;
-    const ListenerTableAnswer answer = AskListenerTable(config_, question);
+    const ListenerTableAnswer answer =
+        AskListenerTable(config_, question, &answers_);
     EXPECT_EQ(answer.question, 9u);
     return answer;
   }
 
   Config config_;
+  TableAnswers answers_;
 };
 
 TEST_F(ListenerTablesTest, Hostnames) {
@@ -104,6 +108,42 @@ TEST_F(ListenerTablesTest, OnlyWhatTheListenerNames) {
 TEST_F(ListenerTablesTest, AKeyThatIsTooLongIsAnError) {
   EXPECT_EQ(Ask(Which::kSenders, std::string(2000, 'u'), "a@b").result,
             Result::kError);
+}
+
+// The program of a table is asked for what it must say.
+TEST_F(ListenerTablesTest, Programs) {
+  const auto program =
+      std::make_shared<Table>("p", Table::Kind::kDynamic, "ldap", "/etc/p");
+  Listener& listener = config_.listeners[0];
+  listener.senders = listener.hostnames = listener.xclient = program;
+  const auto asked = [this] {
+    return absl::StrCat(
+        std::string(TableOpName(answers_.missing()->op)), " ",
+        std::string(TableServiceName(answers_.missing()->service)), " ",
+        answers_.missing()->key);
+  };
+  Ask(Which::kSenders, "Joe", "x@far.test");
+  ASSERT_TRUE(answers_.missing());
+  EXPECT_EQ(asked(), "lookup mailaddrmap joe");
+  answers_.Give(std::optional<std::string>("@far.test"));
+  EXPECT_EQ(Ask(Which::kSenders, "Joe", "x@far.test").result, Result::kFound);
+  EXPECT_EQ(Ask(Which::kSenders, "Joe", "x@other.test").result,
+            Result::kNotFound);
+  EXPECT_FALSE(answers_.missing());
+
+  Ask(Which::kHostnames, "[::1]");
+  EXPECT_EQ(asked(), "lookup addrname [::1]");
+  answers_.Give(std::optional<std::string>());
+  Ask(Which::kHostnames, "[::1]");
+  EXPECT_EQ(asked(), "lookup addrname ::1");
+  answers_.Give(std::optional<std::string>("six.test"));
+  EXPECT_EQ(Ask(Which::kHostnames, "[::1]").value, "six.test");
+
+  Ask(Which::kXclient, "192.0.2.1");
+  EXPECT_EQ(asked(), "check netaddr 192.0.2.1");
+  answers_.Give(absl::InternalError("gone"));
+  EXPECT_EQ(Ask(Which::kXclient, "192.0.2.1").result, Result::kError);
+  EXPECT_FALSE(answers_.missing());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <string>
 #include <variant>
 
+#include "absl/random/distributions.h"
 #include "absl/strings/match.h"
 #include "config/relay_sender.h"
 #include "protocol/secret.h"
@@ -10,6 +11,8 @@
 #include "server/log/log.h"
 #include "server/lookup/listener_tables.h"
 #include "server/lookup/relay_secrets.h"
+#include "server/lookup/table_questions.h"
+#include "server/lookup/table_rounds.h"
 #include "server/tls/sha1.h"
 #include "storage/crypto/key_derivation.h"
 
@@ -40,13 +43,29 @@ void LogUpdate(const std::string& name, const TableUpdated& update) {
   LogWarn("warn: table \"%s\": %s", VisEncode(name), VisEncode(update.error));
 }
 
-Authenticator::Services AuthServices(const RoomContext& context) {
+TableProcesses::Services TableServices(const RoomContext& context) {
+  TableProcesses::Services services;
+  services.random = [random = context.random]() mutable {
+    return absl::Uniform<uint32_t>(random);
+  };
+  services.kill = [parent = context.parent](const ProgramKill& kill) {
+    parent->Send(kill);
+  };
+  return services;
+}
+
+Authenticator::Services AuthServices(const RoomContext& context,
+                                     TableProcesses* tables) {
   Authenticator::Services services;
   services.hasher = MakePasswordHasher(context.loop, 0);
   services.ask_parent = [parent = context.parent](const PasswordQuestion& q) {
     parent->Send(q);
   };
   services.random = RandomKey;
+  services.ask_program = [tables](TableQuery query,
+                                  absl::AnyInvocable<void(TableResult)> done) {
+    tables->Ask(std::move(query), std::move(done));
+  };
   return services;
 }
 
@@ -54,6 +73,7 @@ Authenticator::Services AuthServices(const RoomContext& context) {
 
 LookupRoom::LookupRoom(RoomContext context)
     : context_(std::move(context)),
+      tables_(context_.loop, *context_.config, TableServices(context_)),
       users_(context_.loop,
              [this](const UserQuestion& question) {
                context_.parent->Send(question);
@@ -64,7 +84,7 @@ LookupRoom::LookupRoom(RoomContext context)
                   context_.parent->Send(question);
                 }),
       srs_(MakeSrs(context_.config->srs, Sha1)),
-      auth_(context_.loop, context_.config, AuthServices(context_)) {}
+      auth_(context_.loop, context_.config, AuthServices(context_, &tables_)) {}
 
 LookupRoom::~LookupRoom() = default;
 
@@ -111,6 +131,8 @@ void LookupRoom::OnPeerFrame(const PeerKey& key, Frame& frame) {
 
 // False: this peer may not ask that.
 bool LookupRoom::OnAnyFrame(const PeerKey& key, Peer* peer, Frame& frame) {
+  if (OnTableFrame(key, peer->serial, frame)) return true;
+  if (key.first == Room::kFilters) return false;
   if (key.first == Room::kRelay) return OnRelayFrame(key, peer->serial, frame);
   return Dispatch<ExpandRequest>(frame,
                                  [&](ExpandRequest& request) {
@@ -137,12 +159,43 @@ bool LookupRoom::OnRelayFrame(const PeerKey& key, uint64_t serial,
                               Frame& frame) {
   return Dispatch<RelaySecretQuestion>(
       frame, [&](const RelaySecretQuestion& question) {
-        RelaySecretAnswer answer =
-            AnswerRelaySecret(*context_.config, question);
-        Tell(key, serial, answer);
-        Wipe(&answer.user);
-        Wipe(&answer.secret);
+        AskInRounds<RelaySecretAnswer>(
+            &tables_,
+            [this, question](TableAnswers* answers) {
+              return AnswerRelaySecret(*context_.config, question, answers);
+            },
+            [this, key, serial](RelaySecretAnswer answer) {
+              Tell(key, serial, answer);
+              Wipe(&answer.user);
+              Wipe(&answer.secret);
+            });
       });
+}
+
+// What the programs of tables are asked by those who have them from the
+// configuration.
+bool LookupRoom::OnTableFrame(const PeerKey& key, uint64_t serial,
+                              Frame& frame) {
+  return Dispatch<TableQuestion>(frame, [&](const TableQuestion& question) {
+    OnTableQuestion(key.first, question,
+                    [this, key, serial](const TableAnswer& answer) {
+                      Tell(key, serial, answer);
+                    });
+  });
+}
+
+void LookupRoom::OnTableQuestion(Room asker, const TableQuestion& question,
+                                 std::function<void(const TableAnswer&)> tell) {
+  absl::StatusOr<TableQuery> query = QueryOf(asker, *context_.config, question);
+  if (!query.ok()) {
+    LogWarn("warn: lookup: %s may not ask table \"%s\": %s", RoomName(asker),
+            VisEncode(question.table), std::string(query.status().message()));
+    return tell(AnswerTo(question, query.status()));
+  }
+  tables_.Ask(*std::move(query),
+              [question, tell = std::move(tell)](TableResult result) {
+                tell(AnswerTo(question, std::move(result)));
+              });
 }
 
 // What only those ask who have clients.
@@ -161,15 +214,22 @@ bool LookupRoom::OnListenerFrame(const PeerKey& key, uint64_t serial,
                               }) ||
          Dispatch<ListenerTableQuestion>(
              frame, [&](const ListenerTableQuestion& question) {
-               OnTableQuestion(key, serial, question);
+               OnListenerTable(key, serial, question);
              });
 }
 
-void LookupRoom::OnTableQuestion(const PeerKey& key, uint64_t serial,
+void LookupRoom::OnListenerTable(const PeerKey& key, uint64_t serial,
                                  const ListenerTableQuestion& question) {
   const Config& config = *context_.config;
   if (question.table != ListenerTableQuestion::Table::kScram) {
-    return Tell(key, serial, AskListenerTable(config, question));
+    return AskInRounds<ListenerTableAnswer>(
+        &tables_,
+        [this, question](TableAnswers* answers) {
+          return AskListenerTable(*context_.config, question, answers);
+        },
+        [this, key, serial](ListenerTableAnswer answer) {
+          Tell(key, serial, answer);
+        });
   }
   ListenerTableAnswer answer;
   answer.question = question.question;
@@ -250,6 +310,12 @@ void LookupRoom::Go(uint64_t id, Expansion::Step step) {
                      if (question == questions_.end()) return;
                      Go(id, question->second.expansion->OnForward(answer));
                    });
+  } else if (auto* table = std::get_if<Expansion::NeedTable>(&step)) {
+    tables_.Ask(std::move(table->query), [this, id](TableResult result) {
+      const auto question = questions_.find(id);
+      if (question == questions_.end()) return;
+      Go(id, question->second.expansion->OnTable(std::move(result)));
+    });
   } else if (std::holds_alternative<Expansion::NeedTurn>(step)) {
     context_.loop->Post([this, id, alive = std::weak_ptr<bool>(alive_)] {
       if (alive.expired()) return;
@@ -332,8 +398,28 @@ bool LookupRoom::OnParentFrame(Frame& frame) {
                                   [this](PasswordAnswer& answer) {
                                     auth_.OnPasswordAnswer(answer);
                                   }) ||
-         Dispatch<TableUpdated>(frame, [this](TableUpdated& answer) {
-           OnUpdated(std::move(answer));
+         Dispatch<TableUpdated>(
+             frame,
+             [this](TableUpdated& answer) { OnUpdated(std::move(answer)); }) ||
+         OnProgramFrame(frame);
+}
+
+// Of the programs of tables.
+bool LookupRoom::OnProgramFrame(Frame& frame) {
+  bool sense = true;
+  const bool started =
+      Dispatch<ProgramStarted>(frame, [&](const ProgramStarted& program) {
+        sense = tables_.OnStarted(program, std::move(frame.fds));
+      });
+  if (started) return sense;
+  return Dispatch<ProgramEnded>(
+             frame,
+             [&](const ProgramEnded& program) { tables_.OnEnded(program); }) ||
+         Dispatch<TableQuestion>(frame, [&](const TableQuestion& question) {
+           OnTableQuestion(Room::kParent, question,
+                           [this](const TableAnswer& answer) {
+                             context_.parent->Send(answer);
+                           });
          });
 }
 
@@ -349,7 +435,15 @@ void LookupRoom::Begin(const PeerKey& key, uint64_t serial,
     refused.error = "too many tables are being read";
     return OnUpdated(std::move(refused));
   }
-  context_.parent->Send(ask);
+  if (!tables_.Has(update.name)) return context_.parent->Send(ask);
+  tables_.Update(update.name,
+                 [this, question = ask.question](TableResult result) {
+                   TableUpdated answer;
+                   answer.question = question;
+                   answer.ok = result.ok();
+                   answer.error = std::string(result.status().message());
+                   OnUpdated(std::move(answer));
+                 });
 }
 
 // Parent has read the file, and its contents have taken the place of the old

@@ -3,23 +3,28 @@
 //
 // `receive` and `queue` ask (ExpandRequest; queue also ExplainRequest) through
 // a door each and are always answered while the door is open; `relay` asks for
-// its credentials (RelaySecretQuestion) and for nothing else.  A door that has
-// too much open is not read from until some of it is answered.
+// its credentials (RelaySecretQuestion).  All of these and `filters` and parent
+// ask the programs of tables through us (TableQuestion), which run as long as
+// we do.  A door that has too much open is not read from until some of it is
+// answered.
 #ifndef HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
 #define HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include "server/door/table_question.h"
 #include "server/lookup/authenticator.h"
 #include "server/lookup/expansion.h"
 #include "server/lookup/explanation.h"
 #include "server/lookup/forward_files.h"
 #include "server/lookup/include_reader.h"
+#include "server/lookup/table_processes.h"
 #include "server/lookup/user_directory.h"
 #include "server/queue/command_seal.h"
 #include "server/room/room.h"
@@ -73,9 +78,13 @@ class LookupRoom : public RoomHandler {
   bool OnQueueFrame(const PeerKey& key, Peer* peer, Frame& frame);
   bool OnListenerFrame(const PeerKey& key, uint64_t serial, Frame& frame);
   bool OnRelayFrame(const PeerKey& key, uint64_t serial, Frame& frame);
+  bool OnTableFrame(const PeerKey& key, uint64_t serial, Frame& frame);
+  bool OnProgramFrame(Frame& frame);
+  void OnTableQuestion(Room asker, const TableQuestion& question,
+                       std::function<void(const TableAnswer&)> tell);
   template <class Message>
   void Tell(const PeerKey& key, uint64_t serial, const Message& message);
-  void OnTableQuestion(const PeerKey& key, uint64_t serial,
+  void OnListenerTable(const PeerKey& key, uint64_t serial,
                        const ListenerTableQuestion& question);
   void DropPeer(const PeerKey& key, uint64_t serial);
   void Begin(const PeerKey& key, Peer* peer, ExpandRequest request,
@@ -95,6 +104,7 @@ class LookupRoom : public RoomHandler {
   std::map<uint64_t, Question> questions_;
   std::map<uint64_t, Update> updates_;
   std::map<PeerKey, Peer> peers_;
+  TableProcesses tables_;
   UserDirectory users_;
   IncludeReader includes_;
   ForwardFiles forwards_;

@@ -23,7 +23,8 @@ bool Split(const std::string& value, RelaySecretAnswer* answer) {
 }  // namespace
 
 RelaySecretAnswer AnswerRelaySecret(const Config& config,
-                                    const RelaySecretQuestion& question) {
+                                    const RelaySecretQuestion& question,
+                                    TableAnswers* answers) {
   RelaySecretAnswer answer;
   answer.question = question.question;
   const auto action = config.actions.find(question.action);
@@ -31,8 +32,8 @@ RelaySecretAnswer AnswerRelaySecret(const Config& config,
       action->second.method != ActionMethod::kRelay ||
       action->second.auth == nullptr || question.label.empty())
     return answer;
-  absl::StatusOr<std::optional<std::string>> value =
-      action->second.auth->Lookup(TableService::kCredentials, question.label);
+  absl::StatusOr<std::optional<std::string>> value = answers->Lookup(
+      *action->second.auth, TableService::kCredentials, question.label);
   if (!value.ok()) return answer;
   if (!value->has_value()) {
     answer.result = Result::kNotFound;

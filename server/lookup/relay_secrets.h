@@ -4,6 +4,7 @@
 #define HOLDFAST_SERVER_LOOKUP_RELAY_SECRETS_H_
 
 #include "config/config.h"
+#include "config/table_answers.h"
 #include "server/door/lookup_messages.h"
 
 namespace holdfast {
@@ -12,9 +13,10 @@ namespace holdfast {
 // through this, and only for one label at a time (promise P7).  kNotFound: the
 // label is not in the table.  kError: there is no such action or table, it
 // cannot be asked, or the value is not "user:password".  Who sends the answer
-// wipes it.
+// wipes it.  If `answers` then misses one, it counts for nothing.
 RelaySecretAnswer AnswerRelaySecret(const Config& config,
-                                    const RelaySecretQuestion& question);
+                                    const RelaySecretQuestion& question,
+                                    TableAnswers* answers);
 
 }  // namespace holdfast
 

@@ -42,10 +42,11 @@ class RelaySecretsTest : public ::testing::Test {
   }
 
   RelaySecretAnswer Ask(const std::string& action, const std::string& label) {
-    return AnswerRelaySecret(config_, {7, action, label});
+    return AnswerRelaySecret(config_, {7, action, label}, &answers_);
   }
 
   Config config_;
+  TableAnswers answers_;
 };
 
 TEST_F(RelaySecretsTest, UserAndPasswordAreDividedByTheFirstColon) {
@@ -80,6 +81,20 @@ TEST_F(RelaySecretsTest, OnlyTablesOfRelayActionsAnswer) {
   for (const char* action : {"open", "in", "nothing", ""})
     EXPECT_EQ(Ask(action, "lab").result, Result::kError) << action;
   EXPECT_EQ(Ask("out", "").result, Result::kError);
+}
+
+TEST_F(RelaySecretsTest, Program) {
+  Add("out", ActionMethod::kRelay).auth = std::make_shared<holdfast::Table>(
+      "p", holdfast::Table::Kind::kDynamic, "ldap", "");
+  Ask("out", "Lab");
+  ASSERT_TRUE(answers_.missing());
+  EXPECT_EQ(answers_.missing()->service, TableService::kCredentials);
+  EXPECT_EQ(answers_.missing()->key, "lab");
+  answers_.Give(std::optional<std::string>("joe:Secret"));
+  const RelaySecretAnswer answer = Ask("out", "Lab");
+  EXPECT_FALSE(answers_.missing());
+  EXPECT_EQ(answer.result, Result::kFound);
+  EXPECT_EQ(answer.secret, "Secret");
 }
 
 }  // namespace
