@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/strip.h"
 #include "protocol/xtext.h"
 
 namespace holdfast {
@@ -179,6 +180,20 @@ std::optional<std::string> CanonicalLocalPart(absl::string_view local_part,
   std::optional<std::string> content = Unquote(local_part, utf8);
   if (!content) return std::nullopt;
   return IsDotAtom(*content, utf8) ? *content : Quote(*content);
+}
+
+WrittenPath ReadPath(absl::string_view argument) {
+  const std::optional<SplitPath> split = SplitArgument(argument);
+  if (!split) {
+    absl::string_view word = argument.substr(0, argument.find(' '));
+    absl::ConsumePrefix(&word, "<");
+    absl::ConsumeSuffix(&word, ">");
+    return {word, {}};
+  }
+  // The last '>' before the parameters.
+  const size_t end =
+      argument.substr(0, argument.size() - split->parameters.size()).rfind('>');
+  return {argument.substr(1, end - 1), split->parameters};
 }
 
 std::variant<ReversePath, Reply> ParseMailArgument(absl::string_view argument,

@@ -47,6 +47,14 @@ std::variant<ReversePath, Reply> ParseMailArgument(absl::string_view argument,
 std::variant<ForwardPath, Reply> ParseRcptArgument(absl::string_view argument,
                                                    const PathOptions& options);
 
+// As they were written: what stands between the angle brackets of either
+// argument, and the parameters behind them.  Of what is no path the first word
+// is the text, without such brackets.
+struct WrittenPath {
+  absl::string_view text, parameters;
+};
+WrittenPath ReadPath(absl::string_view argument);
+
 // A host name, or an address literal in brackets, as HELO, EHLO and the right
 // side of an address have it; `utf8`: or a name with UTF-8 in it.
 bool IsValidDomain(absl::string_view domain, bool utf8 = false);

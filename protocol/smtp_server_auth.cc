@@ -31,6 +31,7 @@ void SmtpServerSession::OnStartTls(const Command& command) {
     return Answer(replies::NoParametersAllowed(), command.line);
   if (options_->tls_ready && !options_->tls_ready())
     return Answer(replies::TlsNotAvailable(), command.line);
+  if (AskFilter(FilterPhase::kStartTls, command)) return;
   Answer(replies::ReadyForTls(), command.line);
   // What was sent behind it in clear text must not be taken for something that
   // came through TLS (RFC 3207 section 5).
@@ -69,6 +70,7 @@ void SmtpServerSession::OnAuth(const Command& command) {
     return Answer(replies::NotSupported(), command.line);
   if (command.argument.empty())
     return Answer(replies::NoParametersGiven(), command.line);
+  if (AskFilter(FilterPhase::kAuth, command, command.argument)) return;
   const size_t space = command.argument.find(' ');
   const absl::string_view mechanism = command.argument.substr(0, space);
   absl::string_view initial;
@@ -110,6 +112,7 @@ bool SmtpServerSession::StepAuth() {
     return true;
   }
   Consume(line.bytes);
+  TellCommand(kMaskedSecret);
   if (line.bare_lf && !options_->bare_lf_commands) {
     EndAuth(replies::BareLineFeed());
   } else {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "protocol/received_header.h"
+#include "protocol/secret.h"
 #include "protocol/smtp_server_session.h"
 
 namespace holdfast {
@@ -116,6 +117,46 @@ SmtpServerSession::Command SmtpServerSession::SplitCommand(
   return command;
 }
 
+// RFC 5321 section 3.1: who was not welcomed can only go.  The octets of BDAT
+// are read first, and it is not allowed anyway.
+bool SmtpServerSession::TurnsAway(const VerbRule& rule) const {
+  return filtering_ != nullptr && filtering_->turned_away &&
+         rule.handler != &SmtpServerSession::OnQuit &&
+         rule.handler != &SmtpServerSession::OnBdat;
+}
+
+bool SmtpServerSession::AskFilterOfPath(FilterPhase phase,
+                                        const Command& command) {
+  if (!HasFilterFor(phase)) return false;
+  const WrittenPath path = ReadPath(command.argument);
+  return AskFilter(phase, command, path.text, path.parameters);
+}
+
+bool SmtpServerSession::AskFilter(FilterPhase phase, const Command& command,
+                                  absl::string_view argument,
+                                  absl::string_view parameters) {
+  if (!HasFilterFor(phase) || filtering_->passed) return false;
+  filtering_->line = std::string(command.line);
+  filtering_->argument = std::string(command.argument);
+  AskFilter(phase);
+  FilterAsked& asked = std::get<FilterAsked>(events_.back());
+  asked.argument = std::string(argument);
+  asked.parameters = std::string(parameters);
+  return true;
+}
+
+// The filters have let it pass: executes what the client has said, with what
+// they have made of its argument.  It is judged anew.
+void SmtpServerSession::ExecuteFiltered(absl::string_view argument) {
+  std::string line = std::exchange(filtering_->line, {});
+  Command command = SplitCommand(line);
+  command.argument = argument;
+  filtering_->passed = true;
+  (this->*FindVerb(command.verb)->handler)(command);
+  filtering_->passed = false;
+  Wipe(&line);
+}
+
 bool SmtpServerSession::StepCommand() {
   const Line line = PeekLine(kMaxCommandBytes);
   if (line.kind == Line::Kind::kNone) return false;
@@ -129,6 +170,7 @@ bool SmtpServerSession::StepCommand() {
   const bool is_rcpt =
       rule != nullptr && rule->handler == &SmtpServerSession::OnRcpt;
   if (!recipients_.empty()) {
+    if (filtering_ != nullptr) return false;
     // Recipients may be asked together; all else waits for their answers, for
     // it depends on them.
     if (!is_rcpt || command.bare_lf || HasBadCharacter(line.text)) return false;
@@ -142,6 +184,10 @@ bool SmtpServerSession::StepCommand() {
   if (!is_rcpt &&
       (rule == nullptr || rule->handler != &SmtpServerSession::OnBdat))
     ++commands_;
+  if (Tells(FilterEvent::kProtocolClient))
+    TellCommand(hide_command_ && rule == nullptr
+                    ? std::string(kMaskedSecret)
+                    : WithoutSecrets(line.text, kMaskedSecret));
   Execute(command, rule);
   return true;
 }
@@ -190,6 +236,7 @@ void SmtpServerSession::Execute(const Command& command, const VerbRule* rule) {
       (handler == &Session::OnXclient || handler == &Session::OnXforward);
   if (rule == nullptr || unknown_here)
     return Answer(replies::Unrecognized(), shown);
+  if (TurnsAway(*rule)) return Answer(replies::NotAllowed(), command.line);
   if (command.has_argument && !rule->takes_argument)
     return Answer(replies::NoArgumentsAccepted(), command.line);
   if ((rule->allowed & In(state_)) == 0)
@@ -212,11 +259,15 @@ void SmtpServerSession::Identify(const Command& command, bool extended) {
                   command.line);
   if (!IsValidDomain(command.argument))
     return Answer(replies::InvalidDomain(), command.line);
+  if (AskFilter(extended ? FilterPhase::kEhlo : FilterPhase::kHelo, command,
+                command.argument))
+    return;
   if (state_ != State::kUnidentified) EndTransaction();
   state_ = State::kIdentified;
   extended_ = extended;
   helo_ = std::string(command.argument);
   events_.emplace_back(Greeted{});
+  Tell(FilterEvent::kLinkIdentify, {extended ? "EHLO" : "HELO", helo_});
 
   std::string text =
       absl::StrCat(name(), " Hello ", helo_, " ",
@@ -228,7 +279,8 @@ void SmtpServerSession::Identify(const Command& command, bool extended) {
 // What may be used now: one extension can need another, or TLS.
 SmtpExtensions SmtpServerSession::Offered() const {
   SmtpExtensions offered = options_->extensions;
-  offered.binarymime &= offered.chunking;
+  // Filters see lines.
+  offered.binarymime &= offered.chunking && filtering_ == nullptr;
   offered.smtputf8 &= offered.eight_bit_mime;  // RFC 6531 section 3.1
   offered.requiretls &= tls_;
   offered.futurerelease &= options_->now != nullptr;
@@ -307,6 +359,7 @@ void SmtpServerSession::OnMail(const Command& command) {
     ++hits_.message_size;
     return Answer(replies::DeclaredSizeTooBig(), command.line);
   }
+  if (AskFilterOfPath(FilterPhase::kMailFrom, command)) return;
   transaction_ = {};
   transaction_.binary =
       path.parameters.body == MailParameters::Body::kBinaryMime;
@@ -332,6 +385,7 @@ void SmtpServerSession::OnRcpt(const Command& command) {
     if (Reply* refusal = std::get_if<Reply>(&parsed)) {
       pending.reply = std::move(*refusal);
     } else {
+      if (AskFilterOfPath(FilterPhase::kRcptTo, command)) return;
       pending.question = ++last_question_;
       events_.emplace_back(RecipientAsked{
           pending.question, std::get<ForwardPath>(std::move(parsed))});
@@ -353,6 +407,7 @@ void SmtpServerSession::OnData(const Command& command) {
     return Answer(replies::NoRecipient(), command.line);
   // RFC 3030 section 3: only BDAT can carry it.
   if (transaction_.binary) return Answer(replies::NotAllowed(), command.line);
+  if (AskFilter(FilterPhase::kData, command)) return;
   StartMessage(command, DataDecoder::Framing::kDots);
 }
 
@@ -371,10 +426,12 @@ void SmtpServerSession::OnBdat(const Command& command) {
   }
   const bool chunking = options_->extensions.chunking;
   if (chunking && state_ == State::kTransaction &&
-      transaction_.accepted_recipients > 0)
+      transaction_.accepted_recipients > 0) {
+    if (AskFilter(FilterPhase::kData, command)) return;
     return StartMessage(command, transaction_.binary
                                      ? DataDecoder::Framing::kBinary
                                      : DataDecoder::Framing::kCounted);
+  }
   command_ = std::string(command.line);
   const Reply refusal = !chunking ? replies::NotSupported()
                         : state_ == State::kTransaction ? replies::NoRecipient()
@@ -383,11 +440,14 @@ void SmtpServerSession::OnBdat(const Command& command) {
 }
 
 void SmtpServerSession::OnRset(const Command& command) {
-  EndTransaction();
+  if (AskFilter(FilterPhase::kRset, command)) return;
+  ForgetTransaction();
   Answer(replies::Reset(), command.line);
+  TellTransactionEnd(false);
 }
 
 void SmtpServerSession::OnNoop(const Command& command) {
+  if (AskFilter(FilterPhase::kNoop, command)) return;
   Answer(replies::Ok(), command.line);
 }
 
@@ -399,7 +459,10 @@ void SmtpServerSession::OnVrfy(const Command& command) {
   Answer(replies::CannotVerify(), command.line);
 }
 
-void SmtpServerSession::OnQuit(const Command&) { Close(replies::Bye()); }
+void SmtpServerSession::OnQuit(const Command& command) {
+  if (AskFilter(FilterPhase::kQuit, command)) return;
+  Close(replies::Bye());
+}
 
 void SmtpServerSession::OnWiz(const Command& command) {
   Answer(replies::NotSupportedYet(), command.line);

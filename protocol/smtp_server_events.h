@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "protocol/filter_words.h"
 #include "protocol/smtp_parameters.h"
 #include "protocol/smtp_path.h"
 
@@ -97,7 +98,28 @@ struct XclientAsked {
 struct PauseAsked {
   uint64_t question = 0;
 };
+// May this be done?  Asked for the phases of SessionFilters before a command is
+// executed that nothing else speaks against; until ResumeFilter() nothing
+// further happens.
+struct FilterAsked {
+  uint64_t question = 0;
+  FilterPhase phase{};
+  // Identity, argument of AUTH (secret: must not be logged), address without
+  // <>; empty for the others.
+  std::string argument;
+  std::string parameters;  // MAIL and RCPT: those behind the address
+};
+// All of the message was read, and its text passes filters: to be answered,
+// with any reply of class 2 or the refusal, when it is through.  MessageEnds
+// follows.
+struct MessageTextEnds {
+  uint64_t question = 0;
+};
 // Told.
+struct FilterTold {  // one of SessionFilters::events; fields as in version 0.7
+  FilterEvent event{};
+  std::vector<std::string> fields;
+};
 struct Greeted {};       // HELO or EHLO: see helo() and extended()
 struct MessageBytes {};  // call ReadMessage()
 // The transaction is over: forget sender, recipients, what there is of a
@@ -122,7 +144,24 @@ using SmtpServerEvent =
     std::variant<SenderAsked, RecipientAsked, MessageStarts, MessageEnds,
                  AuthAsked, XclientAsked, PauseAsked, Greeted, MessageBytes,
                  TransactionReset, CommandFailed, BadInput, StartTlsAsked,
-                 AuthCancelled, SessionClosed>;
+                 AuthCancelled, SessionClosed, FilterAsked, MessageTextEnds,
+                 FilterTold>;
+
+// What filters want of a session (MaskOf()).  Sessions that have filters take
+// one command after the other.
+struct SessionFilters {
+  uint32_t phases = 0;
+  // Of link-greeting, link-identify, protocol-client and -server, and those of
+  // the transaction but tx-envelope; the owner knows the others.
+  uint32_t events = 0;
+};
+
+enum class FilterVerdict : uint8_t {
+  kProceed,
+  kRewrite,     // text: the command's argument instead of the client's
+  kReject,      // text: the reply, "4xx ..." or "5xx ..."
+  kDisconnect,  // text: the same, and then the session ends
+};
 
 // What came of a step of AUTH.
 enum class AuthAnswerKind : uint8_t {

@@ -104,6 +104,9 @@ class Client {
   void On(StartTlsAsked&) {}
   void On(AuthCancelled&) { ++cancelled; }
   void On(SessionClosed&) { closed = true; }
+  void On(FilterAsked&) { ADD_FAILURE(); }
+  void On(MessageTextEnds&) { ADD_FAILURE(); }
+  void On(FilterTold&) { ADD_FAILURE(); }
 
   const SmtpServerOptions options_;
   std::string sent_;

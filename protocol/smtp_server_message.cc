@@ -39,7 +39,7 @@ void SmtpServerSession::StartMessage(const Command& command,
       authenticated_;
   message_.emplace(Message{DataDecoder(framing, normalise),
                            framing != DataDecoder::Framing::kDots, std::nullopt,
-                           false});
+                           false, false});
   events_.emplace_back(MessageStarts{Ask(State::kStarting)});
 }
 
@@ -77,22 +77,42 @@ void SmtpServerSession::DropMessageIfRefused() {
   events_.emplace_back(TransactionReset{});
 }
 
+// Not all of the message was read.
+bool SmtpServerSession::IsReading() const {
+  const bool commit = state_ == State::kFilterAsked &&
+                      filtering_->phase == FilterPhase::kCommit;
+  return state_ != State::kEnding && state_ != State::kTextEnding && !commit;
+}
+
 void SmtpServerSession::RefuseMessage(Reply reply) {
-  if (!message_ || state_ == State::kEnding) return;
+  if (!message_ || !IsReading()) return;
   if (!message_->refusal) message_->refusal = std::move(reply);
   DropMessageIfRefused();
 }
 
 void SmtpServerSession::EndMessage() {
   if (std::optional<Reply> refusal = MessageRefusal()) {
-    const std::string command = message_->chunked ? command_ : "DATA";
-    ++messages_;
     if (message_->decoder.size() > options_->max_message_size)
       ++hits_.message_size;
-    EndTransaction();
-    return Answer(*refusal, command);
+    return FailMessage(*refusal);
   }
+  if (!message_->filtered) return EndText();
+  events_.emplace_back(MessageTextEnds{Ask(State::kTextEnding)});
+}
+
+void SmtpServerSession::EndText() {
+  if (!message_->chunked) TellCommand(".");
+  if (AskFilter(FilterPhase::kCommit)) return;
   events_.emplace_back(MessageEnds{Ask(State::kEnding)});
+}
+
+void SmtpServerSession::FailMessage(const Reply& reply) {
+  const std::string command = message_->chunked ? command_ : "DATA";
+  if (!message_->chunked) TellCommand(".");
+  ++messages_;
+  ForgetTransaction();
+  Answer(reply, command);
+  TellTransactionEnd(false);
 }
 
 void SmtpServerSession::EndChunk(std::string* out) {
@@ -107,6 +127,11 @@ void SmtpServerSession::EndChunk(std::string* out) {
 }
 
 void SmtpServerSession::EndTransaction() {
+  ForgetTransaction();
+  TellTransactionEnd(false);
+}
+
+void SmtpServerSession::ForgetTransaction() {
   state_ = State::kIdentified;
   message_.reset();
   transaction_ = {};

@@ -35,9 +35,10 @@ size_t FindAuth(absl::string_view command) {
   return command.npos;
 }
 
-// For the log: what follows the mechanism of AUTH may be a password, and so
-// may be what stands in its place.
-std::string WithoutSecrets(absl::string_view command) {
+}  // namespace
+
+std::string SmtpServerSession::WithoutSecrets(absl::string_view command,
+                                              absl::string_view mask) {
   // AUTH is a parameter of theirs, and an address may have the word.
   if (absl::StartsWithIgnoreCase(command, "MAIL FROM:") ||
       absl::StartsWithIgnoreCase(command, "RCPT TO:"))
@@ -49,12 +50,10 @@ std::string WithoutSecrets(absl::string_view command) {
   if (begin == command.npos) return std::string(command);
   const size_t end = command.find_first_of(" \t", begin);
   if (!IsMechanismName(command.substr(begin, end - begin)))
-    return absl::StrCat(command.substr(0, behind), " (...)");
+    return absl::StrCat(command.substr(0, behind), " ", mask);
   if (end == command.npos) return std::string(command);
-  return absl::StrCat(command.substr(0, end), " (...)");
+  return absl::StrCat(command.substr(0, end), " ", mask);
 }
-
-}  // namespace
 
 SmtpServerSession::SmtpServerSession(const SmtpServerOptions* options,
                                      std::string client_address)
@@ -63,7 +62,9 @@ SmtpServerSession::SmtpServerSession(const SmtpServerOptions* options,
       tls_(options->tls == SmtpServerOptions::Tls::kWrapped),
       authenticated_(options->trusted) {}
 
-void SmtpServerSession::Greet() { Say(replies::Banner(name()), ""); }
+void SmtpServerSession::Greet() {
+  if (!AskFilter(FilterPhase::kConnect)) SayBanner();
+}
 
 bool SmtpServerSession::ReadsCommands() const {
   return state_ == State::kUnidentified || state_ == State::kIdentified ||
@@ -74,13 +75,15 @@ bool SmtpServerSession::ReadsCommands() const {
 bool SmtpServerSession::InMessage() const {
   return state_ == State::kStarting || state_ == State::kData ||
          state_ == State::kChunk || state_ == State::kBetweenChunks ||
-         state_ == State::kEnding;
+         state_ == State::kEnding || state_ == State::kTextEnding ||
+         (state_ == State::kFilterAsked && message_);
 }
 
 bool SmtpServerSession::waits_for_answer() const {
   return state_ == State::kSenderAsked || state_ == State::kStarting ||
          state_ == State::kEnding || state_ == State::kAuthAsked ||
          state_ == State::kXclientAsked || state_ == State::kTlsAsked ||
+         state_ == State::kFilterAsked || state_ == State::kTextEnding ||
          pause_ != 0 || !recipients_.empty();
 }
 
@@ -133,14 +136,22 @@ uint64_t SmtpServerSession::Ask(State state) {
 void SmtpServerSession::Say(const Reply& reply, absl::string_view command) {
   if (reply.IsRefusal()) {
     events_.emplace_back(
-        CommandFailed{WithoutSecrets(command), reply.FirstLine()});
+        CommandFailed{WithoutSecrets(command, "(...)"), reply.FirstLine()});
   }
+  Send(reply);
+  if (filtering_ != nullptr && reply.IsRefusal()) TellRefusal(reply, command);
+  if (reply.code == 421) Finish();
+}
+
+void SmtpServerSession::Send(const Reply& reply) {
+  const size_t before = output_.size();
   if (options_->extensions.enhanced_status_codes) {
     reply.AppendTo(&output_);
   } else {
     Reply({reply.code, "", reply.text}).AppendTo(&output_);
   }
-  if (reply.code == 421) Finish();
+  if (filtering_ != nullptr)
+    TellReply(absl::string_view(output_).substr(before));
 }
 
 void SmtpServerSession::Answer(const Reply& reply, absl::string_view command) {
@@ -171,9 +182,12 @@ void SmtpServerSession::CloseForBadInput(const Reply& reply) {
 
 void SmtpServerSession::Close(Reply reply) {
   if (state_ == State::kClosed) return;
-  if (!options_->extensions.enhanced_status_codes) reply.enhanced.clear();
-  reply.AppendTo(&output_);
+  Send(reply);
   Finish();
+}
+
+void SmtpServerSession::Abandon() {
+  if (state_ != State::kClosed) Finish();
 }
 
 void SmtpServerSession::Finish() {
@@ -186,6 +200,8 @@ void SmtpServerSession::Finish() {
   auth_.reset();
   input_ = {};
   pause_ = 0;
+  TellTransactionEnd(false);
+  ForgetQuestion();
   events_.emplace_back(SessionClosed{});
 }
 
@@ -243,6 +259,8 @@ bool SmtpServerSession::Step() {
     case State::kSenderAsked:
     case State::kStarting:
     case State::kEnding:
+    case State::kFilterAsked:
+    case State::kTextEnding:
     case State::kClosed:
       return false;
   }
@@ -267,6 +285,8 @@ void SmtpServerSession::Resume(uint64_t question, Reply reply) {
       return ResumeEnd(std::move(reply));
     case State::kXclientAsked:
       return ResumeXclient(std::move(reply));
+    case State::kTextEnding:
+      return ResumeText(std::move(reply));
     default:
       return;
   }
@@ -281,26 +301,39 @@ void SmtpServerSession::ResumeSender(Reply reply) {
     reply = replies::PriorityChanged(*transaction_.lowered_priority);
   }
   Answer(reply, command_);
+  if (filtering_ != nullptr && state_ == State::kTransaction) TellSender();
 }
 
 void SmtpServerSession::ResumeStart(Reply reply) {
   const bool chunked = message_->chunked;
   if (reply.IsRefusal()) {
-    EndTransaction();
-    if (chunked && reply.code != 421)
+    ForgetTransaction();
+    if (chunked && reply.code != 421) {
+      if (filtering_ != nullptr) TellOfMessage(FilterEvent::kTxData, reply);
+      TellTransactionEnd(false);
       return SkipChunk(std::move(reply), State::kIdentified);
-    return Answer(reply, command_);
+    }
+    Answer(reply, command_);
+    return TellTransactionEnd(false);
   }
+  message_->filtered = HasFilterFor(FilterPhase::kDataLine);
   state_ = chunked ? State::kChunk : State::kData;
   if (!chunked) Answer(reply, command_);
+  if (filtering_ != nullptr) TellOfMessage(FilterEvent::kTxData, reply);
 }
 
 void SmtpServerSession::ResumeEnd(Reply reply) {
   const std::string command = message_->chunked ? command_ : "DATA";
   ++messages_;
   if (!reply.IsRefusal()) commands_ = 0;
-  EndTransaction();
+  ForgetTransaction();
   Answer(reply, command);
+  TellTransactionEnd(!reply.IsRefusal());
+}
+
+void SmtpServerSession::ResumeText(Reply reply) {
+  if (reply.IsRefusal()) return FailMessage(reply);
+  EndText();
 }
 
 void SmtpServerSession::ResumeRecipient(uint64_t question, Reply reply) {
@@ -321,6 +354,8 @@ void SmtpServerSession::ResumeRecipient(uint64_t question, Reply reply) {
   for (const PendingReply& pending : leaving) {
     if (state_ == State::kClosed) return;
     AnswerRecipient(*pending.reply, pending.command);
+    if (filtering_ != nullptr && !pending.reply->IsRefusal())
+      TellOfMessage(FilterEvent::kTxRcpt, *pending.reply, pending.command);
   }
 }
 

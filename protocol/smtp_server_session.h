@@ -34,6 +34,9 @@ inline constexpr size_t kMaxKeptInput = 64 << 10;
 inline constexpr size_t kMaxPendingOutput = 16 << 10;
 inline constexpr size_t kMaxOpenRecipients = 128;
 
+// What filters see of passwords.
+inline constexpr char kMaskedSecret[] = "********";
+
 // Two lines of EHLO: the attributes of XCLIENT and XFORWARD.
 std::string XclientOffer();
 
@@ -58,6 +61,10 @@ class SmtpServerSession {
   }
   // This client may say XCLIENT and XFORWARD.  Before Greet().
   void OfferXclient(bool offer) { xclient_offered_ = offer; }
+
+  // This session passes filters.  Before Greet(), and whenever they want
+  // something else.
+  void SetFilters(const SessionFilters& filters);
 
   // Says the banner.  First.
   void Greet();
@@ -94,11 +101,23 @@ class SmtpServerSession {
 
   // The owner cannot take the message: its rest is read and dropped, and
   // `reply` given at its end, unless the session has a better reason.  Once
-  // MessageEnds was asked, it is to be refused by the answer.
+  // MessageTextEnds or MessageEnds was asked, it is to be refused by the
+  // answer.
   void RefuseMessage(Reply reply);
+
+  // Answers FilterAsked.
+  void ResumeFilter(uint64_t question, FilterVerdict verdict,
+                    absl::string_view text = {});
+  // What events of the transaction tell, if there are filters: its id (before
+  // SenderAsked is answered with yes), the size of its message (before
+  // MessageEnds is).  Without an id there are no such events (any more).
+  void SetMessageId(std::string id);
+  void SetMessageBytes(uint64_t bytes);
 
   // Ends the session with `reply`, at once.
   void Close(Reply reply);
+  // The same without a word: the client is gone.
+  void Abandon();
 
   // What to send.
   std::string TakeOutput();
@@ -141,6 +160,8 @@ class SmtpServerSession {
     kAuthLine,       // the next line is one of an AUTH exchange
     kAuthAsked,      // waits for the owner
     kXclientAsked,   // waits for the owner
+    kFilterAsked,    // waits for the owner
+    kTextEnding,     // waits for the owner: filters have the text
     kClosed,
   };
 
@@ -150,6 +171,7 @@ class SmtpServerSession {
     bool chunked = false;
     std::optional<Reply> refusal;  // by the owner
     bool dropped = false;          // the owner was told to forget it
+    bool filtered = false;         // its text passes filters
   };
   // What MAIL has said that the session itself must know.
   struct Transaction {
@@ -194,8 +216,26 @@ class SmtpServerSession {
     bool bare_lf = false;
   };
   struct VerbRule;
+  // With filters.
+  struct Filtering {
+    SessionFilters wants;
+    // The question that is open: what is asked, the state it is asked in, and
+    // what the client said.
+    FilterPhase phase{};
+    State before = State::kUnidentified;
+    std::string line, argument;
+    bool passed = false;       // it was answered: the command is executed
+    bool turned_away = false;  // instead of the banner
+    // Of the transaction.
+    std::string message_id;  // empty: none to be told of
+    uint64_t message_bytes = 0;
+  };
   static const VerbRule* FindVerb(absl::string_view verb);
   static Command SplitCommand(absl::string_view line);
+  // What follows the mechanism of AUTH may be a password, and so may be what
+  // stands in its place: `mask` instead.
+  static std::string WithoutSecrets(absl::string_view command,
+                                    absl::string_view mask);
 
   bool Step();
   Line PeekLine(size_t limit) const;
@@ -239,15 +279,42 @@ class SmtpServerSession {
   void ResumeXclient(Reply reply);
   void TakeXattributes(const XclientAsked& asked);
 
+  // ---- smtp_server_filter.cc
+  bool HasFilterFor(FilterPhase phase) const;
+  bool AskFilter(FilterPhase phase, const Command& command,
+                 absl::string_view argument = {},
+                 absl::string_view parameters = {});
+  bool AskFilterOfPath(FilterPhase phase, const Command& command);
+  bool AskFilter(FilterPhase phase);
+  void SayBanner();
+  void ExecuteFiltered(absl::string_view argument);
+  void RefuseByFilter(const Reply& reply);
+  void ForgetQuestion();
+  bool Tells(FilterEvent event) const;
+  void Tell(FilterEvent event, std::vector<std::string> fields);
+  void TellCommand(absl::string_view line);
+  void TellReply(absl::string_view lines);
+  void TellOfMessage(FilterEvent event, const Reply& reply,
+                     absl::string_view command = {});
+  void TellRefusal(const Reply& reply, absl::string_view command);
+  void TellSender();
+  void TellTransactionEnd(bool accepted);
+  bool TurnsAway(const VerbRule& rule) const;
+
   void StartMessage(const Command& command, DataDecoder::Framing framing);
   void SkipChunk(Reply refusal, State next);
   void EndChunk(std::string* out);
   void EndMessage();
+  bool IsReading() const;
+  void EndText();
+  void FailMessage(const Reply& reply);
   void EndTransaction();
+  void ForgetTransaction();
   void ResumeRecipient(uint64_t question, Reply reply);
   void ResumeSender(Reply reply);
   void ResumeStart(Reply reply);
   void ResumeEnd(Reply reply);
+  void ResumeText(Reply reply);
   void DropMessageIfRefused();
   std::optional<Reply> MessageRefusal() const;
 
@@ -255,6 +322,7 @@ class SmtpServerSession {
   void Answer(const Reply& reply, absl::string_view command);
   void AnswerRecipient(const Reply& reply, absl::string_view command);
   void Say(const Reply& reply, absl::string_view command);
+  void Send(const Reply& reply);
   void CountError(uint32_t* count, uint32_t limit);
   void CloseForBadInput(const Reply& reply);
   void Finish();
@@ -292,6 +360,7 @@ class SmtpServerSession {
   // To be applied when it is answered, and the state until then.
   std::unique_ptr<XclientAsked> xclient_;
   State before_xclient_ = State::kUnidentified;
+  std::unique_ptr<Filtering> filtering_;  // null: no filters
 
   std::vector<SmtpServerEvent> events_;
   size_t next_event_ = 0;

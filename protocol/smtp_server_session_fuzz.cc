@@ -1,11 +1,14 @@
 // Whatever the client sends, however it is cut, whatever the listener offers
-// and the owner answers: the session says the same and accepts the same; what
-// it says are lines that end with CRLF, no more of them than it was asked for;
-// no command is taken out of a message.
+// and the owner and its filters answer, at once or later: the session says the
+// same, tells the same and accepts the same; what it says are lines that end
+// with CRLF, no more of them than it was asked for; no command is taken out of
+// a message; while a filter thinks nothing happens, and what filters hear of
+// transactions adds up.
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -44,11 +47,39 @@ SmtpServerOptions OptionsOf(uint8_t choice) {
   return options;
 }
 
+// What filters decide: the question number `count` in a run that was begun
+// with `seed`.
+struct Decision {
+  FilterVerdict verdict = FilterVerdict::kProceed;
+  const char* text = "";
+};
+Decision DecisionOf(uint8_t seed, uint32_t count) {
+  static constexpr Decision kDecisions[] = {
+      {FilterVerdict::kReject, "550 5.7.1 No"},
+      {FilterVerdict::kReject, "451 4.7.1 Wait"},
+      {FilterVerdict::kReject, "421 4.7.1 Go"},
+      {FilterVerdict::kReject, "nonsense"},
+      {FilterVerdict::kDisconnect, "550 5.7.1 Go"},
+      {FilterVerdict::kRewrite, "<new@x.test>"},
+      {FilterVerdict::kRewrite, "<a@@b> SIZE=9999"},
+      {FilterVerdict::kRewrite, "PLAIN AGpvZQBzZWNyZXQ="},
+      {FilterVerdict::kRewrite, ""},
+  };
+  const uint32_t mixed = (seed * 2654435761u + count * 40503u) >> 3;
+  const size_t choice = mixed % (3 * std::size(kDecisions));
+  return choice < std::size(kDecisions) ? kDecisions[choice] : Decision{};
+}
+
 class Run {
  public:
-  Run(uint8_t choice, absl::string_view wire, size_t step)
-      : options_(OptionsOf(choice)) {
+  // `filters`: 0: none; else what they decide.
+  Run(uint8_t choice, uint8_t filters, absl::string_view wire, size_t step)
+      : options_(OptionsOf(choice)), filters_(filters), late_(step == 7) {
     session_.OfferXclient((choice & 32) != 0);
+    if (filters != 0) {
+      session_.SetFilters(
+          {filters & 1 ? ~0u : ~MaskOf(FilterPhase::kDataLine), ~0u});
+    }
     session_.Greet();
     Drain();
     while (!wire.empty()) {
@@ -64,6 +95,9 @@ class Run {
       Send(&piece);
     }
     if (session_.closed() != closed_) __builtin_trap();
+    session_.Abandon();
+    Drain();
+    if (!transaction_.empty()) __builtin_trap();
   }
   // Everything that can be seen from outside.
   std::string result() const {
@@ -87,7 +121,10 @@ class Run {
     for (;;) {
       std::optional<SmtpServerEvent> event = session_.Next();
       if (event) {
+        if (filter_question_ != 0) __builtin_trap();
         std::visit([this](auto& e) { On(e); }, *event);
+      } else if (filter_question_ != 0) {
+        Decide(std::exchange(filter_question_, 0));
       } else if (!recipients_.empty()) {
         // The last first.
         const RecipientAsked& asked = recipients_.back();
@@ -109,6 +146,8 @@ class Run {
   void On(SenderAsked& asked) {
     Command();
     binary_ = asked.path.parameters.body == MailParameters::Body::kBinaryMime;
+    if (binary_ && filters_ != 0) __builtin_trap();
+    if (asked.path.address.user != "no") session_.SetMessageId("30e4722c");
     session_.Resume(asked.question, asked.path.address.user == "no"
                                         ? replies::NoRoom()
                                         : replies::Ok());
@@ -187,8 +226,62 @@ class Run {
     if (closed_) __builtin_trap();
     closed_ = true;
   }
+  void On(FilterAsked& asked) {
+    absl::StrAppend(&told_, "?", FilterPhaseName(asked.phase), asked.argument,
+                    asked.parameters);
+    if (closed_ || filters_ == 0) __builtin_trap();
+    if (session_.InMessage() && asked.phase != FilterPhase::kCommit &&
+        asked.phase != FilterPhase::kRset &&
+        asked.phase != FilterPhase::kNoop &&
+        asked.phase != FilterPhase::kQuit &&
+        asked.phase != FilterPhase::kEhlo && asked.phase != FilterPhase::kHelo)
+      __builtin_trap();
+    filter_question_ = asked.question;
+    if (!late_) Decide(std::exchange(filter_question_, 0));
+  }
+  void Decide(uint64_t question) {
+    const Decision decision = DecisionOf(filters_, ++decided_);
+    session_.ResumeFilter(question, decision.verdict, decision.text);
+  }
+  void On(MessageTextEnds& asked) {
+    absl::StrAppend(&told_, "T", message_);
+    if ((filters_ & 1) == 0) __builtin_trap();
+    session_.Resume(asked.question, absl::StrContains(message_, "~")
+                                        ? replies::LineTooLong()
+                                        : replies::Ok());
+  }
+  void On(FilterTold& told) {
+    absl::StrAppend(&told_, "!", FilterEventName(told.event));
+    for (const std::string& field : told.fields) {
+      absl::StrAppend(&told_, "|", field);
+      if (absl::StrContains(field, '\n')) __builtin_trap();
+    }
+    if (filters_ == 0) __builtin_trap();
+    const bool first = told.event == FilterEvent::kTxBegin;
+    switch (told.event) {
+      case FilterEvent::kTxBegin:
+      case FilterEvent::kTxMail:
+      case FilterEvent::kTxRcpt:
+      case FilterEvent::kTxData:
+      case FilterEvent::kTxCommit:
+      case FilterEvent::kTxRollback:
+      case FilterEvent::kTxReset:
+        if (first != transaction_.empty()) __builtin_trap();
+        if (told.fields.front() != "30e4722c") __builtin_trap();
+        transaction_ =
+            told.event == FilterEvent::kTxReset ? "" : told.fields.front();
+        break;
+      default:
+        break;
+    }
+  }
 
   const SmtpServerOptions options_;
+  const uint8_t filters_;
+  const bool late_;  // decisions come when nothing else is left to do
+  uint32_t decided_ = 0;
+  uint64_t filter_question_ = 0;
+  std::string transaction_;  // that filters were told of
   SmtpServerSession session_{&options_, "192.0.2.1"};
   std::vector<RecipientAsked> recipients_;
   bool binary_ = false;
@@ -222,6 +315,7 @@ void CheckReplies(absl::string_view wire, absl::string_view sent) {
 }  // namespace holdfast
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using holdfast::kTurn;
   using holdfast::Run;
   absl::string_view text(reinterpret_cast<const char*>(data), size);
   // The first octet, if it is no ASCII, chooses the listener.
@@ -230,14 +324,22 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     choice = static_cast<uint8_t>(text.front()) & 0x7f;
     text.remove_prefix(1);
   }
+  // So does the second, if there is one, the filters.
+  uint8_t filters = 0;
+  if (choice != 0 && !text.empty() &&
+      static_cast<uint8_t>(text.front()) > 127 && text.front() != kTurn) {
+    filters = static_cast<uint8_t>(text.front()) & 0x7f;
+    text.remove_prefix(1);
+  }
   // As it is, and inside a transaction.
   for (const absl::string_view opening :
        {"", "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n",
         "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n"}) {
     const std::string wire = absl::StrCat(opening, text);
-    const Run whole(choice, wire, wire.size() + 1);
+    const Run whole(choice, filters, wire, wire.size() + 1);
     for (const size_t step : {1, 7}) {
-      if (Run(choice, wire, step).result() != whole.result()) __builtin_trap();
+      if (Run(choice, filters, wire, step).result() != whole.result())
+        __builtin_trap();
     }
     holdfast::CheckReplies(wire, whole.sent());
   }

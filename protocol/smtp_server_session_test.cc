@@ -135,6 +135,10 @@ class TestSession {
   void On(AuthCancelled&) { ++auth_cancelled; }
   void On(BadInput& bad) { bad_input_ = bad.result; }
   void On(SessionClosed&) { closed_ = true; }
+  // Without filters nobody is asked or told.
+  void On(FilterAsked&) { ADD_FAILURE(); }
+  void On(MessageTextEnds&) { ADD_FAILURE(); }
+  void On(FilterTold&) { ADD_FAILURE(); }
 
   SmtpServerOptions options_;
   SmtpServerSession session_;

@@ -155,7 +155,7 @@ void SmtpServerSession::ResumeXclient(Reply reply) {
   extended_ = false;
   helo_.clear();
   TakeXattributes(*asked);
-  Say(replies::Banner(name()), command_);
+  Greet();
 }
 
 void SmtpServerSession::TakeXattributes(const XclientAsked& asked) {
@@ -172,6 +172,7 @@ void SmtpServerSession::TakeXattributes(const XclientAsked& asked) {
   if (helo_.empty()) return;
   state_ = State::kIdentified;
   extended_ = extended;
+  Tell(FilterEvent::kLinkIdentify, {extended ? "EHLO" : "HELO", helo_});
 }
 
 }  // namespace holdfast

@@ -66,6 +66,33 @@ AuthAnswerKind KindOf(AuthAnswer::Result result) {
   return AuthAnswerKind::kTemporary;
 }
 
+// As link-connect has it.
+const char* WordFor(ReverseAnswer::Confirmed confirmed) {
+  switch (confirmed) {
+    case ReverseAnswer::Confirmed::kPass:
+      return "pass";
+    case ReverseAnswer::Confirmed::kFail:
+      return "fail";
+    case ReverseAnswer::Confirmed::kError:
+      return "error";
+  }
+  return "error";
+}
+
+// As link-auth has it; null: it goes on.
+const char* WordFor(AuthAnswerKind kind) {
+  switch (kind) {
+    case AuthAnswerKind::kOk:
+      return "pass";
+    case AuthAnswerKind::kFailed:
+      return "fail";
+    case AuthAnswerKind::kTemporary:
+      return "error";
+    default:
+      return nullptr;
+  }
+}
+
 bool IsUnavailable(const std::string& value) {
   return value == "[UNAVAILABLE]" || value == "[TEMPUNAVAIL]";
 }
@@ -77,6 +104,7 @@ bool IsUnavailable(const std::string& value) {
 void SmtpConnection::AskWhoItIs() {
   // One more than is asked, until all was.
   open_facts_ = 1;
+  if (filtering_ != nullptr) AskForWants();
   if (listener_->socket) {
     name_ = services_->server_name;
     return OnFact();
@@ -87,6 +115,8 @@ void SmtpConnection::AskWhoItIs() {
                            const auto self = weak.lock();
                            if (self == nullptr) return;
                            self->name_ = name.name;
+                           if (self->filtering_ != nullptr)
+                             self->filtering_->fcrdns = WordFor(name.fcrdns);
                            self->OnFact();
                          });
   if (listener_->has_hostnames) FindHostname();
@@ -137,6 +167,7 @@ void SmtpConnection::OnFact() {
 }
 
 void SmtpConnection::OnIdentified() {
+  if (filtering_ != nullptr && !BeginFiltering()) return;
   LogInfo("%s smtp connected address=%s host=%s", ToString(id_), address_,
           VisEncode(name_));
   if (listener_->smtp.tls == SmtpServerOptions::Tls::kWrapped) {
@@ -177,6 +208,7 @@ void SmtpConnection::OnTls(absl::StatusOr<std::unique_ptr<Stream>> stream,
   if (!stream.ok()) return OnTlsFailed(stream.status());
   UseStream(*std::move(stream));
   LogTls(info);
+  Report(FilterEvent::kLinkTls, {TlsCiphersText(info)});
   tls_ = absl::StrCat(TlsCiphersText(info), ":",
                       info.peer_verified ? "YES" : "NO");
   const bool wrapped = listener_->smtp.tls == SmtpServerOptions::Tls::kWrapped;
@@ -230,10 +262,12 @@ void SmtpConnection::OnAuthAnswer(uint64_t question, const std::string& user,
   if (kind == AuthAnswerKind::kFailed) result = "permfail";
   if (kind == AuthAnswerKind::kTemporary) result = "tempfail";
   if (result != nullptr) {
-    LogInfo("%s smtp authentication user=%s result=%s", ToString(id_),
-            VisEncode(kind == AuthAnswerKind::kOk ? answer.username : user,
-                      VisSpace::kEncode),
+    const std::string name =
+        VisEncode(kind == AuthAnswerKind::kOk ? answer.username : user,
+                  VisSpace::kEncode);
+    LogInfo("%s smtp authentication user=%s result=%s", ToString(id_), name,
             result);
+    Report(FilterEvent::kLinkAuth, {WordFor(kind), name});
   }
   session_.ResumeAuth(
       question, kind,
@@ -295,14 +329,15 @@ void SmtpConnection::On(const XclientAsked& asked) {
     if (std::optional<Reply> refusal = TakeClient(*address))
       return session_.Resume(asked.question, *std::move(refusal));
   }
-  const auto resume = [weak = weak_from_this(), question = asked.question](
-                          const std::string& client_name) {
+  const auto resume = [weak = weak_from_this(),
+                       asked](const std::string& client_name) {
     const auto self = weak.lock();
     if (self == nullptr) return;
     self->name_ = client_name;
+    if (self->filtering_ != nullptr) self->RestartFiltering(asked);
     LogInfo("%s smtp connected address=%s host=%s", ToString(self->id_),
             self->address_, VisEncode(self->name_));
-    self->session_.Resume(question, replies::Ok());
+    self->session_.Resume(asked.question, replies::Ok());
     self->owner_->PumpLater(self.get());
   };
   if (name != nullptr)
@@ -310,7 +345,12 @@ void SmtpConnection::On(const XclientAsked& asked) {
   if (address == nullptr) return resume(name_);
   services_->names->Find(
       WithoutBrackets(address_),
-      [resume](const ClientName& found) { resume(found.name); });
+      [resume, weak = weak_from_this()](const ClientName& found) {
+        const auto self = weak.lock();
+        if (self != nullptr && self->filtering_ != nullptr)
+          self->filtering_->fcrdns = WordFor(found.fcrdns);
+        resume(found.name);
+      });
 }
 
 // The client is another one from now on, and counts as such.  Not if a limit

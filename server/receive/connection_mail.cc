@@ -54,6 +54,18 @@ void TakeParameters(const MailParameters& from, absl::Time begun,
   if (from.deliver_by->mode == 'R') envelope->flags |= kFlagDeliverByReturn;
 }
 
+// What the session would have told, had the client stayed.
+void ReportEnd(FilteredSession* filters, MessageId message, uint64_t bytes,
+               bool accepted) {
+  const std::string id = ToString(message);
+  if (accepted) {
+    filters->Report(FilterEvent::kTxCommit, {id, absl::StrCat(bytes)});
+  } else {
+    filters->Report(FilterEvent::kTxRollback, {id});
+  }
+  filters->Report(FilterEvent::kTxReset, {id});
+}
+
 }  // namespace
 
 // ---- MAIL
@@ -81,12 +93,13 @@ void SmtpConnection::BeginTransaction(uint64_t question,
   transaction_ = std::make_unique<Transaction>();
   transaction_->sender = sender;
   transaction_->begun = services_->loop->Now();
+  if (filtering_ != nullptr) return LeaseId(question);
   session_.Resume(question, replies::Ok());
 }
 
 // ---- RCPT
 
-void SmtpConnection::On(RecipientAsked& asked) {
+ExpandRequest SmtpConnection::ExpandRequestFor(const MailAddress& rcpt) const {
   ExpandRequest request;
   request.tag = listener_->tag;
   request.sockaddr = address_;
@@ -97,7 +110,12 @@ void SmtpConnection::On(RecipientAsked& asked) {
   request.tls = session_.tls();
   request.smtpname = session_.name();
   request.sender = transaction_->sender.address;
-  request.rcpt = asked.path.address;
+  request.rcpt = rcpt;
+  return request;
+}
+
+void SmtpConnection::On(RecipientAsked& asked) {
+  ExpandRequest request = ExpandRequestFor(asked.path.address);
   services_->lookup->Expand(
       std::move(request),
       [weak = weak_from_this(), question = asked.question,
@@ -137,6 +155,14 @@ bool SmtpConnection::AddRecipient(const ForwardPath& path,
   if (bytes > kMaxEnvelopeBytesPerMessage) {
     envelopes.resize(before);
     return false;
+  }
+  if (filtering_ != nullptr) {
+    const std::string id = ToString(transaction_->id);
+    for (size_t i = before; i < envelopes.size(); ++i) {
+      envelopes[i].id =
+          MakeEnvelopeId(transaction_->id, transaction_->next_envelope++);
+      Report(FilterEvent::kTxEnvelope, {id, ToString(envelopes[i].id)});
+    }
   }
   transaction_->envelope_bytes = bytes;
   transaction_->recipients.push_back({path.address, envelopes.size() - 1});
@@ -180,20 +206,30 @@ void SmtpConnection::On(const TransactionReset&) {
   transaction_.reset();
   if (reading_ == nullptr) return;
   // The rest of a refused message is still read, at its rate.
-  if (session_.InMessage())
+  if (session_.InMessage()) {
     reading_->message.reset();
-  else
+    reading_->text.reset();
+  } else {
     reading_.reset();
+  }
 }
 
 // ---- The message
 
 // The queue has to take some before more is read.
 bool SmtpConnection::MessageIsBlocked() const {
-  return message() != nullptr && !message()->CanTake();
+  if (message() == nullptr) return false;
+  return reading_->text != nullptr ? reading_->text->Room() == 0
+                                   : !message()->CanTake();
 }
 
 void SmtpConnection::On(const MessageStarts& asked) {
+  if (filtering_ != nullptr) {
+    // An id means nothing to the next queue.
+    if (transaction_->generation != services_->queue->generation())
+      return session_.Resume(asked.question, replies::TemporaryFailure());
+    return BeginMessage(asked.question, transaction_->id);
+  }
   services_->queue->RequestId(
       [weak = weak_from_this(),
        question = asked.question](std::optional<MessageId> id) {
@@ -239,9 +275,16 @@ void SmtpConnection::BeginMessage(uint64_t question, MessageId id) {
   // The null sender is nobody's address.
   if (listener_->masquerade && session_.authenticated())
     headers.masquerade = transaction_->sender.address.ForPath();
+  // What we put in front.
+  std::string head = MakeReceivedHeader(id);
+  if (IsJunk()) head.insert(0, kJunkHeader);
   reading_ = std::make_unique<Reading>();
+  if (filtering_ != nullptr && !FiltersAreLost() &&
+      filtering_->session->Wants(FilterPhase::kDataLine))
+    reading_->text = std::make_unique<FilteredText>(filtering_->session,
+                                                    std::exchange(head, {}));
   reading_->message = std::make_shared<IncomingMessage>(
-      services_->queue, id, id_, std::move(headers), MakeReceivedHeader(id),
+      services_->queue, id, id_, std::move(headers), std::move(head),
       [weak = weak_from_this()] {
         if (auto self = weak.lock()) self->OnMessageProgress();
       });
@@ -250,6 +293,8 @@ void SmtpConnection::BeginMessage(uint64_t question, MessageId id) {
 }
 
 void SmtpConnection::On(const MessageBytes&) {
+  if (message() != nullptr && reading_->text != nullptr)
+    return reading_->text->Take(&session_);
   if (message() != nullptr) {
     message()->Take(&session_, &services_->scratch);
     if (MessageIsTooBig()) session_.RefuseMessage(replies::MessageTooBig());
@@ -272,13 +317,18 @@ void SmtpConnection::OnMessageProgress() {
   if (end_question_ != 0) {
     if (message()->failure() || message()->complete()) SubmitMessage();
   } else if (const auto failure = message()->failure()) {
-    session_.RefuseMessage(ReplyFor(*failure));
     reading_->message.reset();
+    RefuseText(ReplyFor(*failure));
+  } else if (reading_->text != nullptr) {
+    MoveText();
   }
   owner_->PumpLater(this);
 }
 
 void SmtpConnection::On(const MessageEnds& asked) {
+  // Lost with the queue while filters decided.
+  if (message() == nullptr)
+    return session_.Resume(asked.question, replies::TemporaryError());
   const MessageHeaders::Verdict verdict =
       message()->Finish(&services_->scratch);
   if (MessageIsTooBig())
@@ -292,6 +342,7 @@ void SmtpConnection::On(const MessageEnds& asked) {
     case MessageHeaders::Verdict::kMalformed:
       return session_.Resume(asked.question, replies::MalformedMessage());
   }
+  if (transaction_->discard) return Discard(asked.question);
   end_question_ = asked.question;
   if (message()->failure() || message()->complete()) SubmitMessage();
 }
@@ -312,7 +363,9 @@ void SmtpConnection::SubmitMessage() {
   uint32_t low =
       absl::Uniform<uint32_t>(services_->random, 1, uint32_t{1} << 31);
   for (Envelope& envelope : request.envelopes) {
-    envelope.id = MakeEnvelopeId(message->id(), low++);
+    if (envelope.id == EnvelopeId{})
+      envelope.id = MakeEnvelopeId(message->id(), low++);
+    if (transaction_->quarantine) envelope.flags |= kFlagHeld;
     envelope.created = request.created;
     envelope.expires = request.created + (envelope.expires - absl::UnixEpoch());
   }
@@ -331,12 +384,20 @@ void SmtpConnection::SubmitMessage() {
         VisEncode(recipient.address.ForPath())));
   }
   transaction_.reset();
+  session_.SetMessageBytes(request.body.raw_bytes);
   services_->queue->Accept(
       std::move(request),
       [weak = weak_from_this(), question, id = message->id(),
-       chunks = message->has_chunks(), queue = services_->queue,
-       lines = std::move(lines)](AcceptResult result) {
-        if (auto self = weak.lock()) self->OnAccepted(question, id, result);
+       bytes = request.body.raw_bytes, chunks = message->has_chunks(),
+       queue = services_->queue, lines = std::move(lines),
+       filters = filtering_ == nullptr ? nullptr : filtering_->session](
+          AcceptResult result) {
+        const auto self = weak.lock();
+        const bool told =
+            self != nullptr && self->OnAccepted(question, id, result);
+        // The filters hear of it in any case.
+        if (!told && filters != nullptr)
+          ReportEnd(filters.get(), id, bytes, result == AcceptResult::kOk);
         if (result == AcceptResult::kOk) {
           for (const std::string& line : lines) LogLine(LogLevel::kInfo, line);
         } else if (chunks) {
@@ -345,13 +406,15 @@ void SmtpConnection::SubmitMessage() {
       });
 }
 
-void SmtpConnection::OnAccepted(uint64_t question, MessageId message,
+bool SmtpConnection::OnAccepted(uint64_t question, MessageId message,
                                 AcceptResult result) {
   end_question_ = 0;
+  if (!IsTalking()) return false;
   session_.Resume(question, result == AcceptResult::kOk
                                 ? replies::Accepted(ToString(message))
                                 : ReplyFor(result));
   owner_->PumpLater(this);
+  return true;
 }
 
 }  // namespace holdfast

@@ -55,6 +55,13 @@ void IncomingMessage::Take(SmtpServerSession* session, std::string* scratch) {
   }
 }
 
+void IncomingMessage::TakeText(absl::string_view text, std::string* scratch) {
+  if (headers_.InBody()) return Add(text);
+  scratch->clear();
+  headers_.Write(text, large_ ? scratch : &text_);
+  Add(*scratch);
+}
+
 void IncomingMessage::Add(absl::string_view text) {
   if (!large_) {
     text_.append(text.data(), text.size());

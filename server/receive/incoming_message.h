@@ -43,6 +43,8 @@ class IncomingMessage : public std::enable_shared_from_this<IncomingMessage> {
   uint64_t raw_bytes() const;
   // Takes a slice of the message from `session`; `scratch` is overwritten.
   void Take(SmtpServerSession* session, std::string* scratch);
+  // The same with text that came back from filters.
+  void TakeText(absl::string_view text, std::string* scratch);
   // All was taken: what is wrong with the header, if anything.
   MessageHeaders::Verdict Finish(std::string* scratch);
 

@@ -111,6 +111,7 @@ std::unique_ptr<ReceiveListener> MakeReceiveListener(const Config& config,
   out->header_domain = out->smtp.name;
   out->mask_source = from.mask_src;
   out->received_auth = from.received_auth;
+  out->filter = from.filter;
   if (bound == nullptr) {
     out->add_missing = true;
     return out;

@@ -31,6 +31,7 @@ struct ReceiveListener {
   // Whether `lookup` has such a table for it.
   bool has_hostnames = false, has_senders = false, has_xclient = false;
   bool has_credentials = false;
+  std::string filter;  // name in Config::filters; empty: none
   std::optional<ProxyVersion> proxy;
   std::unique_ptr<TlsServerContext> tls;  // null: no TLS
 };

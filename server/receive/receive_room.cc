@@ -31,13 +31,12 @@ size_t SessionsThatDescriptorsAllow() {
                   descriptors - std::min(descriptors, kReservedDescriptors));
 }
 
-// "192.0.2.1" or "[2001:db8::1]"; an IPv4 client of an IPv6 socket is IPv4.
-// Empty if the client has gone.
-std::string PeerAddress(int fd) {
+// Of either end: "192.0.2.1" or "[2001:db8::1]"; an IPv4 client of an IPv6
+// socket is IPv4.  Empty if the client has gone.
+std::string AddressOf(int fd, int (*name)(int, sockaddr*, socklen_t*)) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;
-  if (getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0)
-    return "";
+  if (name(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return "";
   char text[INET6_ADDRSTRLEN] = "";
   if (storage.ss_family == AF_INET) {
     const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
@@ -52,6 +51,33 @@ std::string PeerAddress(int fd) {
   }
   inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
   return absl::StrCat("[", text, "]");
+}
+
+std::string PeerAddress(int fd) { return AddressOf(fd, getpeername); }
+
+// ":25" of either end; ":0" if it is not known.
+std::string PortText(int fd, int (*name)(int, sockaddr*, socklen_t*)) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  uint16_t port = 0;
+  if (name(fd, reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
+    if (storage.ss_family == AF_INET)
+      port = reinterpret_cast<const sockaddr_in&>(storage).sin_port;
+    if (storage.ss_family == AF_INET6)
+      port = reinterpret_cast<const sockaddr_in6&>(storage).sin6_port;
+  }
+  return absl::StrCat(":", ntohs(port));
+}
+
+// As filters are told of them.  A client behind a balancer has another port
+// than its connection.
+void SetEnds(SmtpConnection* connection, const std::string& address, int fd) {
+  const std::string ours = AddressOf(fd, getsockname);
+  if (ours.empty()) return;
+  const bool own = address == PeerAddress(fd);
+  connection->SetEnds(
+      absl::StrCat(address, own ? PortText(fd, getpeername) : ":0"),
+      absl::StrCat(ours, PortText(fd, getsockname)));
 }
 
 void LogLocalUser(SessionId id, int fd) {
@@ -78,16 +104,22 @@ ReceiveRoom::ReceiveRoom(RoomContext context, size_t max_sessions)
       keys_(context_.loop),
       queue_([this] { UpdateAccepting(); }, [this] { OnQueueGone(); }),
       names_(context_.loop),
-      services_{.loop = context_.loop,
-                .queue = &queue_,
-                .lookup = &lookup_,
-                .names = &names_,
-                .clients = nullptr,
-                .limits = &context_.config->smtp_limits,
-                .random = context_.random,
-                .zone = absl::LocalTimeZone(),
-                .queue_ttl = context_.config->queue_ttl,
-                .server_name = context_.config->server_name},
+      filters_(
+          context_.loop, "receive", [this] { OnFiltersChanged(); },
+          [this] { OnFiltersChanged(); }),
+      services_{
+          .loop = context_.loop,
+          .queue = &queue_,
+          .lookup = &lookup_,
+          .names = &names_,
+          .filters = &filters_,
+          .clients = nullptr,
+          .limits = &context_.config->smtp_limits,
+          .random = context_.random,
+          .zone = absl::LocalTimeZone(),
+          .queue_ttl = context_.config->queue_ttl,
+          .server_name = context_.config->server_name,
+          .enqueue_socket = PathsBelow(context_.config->spool).enqueue_socket},
       session_counter_(absl::Uniform<uint32_t>(context_.random)) {
   const std::vector<std::string>& paused = context_.start->paused;
   queue_.SetPaused(std::find(paused.begin(), paused.end(), "smtp") !=
@@ -311,6 +343,7 @@ void ReceiveRoom::Serve(const ReceiveListener* listener, SessionId id,
   auto connection = std::make_shared<SmtpConnection>(
       &services_, listener, id, address, MakeStream(context_.loop, fd),
       std::move(visit), static_cast<SmtpConnection::Owner*>(this));
+  if (!listener->filter.empty()) SetEnds(connection.get(), address, fd);
   connections_[connection.get()] = connection;
   if (connections_.size() >= max_sessions_ && !full_) {
     full_ = true;
@@ -375,6 +408,9 @@ void ReceiveRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
     case Room::kRelay:
       names_.SetDoor(to.number, std::move(door));
       break;
+    case Room::kFilters:
+      filters_.SetDoor(std::move(door));
+      break;
     case Room::kKeys:
       keys_.SetDoor(std::move(door));
       break;
@@ -390,6 +426,12 @@ void ReceiveRoom::OnQueueGone() {
   std::vector<std::shared_ptr<SmtpConnection>> all;
   for (const auto& [raw, connection] : connections_) all.push_back(connection);
   for (const auto& connection : all) connection->OnQueueGone();
+}
+
+void ReceiveRoom::OnFiltersChanged() {
+  std::vector<std::shared_ptr<SmtpConnection>> all;
+  for (const auto& [raw, connection] : connections_) all.push_back(connection);
+  for (const auto& connection : all) connection->OnFiltersChanged();
 }
 
 // When it changed, at most once in the interval.

@@ -13,6 +13,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/filter_client/filter_client.h"
 #include "server/loop/stream.h"
 #include "server/receive/client_limits.h"
 #include "server/receive/client_table.h"
@@ -81,6 +82,7 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
   void EndTurn();
   void EndTurnLater();
   void OnQueueGone();
+  void OnFiltersChanged();
   void TellCounts();
   void ExitIfDone();
   SessionId NextSessionId();
@@ -99,6 +101,7 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
   QueueClient queue_;
   LookupClient lookup_;
   ReverseNames names_;
+  FilterClient filters_;
   std::unique_ptr<ClientTable> client_table_;  // null: clients aren't counted
   std::unique_ptr<ClientLimits> clients_;
   ReceiveServices services_;

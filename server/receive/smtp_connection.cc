@@ -35,7 +35,11 @@ SmtpConnection::SmtpConnection(ReceiveServices* services,
       // What this host's programs say is read more leniently.
       session_(IsLoopback(address_) ? &listener->smtp_near : &listener->smtp,
                address_),
-      last_activity_(services->loop->Elapsed()) {}
+      last_activity_(services->loop->Elapsed()) {
+  if (listener->filter.empty()) return;
+  filtering_ = std::make_unique<Filtering>();
+  session_.SetFilters({});
+}
 
 SmtpConnection::~SmtpConnection() {
   if (session_.in_auth()) services_->lookup->ForgetAuth(auth_conversation_);
@@ -77,7 +81,7 @@ void SmtpConnection::OnBytes(absl::string_view bytes) {
 void SmtpConnection::Pump() {
   if (!IsTalking()) return;
   for (;;) {
-    while (!MessageIsBlocked()) {
+    while (!IsHeldBack()) {
       std::optional<SmtpServerEvent> event = session_.Next();
       if (!event) break;
       std::visit([this](auto& e) { On(e); }, *event);
@@ -98,9 +102,15 @@ void SmtpConnection::Pump() {
   UpdateReading();
 }
 
+// Somebody has to take what there is before more is made.
+bool SmtpConnection::IsHeldBack() const {
+  return MessageIsBlocked() ||
+         (filtering_ != nullptr && !services_->filters->MayGoOn());
+}
+
 // Of a client that says nothing more, whether it may hear something yet.
 bool SmtpConnection::OwesAnswers() const {
-  return session_.waits_for_answer() || MessageIsBlocked() ||
+  return session_.waits_for_answer() || IsHeldBack() ||
          session_.OutputIsFull() || stream_->backlog() > 0;
 }
 
@@ -112,8 +122,7 @@ void SmtpConnection::Flush() {
 }
 
 void SmtpConnection::UpdateReading() {
-  const bool blocked =
-      MessageIsBlocked() || stream_->backlog() > kMaxReplyBacklog;
+  const bool blocked = IsHeldBack() || stream_->backlog() > kMaxReplyBacklog;
   const bool want = session_.WantsInput() && !blocked;
   if (want == wants_bytes_) return;
   wants_bytes_ = want;
@@ -157,6 +166,7 @@ void SmtpConnection::CloseWith(absl::string_view reason) {
   if (phase_ != Phase::kNaming)
     LogInfo("%s smtp disconnected reason=%s", ToString(id_), reason);
   phase_ = Phase::kClosed;
+  EndFiltering();
   reading_.reset();
   transaction_.reset();
   owner_->OnConnectionClosed(this);
@@ -173,6 +183,7 @@ void SmtpConnection::On(const SessionClosed&) {
 // connection, and the client would not get it.
 void SmtpConnection::Linger() {
   phase_ = Phase::kLingering;
+  EndFiltering();
   reading_.reset();
   transaction_.reset();
   stream_->Shutdown();
@@ -194,8 +205,8 @@ void SmtpConnection::Stop() {
 
 void SmtpConnection::OnQueueGone() {
   if (message() == nullptr || end_question_ != 0) return;
-  session_.RefuseMessage(replies::TemporaryError());
   reading_->message.reset();
+  RefuseText(replies::TemporaryError());
   owner_->PumpLater(this);
 }
 
@@ -227,7 +238,7 @@ void SmtpConnection::CheckTime() {
   }
   const absl::Duration now = services_->loop->Elapsed();
   // While the client waits for us, it need not do anything.
-  const bool our_turn = phase_ == Phase::kNaming || MessageIsBlocked() ||
+  const bool our_turn = phase_ == Phase::kNaming || IsHeldBack() ||
                         !session_.WantsInput() || session_.waits_for_answer();
   if (our_turn && stream_->backlog() == 0) last_activity_ = now;
   if (now - last_activity_ >= PatienceNow()) {
@@ -246,6 +257,7 @@ void SmtpConnection::CheckTime() {
 // RFC 5321 section 4.2.2: 421 may answer any command, and nothing as well.  Who
 // doesn't read is told nothing.
 void SmtpConnection::EndForTimeout() {
+  Report(FilterEvent::kTimeout, {});
   if (!IsTalking() || stream_->backlog() > 0) return CloseWith("timeout");
   timed_out_ = true;
   session_.Close(TimedOut());

@@ -5,8 +5,9 @@
 //                                          kStopping, kLingering, kClosed
 //
 // smtp_connection.cc has the life of the connection and its time limits,
-// connection_identity.cc who the client is (names, TLS, AUTH, XCLIENT), and
-// connection_mail.cc the transaction and the message.
+// connection_identity.cc who the client is (names, TLS, AUTH, XCLIENT),
+// connection_mail.cc the transaction and the message, connection_filter.cc what
+// filters are asked and told.
 #ifndef HOLDFAST_SERVER_RECEIVE_SMTP_CONNECTION_H_
 #define HOLDFAST_SERVER_RECEIVE_SMTP_CONNECTION_H_
 
@@ -25,9 +26,11 @@
 #include "protocol/envelope.h"
 #include "protocol/ids.h"
 #include "protocol/smtp_server_session.h"
+#include "server/filter_client/filter_client.h"
 #include "server/loop/event_loop.h"
 #include "server/loop/stream.h"
 #include "server/receive/client_limits.h"
+#include "server/receive/filtered_text.h"
 #include "server/receive/incoming_message.h"
 #include "server/receive/lookup_client.h"
 #include "server/receive/queue_client.h"
@@ -49,6 +52,8 @@ inline constexpr size_t kMaxReplyBacklog = 64 << 10;
 // with the body (kMaxFrameBytes).
 inline constexpr size_t kMaxEnvelopesPerMessage = 10000;
 inline constexpr size_t kMaxEnvelopeBytesPerMessage = 8 << 20;
+// Before everything else, if filters say that it is junk.
+inline constexpr char kJunkHeader[] = "X-Spam: Yes\n";
 
 // What all connections of the room share.  Outlives them.
 struct ReceiveServices {
@@ -56,17 +61,20 @@ struct ReceiveServices {
   QueueClient* queue = nullptr;
   LookupClient* lookup = nullptr;
   ReverseNames* names = nullptr;
+  FilterClient* filters = nullptr;
   ClientLimits* clients = nullptr;
   const SmtpLimits* limits = nullptr;
   absl::BitGenRef random;
   absl::TimeZone zone;
   absl::Duration queue_ttl;
   std::string server_name;
+  std::string enqueue_socket;  // its path
   SessionCounts counts = {};
   std::string scratch = {};  // for IncomingMessage
 };
 
-class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
+class SmtpConnection : public std::enable_shared_from_this<SmtpConnection>,
+                       private FilteredSessionOwner {
  public:
   class Owner {
    public:
@@ -85,14 +93,18 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
                  SessionId id, std::string address,
                  std::unique_ptr<Stream> stream,
                  std::unique_ptr<ClientLimits::Visit> visit, Owner* owner);
-  ~SmtpConnection();
+  ~SmtpConnection() override;
 
+  // Both ends, for filters: "192.0.2.1:25".  Before Start(), if at all.
+  void SetEnds(std::string source, std::string destination);
   // Finds out what there is to know about the client, then greets.
   void Start();
   // Goes on with what has come.
   void Pump();
   // The queue's door has closed: a message on its way is lost.
   void OnQueueGone();
+  // What filters want is known, or has changed; or the room is gone.
+  void OnFiltersChanged();
   // The server stops: ends now, or after the message that is on its way.
   void Stop();
   // Nothing more to say, only waiting for the client to close.
@@ -119,10 +131,28 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
     std::vector<Recipient> recipients;
     std::vector<Envelope> envelopes;
     size_t envelope_bytes = 0;  // of envelopes, encoded, at most
+    // With filters.
+    MessageId id{};           // leased at MAIL
+    uint64_t generation = 0;  // of the queue's door then
+    uint32_t next_envelope = 0;
+    bool junk = false;
+    bool discard = false;
+    bool quarantine = false;
+  };
+  // With filters.
+  struct Filtering {
+    std::shared_ptr<FilteredSession> session;  // null: not begun, or over
+    std::string fcrdns = "pass";
+    std::string source, destination;
+    bool waits_for_wants = false;  // before the banner
+    bool junk = false;             // all messages of the session
+    bool discard = false;          // the message whose MAIL is decided
+    uint64_t text_question = 0;    // MessageTextEnds, until it was answered
   };
   // While a message is read.
   struct Reading {
     std::shared_ptr<IncomingMessage> message;  // null: lost with the queue
+    std::unique_ptr<FilteredText> text;        // null: passes no filters
     absl::Duration started;  // later, for the time we made it wait
     absl::Duration blocked_since = absl::InfiniteDuration();
     int64_t bytes = 0;
@@ -147,6 +177,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   void EndForTimeout();
   void Linger();
   void On(const Greeted&) {}
+  bool IsHeldBack() const;
   void On(const PauseAsked& asked);
   void On(const CommandFailed& failed);
   void On(const BadInput& bad);
@@ -174,9 +205,40 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   std::optional<Reply> TakeClient(const std::string& address);
   void AskSender(const SenderAsked& asked);
 
+  // ---- connection_filter.cc
+  void AskForWants();
+  void MeetFilters();
+  bool BeginFiltering();
+  void RestartFiltering(const XclientAsked& asked);
+  void EndFiltering();
+  void UpdateFilters();
+  bool FiltersAreLost() const;
+  void Report(FilterEvent event, std::vector<std::string> fields);
+  void On(FilterTold& told);
+  void On(FilterAsked& asked);
+  void On(const MessageTextEnds& asked);
+  void OnDecision(uint64_t question, FilterPhase phase,
+                  const FilterDecision* decision);
+  void Proceed(uint64_t question, FilterPhase phase,
+               const FilterDecision& decision);
+  void ChangeEnvelopes(uint64_t question, const FilterDecision& decision);
+  bool ChangeSender(const FilterDecision& decision);
+  void RemoveRecipient(absl::string_view address);
+  void AddRecipients(uint64_t question, std::vector<std::string> addresses,
+                     size_t next);
+  void LeaseId(uint64_t question);
+  bool IsJunk() const;
+  void Discard(uint64_t question);
+  void OnFilterText(absl::string_view bytes, bool end) override;
+  void OnFilterTextRoom() override;
+  void OnFilterTextFailed(const std::string& reply) override;
+  void MoveText();
+  void RefuseText(Reply reply);
+
   // ---- connection_mail.cc
   void On(const SenderAsked& asked);
   void BeginTransaction(uint64_t question, const ReversePath& sender);
+  ExpandRequest ExpandRequestFor(const MailAddress& rcpt) const;
   void On(RecipientAsked& asked);
   void On(const MessageStarts& asked);
   void On(const MessageBytes&);
@@ -190,7 +252,8 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   void BeginMessage(uint64_t question, MessageId id);
   void OnMessageProgress();
   void SubmitMessage();
-  void OnAccepted(uint64_t question, MessageId message, AcceptResult result);
+  // False if nobody is there any more to hear of it.
+  bool OnAccepted(uint64_t question, MessageId message, AcceptResult result);
   std::string MakeReceivedHeader(MessageId id) const;
   bool MessageIsBlocked() const;
   bool MessageIsTooBig() const;
@@ -220,6 +283,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection> {
   SmtpServerSession session_;
   uint64_t auth_conversation_ = 0;
 
+  std::unique_ptr<Filtering> filtering_;      // null: no filters
   std::unique_ptr<Transaction> transaction_;  // between MAIL and its end
   std::unique_ptr<Reading> reading_;  // from DATA's or BDAT's start to its end
   uint64_t end_question_ = 0;         // MessageEnds, until it was answered
