@@ -72,9 +72,10 @@ void LoadConfiguration(const CommandLine& line, ParentSetup* setup) {
   for (const InterfaceAddress& one : interfaces)
     setup->parse.local_addresses.push_back(one.address);
   setup->parse.definitions = line.definitions;
-  setup->parse.has_table_program = [setup](absl::string_view word) {
-    return HasTableProgram(word, setup->program_folders);
-  };
+  setup->parse.has_table_program =
+      [folders = setup->program_folders](absl::string_view word) {
+        return HasTableProgram(word, folders);
+      };
   setup->loaded = LoadConfig(setup->parse, ReadWholeFile);
   for (const std::string& message : setup->loaded.messages) Say(message);
   if (setup->loaded.config == nullptr) exit(1);
