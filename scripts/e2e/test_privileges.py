@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What the processes may do, seen from outside and from inside: whose they are
 and what is left of root, what a user's command gets, that nobody can signal or
-look into another, that no process has two TLS libraries, and that a user whose
-home hangs, is full or whose commands hang delays himself alone.
+look into another, that no process has two TLS libraries, what filters get and
+that the rest lives on without them, and that a user whose home hangs, is full
+or whose commands hang delays himself alone.
 
 Runs in namespaces of its own for mounts and processes: some of these commands
 kill whatever they can reach."""
@@ -24,7 +25,7 @@ import warnings
 sys.dont_write_bytecode = True
 from certificates import Authority                              # noqa: E402
 from holdfast import (Server, Skip, Smtp, expect, expect_equal,  # noqa: E402
-                      free_port, run_tests, wait_for)
+                      free_port, programs, run_tests, wait_for)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -57,9 +58,44 @@ match from any for domain "mbox.example" action "mbox"
 match from any for domain "away.example" action "away"
 match tag people from any auth for any action "local"
 """
+# Tells what it is, and is a filter.
+FILTER = """\
+#!/bin/sh
+{folder}/probe {folder}/out/$1 < /dev/null
+echo "begins" >&2
+while IFS= read -r line; do
+    case $line in
+    'config|ready')
+        echo 'register|report|smtp-in|link-connect'
+        echo 'register|filter|smtp-in|helo'
+        echo 'register|filter|smtp-in|ehlo'
+        echo 'register|ready' ;;
+    'filter|'*)
+        IFS='|' read -r _ _ _ _ _ session token _ <<END
+$line
+END
+        echo "filter-result|$session|$token|proceed" ;;
+    esac
+done
+"""
+FILTER_CONF = """\
+proc "plain" "{folder}/filter plain"
+filter "plain" proc "plain"
+filter "theirs" proc-exec "{folder}/filter theirs" user alice group extra
+filter "python" proc-exec "/usr/bin/python3 {folder}/python" user bob
+""" + CONF.replace("listen on 127.0.0.1 port {port}", "listen on 127.0.0.1 "
+                   "port {port} filter { plain, theirs, python }")
+PYTHON = """\
+import ssl, sys
+for line in sys.stdin:
+    if line.strip() == "config|ready":
+        print("register|report|smtp-in|*")
+        print("register|ready", flush=True)
+"""
 TEXT = b"Subject: x\r\n\r\nA line.\r\n"
 NETWORK = ("smtpd-receive", "smtpd-relay", "smtpd-deliver")
 ROOMS = NETWORK + ("smtpd-queue", "smtpd-lookup", "smtpd-keys")
+FILTERS = "smtpd-filters"       # only with filters
 
 
 def compiled(source, output, *options):
@@ -86,6 +122,11 @@ class Place:
         os.chmod(out, 0o1777)
         probe = os.path.join(self.folder, "probe")
         compiled(os.path.join(HERE, "privileges_probe.c"), probe)
+        for name, text in (("filter", FILTER), ("python", PYTHON)):
+            path = os.path.join(self.folder, name)
+            with open(path, "w") as f:
+                f.write(text.replace("{folder}", self.folder))
+            os.chmod(path, 0o755)
         inner = os.path.join(self.folder, "inner")
         os.mkdir(inner, 0o700)
         os.chown(inner, USERS["alice"], USERS["alice"])
@@ -223,11 +264,11 @@ def test_what_an_agent_has():
 
 
 def test_whose_the_rooms_are():
-    p = Place().start()
+    p = Place(FILTER_CONF).start()
     empty = os.path.join(p.server.spool, "empty")
     seen = set()
     for pid, name in p.of_rooms().items():
-        if name not in ROOMS:
+        if name not in ROOMS + (FILTERS,):
             continue
         seen.add(name)
         proc = "/proc/%d/" % pid
@@ -241,9 +282,118 @@ def test_whose_the_rooms_are():
         expect_equal(os.stat(proc + "mem").st_uid, 0, name + ": dumpable")
         expect_equal(os.readlink(proc + "root"),
                      empty if name in NETWORK else "/", name + ": root")
-    expect_equal(seen, set(ROOMS), "rooms")
+    expect_equal(seen, set(ROOMS + (FILTERS,)), "rooms")
+    folder = os.stat(os.path.join(p.server.spool, "filters"))
+    expect_equal((folder.st_uid, folder.st_mode & 0o7777),
+                 (pwd.getpwnam("_smtpq").pw_uid, 0o700), "their folder")
     for word in ("Landlock", "seccomp", "no user"):
         expect("has no " + word not in p.server.log_text(), word)
+
+
+def filters_of(p):
+    """{name: pid} of those that are shell scripts."""
+    found = {}
+    for pid in p.server.pids():
+        with contextlib.suppress(OSError):
+            words = read("/proc/%d/cmdline" % pid).split("\0")
+            if words[1:2] == [os.path.join(p.folder, "filter")]:
+                found[words[2]] = pid
+    return found
+
+
+def test_what_a_filter_gets():
+    p = Place(FILTER_CONF)
+    p.server.wrapper = ["/bin/sh", "-c",
+                        "umask 0; ulimit -c unlimited; trap '' USR1 HUP INT; "
+                        "SECRET=x; export SECRET; exec 7<>/etc/shadow; "
+                        'exec "$@"', "sh"]
+    p.start()
+    expect_equal(p.result("alice@here.example"), "Ok stat=Delivered", "alice")
+    smtpd = pwd.getpwnam("_smtpd")
+    pids = filters_of(p)
+    for name, uid, gid in (("plain", smtpd.pw_uid, smtpd.pw_gid),
+                           ("theirs", USERS["alice"], GROUP)):
+        found = p.probed(name)
+        status = status_of(found["status"])
+        expect_user(status, uid, gid, name)
+        expect_equal(status["NoNewPrivs"], "0", name + ": no_new_privs")
+        expect_equal(status["Seccomp"], "0", name + ": seccomp")
+        expect_equal(found["root"], ["0"], name + ": back to root")
+        expect_equal(found["fd"], ["0", "1", "2"], name + ": descriptors")
+        expect_equal(found["umask"], ["22"], name + ": umask")
+        expect_equal(found["cwd"], ["/"], name + ": folder")
+        expect_equal(found["tty"], ["6"], name + ": no terminal (ENXIO)")
+        expect_equal(found["core"], ["0 0"], name + ": core files")
+        for word in ("signal", "blocked"):
+            expect(word not in found, "%s: %s" % (name, word),
+                   found.get(word))
+        names = {one.split("=")[0] for one in found["env"]}
+        expect(names <= {"PATH", "TZ", "PWD", "_", "OLDPWD", "SHLVL"},
+               name + ": environment", names)
+        proc = "/proc/%d/" % pids[name]
+        ends = [os.readlink(proc + "fd/%d" % fd) for fd in (0, 1, 2)]
+        expect(ends[0] == ends[1] != ends[2], name + ": sockets", ends)
+        expect("socket:" in ends[0] and "socket:" in ends[2],
+               name + ": sockets", ends)
+        # The script itself may be open, too.
+        rest = set(os.listdir(proc + "fd")) - {"0", "1", "2"}
+        for fd in rest:
+            expect_equal(os.readlink(proc + "fd/" + fd),
+                         os.path.join(p.folder, "filter"), name + ": " + fd)
+        stat = read(proc + "stat").rsplit(")", 1)[1].split()
+        expect_equal(stat[2:4], [str(pids[name])] * 2, name + ": session")
+        expect("%s: begins" % name in p.server.log_text(), name + ": the log",
+               p.server.log_tail())
+    p.server.check_clean()
+
+
+def test_filters_that_end_are_started_again():
+    p = Place(FILTER_CONF).start()
+    rooms = p.of_rooms()
+    for _ in range(3):
+        before = filters_of(p)
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(filters_of(p)) == 2 and
+                 not set(filters_of(p).values()) & set(before.values()), 30,
+                 "new ones")
+    for name in ("plain", "theirs"):
+        expect_equal(p.server.log_text().count(
+            "warn: lost processor: %s terminated; signal 9" % name), 3, name)
+
+    def accepted():
+        with contextlib.suppress(Exception):
+            p.send("alice@here.example")
+            return True
+    wait_for(accepted, 30, "mail again")
+    expect_equal({pid: name for pid, name in p.of_rooms().items()
+                  if name in ROOMS + (FILTERS,)},
+                 {pid: name for pid, name in rooms.items()
+                  if name in ROOMS + (FILTERS,)}, "the rooms live")
+    # Their room: they go with it, and come back with it.
+    before = filters_of(p)
+    os.kill(p.server.room_pids(FILTERS)[0], signal.SIGKILL)
+    wait_for(lambda: len(filters_of(p)) == 2 and
+             not set(filters_of(p).values()) & set(before.values()), 30,
+             "new ones")
+    wait_for(accepted, 30, "mail again")
+    pids = filters_of(p)
+    p.server.stop()
+    for name, pid in pids.items():
+        expect(not os.path.exists("/proc/%d" % pid), name + " is left")
+
+
+def test_a_filter_without_its_user():
+    p = Place(FILTER_CONF.replace("user alice", "user nobody-of-that-name"))
+    p.server.start(wait=0)
+    wait_for(lambda: p.server.log_text().count(
+        "warn: theirs: cannot be started: no user nobody-of-that-name") >= 3,
+        30, "tries")
+    checked = subprocess.run([os.path.join(programs(), "server/smtpd"), "-n",
+                              "-f", p.server.conf], stderr=subprocess.PIPE)
+    expect_equal(checked.returncode, 0, "smtpd -n")
+    expect(b'processor "theirs": no user nobody-of-that-name' in
+           checked.stderr, "smtpd -n warns", checked.stderr)
 
 
 ATTACK = """\
@@ -394,7 +544,7 @@ def log_in(port):
 
 
 def test_no_process_has_both_libraries():
-    p = Place()
+    p = Place(FILTER_CONF)
     source = os.path.join(p.folder, "pam.c")
     module = os.path.join(p.folder, "pam_openssl.so")
     with open(source, "w") as f:
@@ -447,8 +597,11 @@ def test_no_process_has_both_libraries():
     expect_equal(seen["smtpd-auth"], {"OpenSSL"}, "smtpd-auth")
     for name in ("smtpd", "smtpd-agent", "smtpd-deliver"):
         expect("OpenSSL" not in seen[name], name, seen[name])
-    for name in ("smtpd", "smtpd-agent"):
+    for name in ("smtpd", "smtpd-agent", FILTERS):
         expect_equal(seen[name], set(), name)
+    # The filter in Python has loaded one.
+    expect_equal([found for name, found in seen.items()
+                  if name.startswith("python3")], [{"OpenSSL"}], "python3")
 
 
 def mount_hanging(path):
