@@ -16,7 +16,7 @@ namespace holdfast {
 // Workers outlive us: their batches of an earlier start must not be met again.
 Dispatcher::Dispatcher(Parts parts)
     : p_(std::move(parts)),
-      next_hops_(p_.config),
+      next_hops_(p_.config, p_.program_hops),
       last_batch_(p_.store->start_number() << 32) {}
 
 absl::StatusOr<RelayTarget> Dispatcher::TargetOf(
@@ -27,6 +27,7 @@ absl::StatusOr<RelayTarget> Dispatcher::TargetOf(
   about.domain = destination.routing_key;
   about.backup_name = batch.backup_name;
   about.messages = batch.messages.size();
+  about.destination = destination.id;
   if (IsNextHop(about.domain)) return next_hops_.Named(action, about.domain);
   return next_hops_.TargetOf(action, about, p_.loop->Elapsed());
 }

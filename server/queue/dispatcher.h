@@ -36,6 +36,7 @@ class Dispatcher : public Scheduler::Outlet {
     InFlight* in_flight = nullptr;
     WorkerDoors* doors = nullptr;
     Router* router = nullptr;
+    ProgramHops* program_hops = nullptr;
     std::function<void(const FlyingBatch&, bool)> on_claim_failed;
   };
   explicit Dispatcher(Parts parts);

@@ -55,6 +55,9 @@ void LookupDoor::OnClosed() {
   for (auto& [question, done] : std::exchange(updating_, {})) {
     done(NotUpdated());
   }
+  for (auto& [question, done] : std::exchange(asking_, {})) {
+    done(TableAnswer());
+  }
 }
 
 void LookupDoor::OnFrame(Frame& frame) {
@@ -67,6 +70,8 @@ void LookupDoor::OnFrame(Frame& frame) {
           [this](ExplainAnswer& answer) { Give(answer, &explaining_); }) ||
       Dispatch<TableUpdated>(
           frame, [this](TableUpdated& answer) { Give(answer, &updating_); }) ||
+      Dispatch<TableAnswer>(
+          frame, [this](TableAnswer& answer) { Give(answer, &asking_); }) ||
       Dispatch<SealKey>(
           frame, [this](SealKey& m) { seals_->AddKey(std::move(m.key)); });
   if (understood) return;
@@ -107,6 +112,17 @@ void LookupDoor::UpdateTable(const std::string& name, UpdateDone done) {
   update.name = name;
   updating_[update.question] = std::move(done);
   door_->Send(update);
+}
+
+void LookupDoor::AskTable(TableQuestion question, TableDone done) {
+  if (door_ == nullptr) {
+    loop_->Post(guard_.Wrap(
+        [done = std::move(done)]() mutable { done(TableAnswer()); }));
+    return;
+  }
+  question.question = ++last_question_;
+  asking_[question.question] = std::move(done);
+  door_->Send(question);
 }
 
 }  // namespace holdfast

@@ -11,6 +11,7 @@
 #include "server/door/door.h"
 #include "server/door/lookup_messages.h"
 #include "server/door/receive_messages.h"
+#include "server/door/table_question.h"
 #include "server/loop/event_loop.h"
 #include "server/queue/command_seal.h"
 #include "server/queue/store_calls.h"
@@ -22,6 +23,7 @@ class LookupDoor {
   using Done = absl::AnyInvocable<void(ExpandAnswer)>;
   using ExplainDone = absl::AnyInvocable<void(ExplainAnswer)>;
   using UpdateDone = absl::AnyInvocable<void(TableUpdated)>;
+  using TableDone = absl::AnyInvocable<void(TableAnswer)>;
 
   // `seals` learns the keys of each lookup.
   LookupDoor(EventLoop* loop, CommandSeals* seals)
@@ -33,6 +35,8 @@ class LookupDoor {
   // The same; with lookup away an answer that is not ok.
   void Explain(ExplainRequest request, ExplainDone done);
   void UpdateTable(const std::string& name, UpdateDone done);
+  // The same, of the program of a table; with lookup away an error.
+  void AskTable(TableQuestion question, TableDone done);
 
  private:
   void OnClosed();
@@ -45,6 +49,7 @@ class LookupDoor {
   std::map<uint64_t, Done> waiting_;
   std::map<uint64_t, ExplainDone> explaining_;
   std::map<uint64_t, UpdateDone> updating_;
+  std::map<uint64_t, TableDone> asking_;
   CallGuard guard_;
 };
 

@@ -39,10 +39,11 @@ absl::Status CheckRelayUrl(const Action& action, const std::string& url) {
   return absl::OkStatus();
 }
 
-NextHops::NextHops(const Config* config)
-    : config_(*config), smarthosts_([](const std::string& line) {
-        LogLine(LogLevel::kInfo, line);
-      }) {}
+NextHops::NextHops(const Config* config, ProgramHops* programs)
+    : config_(*config),
+      programs_(programs),
+      smarthosts_(
+          [](const std::string& line) { LogLine(LogLevel::kInfo, line); }) {}
 
 absl::StatusOr<RelayTarget> NextHops::TargetOf(const Action& action,
                                                const Batch& batch,
@@ -52,9 +53,11 @@ absl::StatusOr<RelayTarget> NextHops::TargetOf(const Action& action,
   target.backup_name = batch.backup_name;
   target.domain = batch.domain;
   if (action.host == nullptr && action.domain == nullptr) return target;
-  absl::StatusOr<std::string> url = action.host != nullptr
-                                        ? FromHost(action, batch, now)
-                                        : FromDomain(action, batch);
+  const Table& table = action.host != nullptr ? *action.host : *action.domain;
+  absl::StatusOr<std::string> url =
+      table.is_process()       ? FromProgram(action, batch)
+      : action.host != nullptr ? FromHost(action, batch, now)
+                               : FromDomain(action, batch);
   if (!url.ok()) return url.status();
   target.domain = *std::move(url);
   target.smarthost = true;
@@ -96,9 +99,27 @@ absl::StatusOr<std::string> NextHops::FromDomain(const Action& action,
   return **std::move(found);
 }
 
+// Which of several is next is the program's to say, and whether one is used
+// that did not answer.
+absl::StatusOr<std::string> NextHops::FromProgram(const Action& action,
+                                                  const Batch& batch) const {
+  if (programs_ == nullptr) return NotRetrieved(batch.first);
+  absl::StatusOr<TableAnswer> answer =
+      action.host != nullptr
+          ? programs_->Next(*action.host, batch.destination)
+          : programs_->For(*action.domain, batch.domain, batch.destination);
+  if (!answer.ok()) return answer.status();
+  if (answer->result != TableAnswer::Result::kFound)
+    return NotRetrieved(batch.first);
+  absl::Status fits = CheckRelayUrl(action, answer->value);
+  if (!fits.ok()) return fits;
+  return std::move(answer->value);
+}
+
 const Action* NextHops::WithHost(const std::string& action) const {
   const auto it = config_.actions.find(action);
-  return it == config_.actions.end() || it->second.host == nullptr
+  return it == config_.actions.end() || it->second.host == nullptr ||
+                 it->second.host->is_process()
              ? nullptr
              : &it->second;
 }

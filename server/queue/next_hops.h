@@ -15,23 +15,26 @@
 #include "config/config.h"
 #include "protocol/ids.h"
 #include "server/door/worker_messages.h"
+#include "server/queue/program_hops.h"
 #include "server/queue/smarthosts.h"
 
 namespace holdfast {
 
 class NextHops {
  public:
-  // `config` outlives it.
-  explicit NextHops(const Config* config);
+  // Both outlive it.  `programs` may be null: then no program can be asked.
+  NextHops(const Config* config, ProgramHops* programs);
 
   struct Batch {
     EnvelopeId first{};       // names the batch in the log
     std::string domain;       // of the recipients
     std::string backup_name;  // `backup`: our name among the MX; empty: not
     size_t messages = 1;
+    DestinationId destination{};
   };
-  // Not ok: there is none; the message is the error line ("Cannot retrieve
-  // smarthost").
+  // kUnavailable: the program of a table is being asked, and the destination
+  // will be woken.  Else not ok: there is none; the message is the error line
+  // ("Cannot retrieve smarthost").
   absl::StatusOr<RelayTarget> TargetOf(const Action& action, const Batch& batch,
                                        absl::Duration now);
 
@@ -53,10 +56,13 @@ class NextHops {
                                        absl::Duration now);
   absl::StatusOr<std::string> FromDomain(const Action& action,
                                          const Batch& batch) const;
+  absl::StatusOr<std::string> FromProgram(const Action& action,
+                                          const Batch& batch) const;
   // The action, if it has a `host` table.
   const Action* WithHost(const std::string& action) const;
 
   const Config& config_;
+  ProgramHops* const programs_;
   Smarthosts smarthosts_;
 };
 

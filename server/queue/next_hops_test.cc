@@ -44,7 +44,7 @@ class NextHopsTest : public ::testing::Test {
   }
 
   Config config_;
-  NextHops hops_{&config_};
+  NextHops hops_{&config_, nullptr};
   absl::Duration now_ = absl::Seconds(100);
 };
 

@@ -14,6 +14,13 @@ QueueEngine::QueueEngine(Parts parts)
     : p_(std::move(parts)),
       committer_(p_.loop, p_.store, p_.config, CommitHooks()),
       doors_(DoorHandlers()),
+      program_hops_(
+          p_.loop,
+          [this](TableQuestion question,
+                 absl::AnyInvocable<void(TableAnswer)> done) {
+            p_.ask_table(std::move(question), guard_.Wrap(std::move(done)));
+          },
+          [this](DestinationId id) { scheduler_.Wake(id); }),
       dispatcher_(DispatcherParts()),
       scheduler_(SchedulerParts()),
       recorder_(RecorderParts()),
@@ -79,6 +86,7 @@ Dispatcher::Parts QueueEngine::DispatcherParts() {
   parts.in_flight = &in_flight_;
   parts.doors = &doors_;
   parts.router = &router_;
+  parts.program_hops = &program_hops_;
   parts.on_claim_failed = [this](const FlyingBatch& batch, bool no_room) {
     recorder_.OnClaimFailed(batch, no_room);
   };

@@ -20,6 +20,7 @@
 #include "server/queue/in_flight.h"
 #include "server/queue/operator_acts.h"
 #include "server/queue/outcome_recorder.h"
+#include "server/queue/program_hops.h"
 #include "server/queue/queue_services.h"
 #include "server/queue/router.h"
 #include "server/queue/scheduler.h"
@@ -41,6 +42,7 @@ class QueueEngine {
     QueueStore* store = nullptr;
     std::function<void()> on_reports;
     std::function<void(const absl::Status&)> on_failed_sync;
+    ProgramHops::Ask ask_table;  // of `lookup`
   };
   explicit QueueEngine(Parts parts);
 
@@ -90,6 +92,7 @@ class QueueEngine {
   InFlight in_flight_;
   Committer committer_;
   WorkerDoors doors_;
+  ProgramHops program_hops_;
   Dispatcher dispatcher_;
   Scheduler scheduler_;
   OutcomeRecorder recorder_;

@@ -101,6 +101,10 @@ void QueueRoom::OnOpen(std::unique_ptr<QueueStore> store) {
     if (reports_ != nullptr) reports_->OnReportsAdded();
   };
   parts.on_failed_sync = [this](const absl::Status& s) { OnFailedSync(s); };
+  parts.ask_table = [this](TableQuestion question,
+                           absl::AnyInvocable<void(TableAnswer)> done) {
+    lookup_.AskTable(std::move(question), std::move(done));
+  };
   engine_ = std::make_unique<QueueEngine>(std::move(parts));
   PauseFromCommandLine();
   acceptance_.OnStoreOpen(store_.get(), &engine_->committer());

@@ -205,15 +205,17 @@ void Scheduler::RetireIfDone(DestinationId id) {
 }
 
 void Scheduler::Rest(Active* a) {
-  a->rest = p_.loop->RunAfter(kRest, [this, id = a->row.id] {
-    Active* a = Find(id);
-    if (a == nullptr) return;
-    a->rest.reset();
-    a->rewind = a->more = true;
-    Enqueue(a);
-    RetireIfDone(id);
-    Pump();
-  });
+  a->rest = p_.loop->RunAfter(kRest, [this, id = a->row.id] { Wake(id); });
+}
+
+void Scheduler::Wake(DestinationId id) {
+  Active* a = Find(id);
+  if (a == nullptr || !a->rest) return;
+  a->rest.reset();
+  a->rewind = a->more = true;
+  Enqueue(a);
+  RetireIfDone(id);
+  Pump();
 }
 
 void Scheduler::StartReading(Active* a, size_t want) {
@@ -313,8 +315,9 @@ void Scheduler::SendBatches(Active* a, const Action& action,
     batch.waiting = waiting;
     const absl::Status status = p_.outlet->Send(row, action, std::move(batch));
     if (absl::IsUnavailable(status)) {
-      // No worker any more.  By LMTP it goes to relay; that deliver is there
-      // must not make us ask again at once.
+      // No worker any more, or its next hop is being asked for.  By LMTP it
+      // goes to relay; that deliver is there must not make us ask again at
+      // once.
       if (p_.outlet->CanTake(row.kind) && !a->rest) Rest(a);
       break;
     }

@@ -51,8 +51,9 @@ class Scheduler {
     virtual ~Outlet() = default;
     // Whether a worker of this kind is there and keeps up.
     virtual bool CanTake(DeliveryKind kind) = 0;
-    // Hands the batch to a worker and claims it.  Not OK: no next hop; the
-    // message is the error line.
+    // Hands the batch to a worker and claims it.  kUnavailable: there is no
+    // worker, or its next hop is being asked for (then Wake() follows).  Else
+    // not OK: no next hop; the message is the error line.
     virtual absl::Status Send(const DestinationRow& destination,
                               const Action& action, PreparedBatch batch) = 0;
 
@@ -121,6 +122,8 @@ class Scheduler {
   void OnLanes(const std::vector<LaneChange>& lanes);
   // Something of it may be due: it was returned, or released.
   void Touch(DestinationId id, DeliveryKind kind);
+  // What it rested for is over, if it rests.
+  void Wake(DestinationId id);
   // Looks through the agenda again.
   void Scan();
   // Hands out what can be.  To be called when a worker has come, or keeps up
