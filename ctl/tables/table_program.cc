@@ -54,6 +54,9 @@ class Table {
     fputs(line.c_str(), stderr);
   }
 
+  // What is said of the connection is in the answer, too.
+  void Hush() { hushed_ = true; }
+
   // Reads the configuration.  Only if it is good it takes the place of the
   // one before.  `connect`: and if the server can be asked with it.
   absl::Status Load(bool connect) {
@@ -91,14 +94,17 @@ class Table {
     for (const std::string& line : settings->Warnings()) Say(line);
     if ((*backend)->Services().empty())
       return settings->Lacks("answers nothing: no query is configured");
-    return std::make_unique<TableAsker>(
-        *std::move(backend), absl::Seconds(*limit), clock,
-        [this](const std::string& line) { Say(line); });
+    return std::make_unique<TableAsker>(*std::move(backend),
+                                        absl::Seconds(*limit), clock,
+                                        [this](const std::string& line) {
+                                          if (!hushed_) Say(line);
+                                        });
   }
 
   const TableProgram& program_;
   const std::string path_;
   const std::string name_;
+  bool hushed_ = false;
   std::unique_ptr<TableAsker> asker_;
 };
 
@@ -198,6 +204,7 @@ int AskOnce(Table* table, const TableProgram& program,
     return Usage(program.name);
   const absl::Status loaded = table->Load(/*connect=*/false);
   if (!loaded.ok()) return Failure(*table, loaded);
+  table->Hush();
   std::string key = op == TableOp::kFetch ? "" : words[2];
   if (key == "-") key = ReadKey();
   const TableAnswer answer = table->asker().Ask(op, words[1], key);
