@@ -18,7 +18,7 @@ constexpr size_t kTypeBytes = 2;
 // Behind the type: how many descriptors ride on the frame.  Here always 0.
 constexpr size_t kFdCountBytes = 1;
 constexpr size_t kHeadBytes = kTypeBytes + kFdCountBytes;
-constexpr size_t kReadBytes = 128 << 10;
+constexpr size_t kReadBytes = 64 << 10;
 
 absl::Status SystemError(const char* call) {
   return absl::UnavailableError(absl::StrCat(call, ": ", strerror(errno)));
@@ -45,15 +45,17 @@ BlockingDoor::BlockingDoor(int fd) : fd_(fd) {
 }
 
 absl::StatusOr<bool> BlockingDoor::Fill(size_t bytes) {
+  // Most agents live for one small message: a page that nothing comes into is
+  // not touched.
+  char bytes_read[kReadBytes];
   while (in_.size() - used_ < bytes) {
-    in_.erase(0, used_);
-    used_ = 0;
-    const size_t have = in_.size();
-    in_.resize(have + kReadBytes);
-    const ssize_t n = recv(fd_, &in_[have], kReadBytes, 0);
-    in_.resize(have + (n > 0 ? static_cast<size_t>(n) : 0));
+    const ssize_t n = recv(fd_, bytes_read, sizeof bytes_read, 0);
     if (n == 0) return false;
     if (n < 0 && errno != EINTR) return SystemError("recv");
+    if (n < 0) continue;
+    in_.erase(0, used_);
+    used_ = 0;
+    in_.append(bytes_read, static_cast<size_t>(n));
   }
   return true;
 }

@@ -220,9 +220,10 @@ class SocketDoor : public FramingDoor {
   }
 
   void OnReadable() {
-    const size_t old = in_.size();
-    in_.resize(old + kReadBytes);
-    iovec piece = {in_.data() + old, kReadBytes};
+    // Shared by all doors of the thread; nothing of it is used after this turn.
+    // Most frames are small, and most doors of `deliver` see few of them.
+    thread_local char bytes[kReadBytes];
+    iovec piece = {bytes, kReadBytes};
     alignas(cmsghdr) char control[CMSG_SPACE(kMaxFds * sizeof(int))];
     msghdr message = {};
     message.msg_iov = &piece;
@@ -232,8 +233,8 @@ class SocketDoor : public FramingDoor {
     const ssize_t n =
         recvmsg(fd_.get(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     const int error = errno;
-    in_.resize(old + (n > 0 ? static_cast<size_t>(n) : 0));
     if (n > 0) {
+      in_.append(bytes, static_cast<size_t>(n));
       TakeDescriptors(message);
       Deliver();
       return;
