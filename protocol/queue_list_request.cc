@@ -178,11 +178,11 @@ absl::StatusOr<QueueListRequest> ParseQueueListRequest(
   }
   const absl::Status status = CheckTogether(request);
   if (!status.ok()) return status;
-  request.filter = FilterText(filter);
+  request.filter = JoinFilterWords(filter);
   return request;
 }
 
-std::string FilterText(const std::vector<std::string>& words) {
+std::string JoinFilterWords(const std::vector<std::string>& words) {
   return absl::StrJoin(words, " ");
 }
 

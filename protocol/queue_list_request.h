@@ -38,7 +38,7 @@ absl::StatusOr<QueueListRequest> ParseQueueListRequest(
     const std::vector<std::string>& words);
 
 // A filter of several words: as the shell took them apart.
-std::string FilterText(const std::vector<std::string>& words);
+std::string JoinFilterWords(const std::vector<std::string>& words);
 
 }  // namespace holdfast
 

@@ -185,7 +185,7 @@ std::shared_ptr<ControlCommand> MakeQueueListCommand(
     return MakeList(rest, services, output);
   if (rest.size() == 1 && ParseMessageId(rest[0]))
     return MakeShow(absl::StrCat("message = ", rest[0]), services, output);
-  return MakeShow(FilterText(rest), services, output);
+  return MakeShow(JoinFilterWords(rest), services, output);
 }
 
 }  // namespace holdfast
