@@ -219,6 +219,56 @@ TEST_F(RelayRoutesTest, WithoutASourceOfOursTheNameIsThatOfTheAction) {
   EXPECT_THAT(Commands(0), HasSubstr("EHLO out.me.test"));
 }
 
+TEST_F(RelayRoutesTest, ProgramsNameTheSourceAndWhatItIsCalled) {
+  Action& action = config_->actions["out"];
+  action.src =
+      std::make_shared<Table>("src", Table::Kind::kDynamic, "ldap", "");
+  action.helo_src =
+      std::make_shared<Table>("names", Table::Kind::kDynamic, "ldap", "");
+  // One that is none, one of another family, one that is called by no name, and
+  // one that is.
+  tables_["src "] = {"nonsense", "[2001:db8::9]", "198.51.100.1",
+                     "198.51.100.2"};
+  tables_["names 198.51.100.2"] = {"two.test"};
+  Start();
+  NewLookup();
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_EQ(outcomes_.back(), "100 Ok 250 2.0.0 queued");
+  EXPECT_EQ(dialer_->connections[0]->source, "198.51.100.2");
+  EXPECT_EQ(slot_requests_.back().source, "198.51.100.2");
+  EXPECT_THAT(Commands(0), HasSubstr("EHLO two.test"));
+}
+
+TEST_F(RelayRoutesTest, ProgramsMayCallASourceOfInet6WithoutBrackets) {
+  Action& action = config_->actions["out"];
+  action.src =
+      std::make_shared<Table>("src", Table::Kind::kDynamic, "ldap", "");
+  action.helo_src =
+      std::make_shared<Table>("names", Table::Kind::kDynamic, "ldap", "");
+  tables_["src "] = {"2001:db8::9", "2001:db8::9"};
+  tables_["names 2001:db8::9"] = {"six.test"};
+  Start();
+  NewLookup();
+  Hosts("a.test", {"2001:db8::1"});
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_THAT(Commands(0), HasSubstr("EHLO six.test"));
+}
+
+TEST_F(RelayRoutesTest, AProgramThatKnowsNoSource) {
+  config_->actions["out"].src =
+      std::make_shared<Table>("src", Table::Kind::kDynamic, "ldap", "");
+  Start();
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_TRUE(slot_requests_.empty());
+  EXPECT_EQ(failure_, "Could not retrieve source address");
+  // Not for ever.
+  for (int i = 0; i < 2 * kMaxSourceFetches; ++i)
+    tables_["src "].push_back("nonsense");
+  RelayBatch batch = Batch(2, {{"b@a.test"}});
+  Give(batch);
+  EXPECT_EQ(tables_["src "].size(), kMaxSourceFetches);
+}
+
 TEST_F(RelayRoutesTest, NothingOfSourcesIsUsable) {
   config_->actions["out"].src =
       std::make_shared<Table>("src", Table::Kind::kList, "static", "");

@@ -133,6 +133,19 @@ void RelayTestBed::NewLookup() {
   lookup_ = std::move(ours);
   lookup_->SetCallbacks(
       [this](Frame& frame) {
+        Dispatch<TableQuestion>(frame, [this](const auto& question) {
+          TableAnswer answer;
+          answer.question = question.question;
+          answer.result = TableAnswer::Result::kNotFound;
+          std::deque<std::string>& values =
+              tables_[absl::StrCat(question.table, " ", question.key)];
+          if (!values.empty()) {
+            answer.result = TableAnswer::Result::kFound;
+            answer.value = values.front();
+            values.pop_front();
+          }
+          lookup_->Send(answer);
+        });
         Dispatch<RelaySecretQuestion>(frame, [this](const auto& question) {
           secret_questions_.push_back(question);
           if (silent_lookup_) return;

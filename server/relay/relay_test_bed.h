@@ -159,7 +159,7 @@ class RelayTestBed : public ::testing::Test {
 
   void NewQueue();
 
-  // Knows secrets_, by label, or says nothing.
+  // Knows secrets_, by label, or says nothing; and tables_.
   void NewLookup();
 
   void Hosts(const std::string& domain, std::vector<std::string> addresses);
@@ -226,6 +226,8 @@ class RelayTestBed : public ::testing::Test {
   std::deque<SlotAnswer> answers_;
   uint64_t slot_ = 0;
   std::map<std::string, std::pair<std::string, std::string>> secrets_;
+  // What programs say, one after the other, by "table key".
+  std::map<std::string, std::deque<std::string>> tables_;
   std::vector<RelaySecretQuestion> secret_questions_;
   bool silent_lookup_ = false;
   std::vector<std::string> chunks_;

@@ -55,6 +55,8 @@ RouteSearch::RouteSearch(RelayServices* services, Owner* owner,
 
 void RouteSearch::Cancel() {
   if (question_ != 0) services_->CancelSlot(std::exchange(question_, 0));
+  if (table_question_ != 0)
+    services_->secrets()->Cancel(std::exchange(table_question_, 0));
   // Given up while connecting: no fault of the route.
   if (state_ == State::kConnecting || state_ == State::kSecuring)
     services_->ReportSlot(route_, SlotReport::Event::kClosed);
@@ -122,23 +124,26 @@ void RouteSearch::OnHosts(MailHosts hosts) {
 // Finds a source from which some host can be reached.  False: the search is
 // over.
 bool RouteSearch::PickSource() {
-  fitting_ = hosts_;
-  if (action_ == nullptr || action_->src == nullptr ||
-      !policy_.unix_path.empty())
-    return true;
   const size_t sources = action_->src->entries().size();
-  for (size_t i = 0; i < sources; ++i) {
-    const std::optional<std::string> text = action_->src->Fetch();
-    source_ = IpAddress::Parse(text.value_or(""));
-    if (!source_) source_ = ParseAddressLiteral(text.value_or(""));
-    if (!source_ || std::find(bad_sources_.begin(), bad_sources_.end(),
-                              *source_) != bad_sources_.end())
-      continue;
-    fitting_.clear();
-    for (const MailHost& host : hosts_)
-      if (host.address.inet6 == source_->inet6) fitting_.push_back(host);
-    if (!fitting_.empty()) return true;
-  }
+  for (size_t i = 0; i < sources; ++i)
+    if (TakeSource(action_->src->Fetch().value_or(""))) return true;
+  NoSource();
+  return false;
+}
+
+bool RouteSearch::TakeSource(const std::string& text) {
+  source_ = IpAddress::Parse(text);
+  if (!source_) source_ = ParseAddressLiteral(text);
+  if (!source_ || std::find(bad_sources_.begin(), bad_sources_.end(),
+                            *source_) != bad_sources_.end())
+    return false;
+  fitting_.clear();
+  for (const MailHost& host : hosts_)
+    if (host.address.inet6 == source_->inet6) fitting_.push_back(host);
+  return !fitting_.empty();
+}
+
+void RouteSearch::NoSource() {
   if (!bad_sources_.empty()) {
     Unreachable(why_no_source_);
   } else if (!source_) {
@@ -148,11 +153,68 @@ bool RouteSearch::PickSource() {
     LogInfo("smtp-out: Address family mismatch on %s", ConnectorForLog());
     Unreachable(kFamilyMismatch);
   }
-  return false;
+}
+
+// The program of a table gives its addresses in turn, too, but does not say how
+// many there are.
+void RouteSearch::FetchSource(int tries) {
+  AskTable(TableQuestion::Op::kFetch, TableService::kSource, *action_->src, "",
+           [this, tries](const TableAnswer& answer) {
+             const bool found = answer.result == TableAnswer::Result::kFound;
+             if (!found) source_.reset();
+             if (found && TakeSource(answer.value))
+               return AskHelo(source_->ToBracketed());
+             if (!found || tries + 1 >= kMaxSourceFetches) return NoSource();
+             FetchSource(tries + 1);
+           });
+}
+
+void RouteSearch::AskTable(TableQuestion::Op op, TableService service,
+                           const Table& table, const std::string& key,
+                           std::function<void(const TableAnswer&)> done) {
+  state_ = State::kAsking;
+  TableQuestion question;
+  question.table = table.name();
+  question.op = op;
+  question.service = service;
+  question.key = key;
+  table_question_ = services_->secrets()->AskTable(
+      std::move(question),
+      [this, done = std::move(done)](const TableAnswer& answer) {
+        table_question_ = 0;
+        done(answer);
+      });
+}
+
+// By address as the reference writes it, "[2001:db8::1]"; then without
+// brackets, as table(5) does.
+void RouteSearch::AskHelo(const std::string& key) {
+  helo_of_source_.reset();
+  if (!source_ || action_->helo_src == nullptr ||
+      !action_->helo_src->is_process())
+    return RequestSlot();
+  AskTable(
+      TableQuestion::Op::kLookup, TableService::kAddrname, *action_->helo_src,
+      key, [this, key](const TableAnswer& answer) {
+        const std::string plain = source_->ToString();
+        if (answer.result == TableAnswer::Result::kNotFound && key != plain)
+          return AskHelo(plain);
+        if (answer.result == TableAnswer::Result::kFound)
+          helo_of_source_ = answer.value;
+        RequestSlot();
+      });
 }
 
 void RouteSearch::AskSlot() {
-  if (!PickSource()) return;
+  fitting_ = hosts_;
+  if (action_ == nullptr || action_->src == nullptr ||
+      !policy_.unix_path.empty())
+    return RequestSlot();
+  if (action_->src->is_process()) return FetchSource(0);
+  if (PickSource()) AskHelo(source_->ToBracketed());
+}
+
+void RouteSearch::RequestSlot() {
   state_ = State::kAsking;
   SlotRequest request;
   request.target = target_;
@@ -268,6 +330,10 @@ bool RouteSearch::ChooseHelo() {
   if (action_ == nullptr) return true;
   if (!action_->helo.empty()) route_.helo = action_->helo;
   if (action_->helo_src == nullptr || !source_) return true;
+  if (action_->helo_src->is_process()) {
+    route_.helo = helo_of_source_.value_or("");
+    return helo_of_source_.has_value();
+  }
   const absl::StatusOr<std::optional<std::string>> name =
       action_->helo_src->Lookup(TableService::kAddrname, source_->ToString());
   if (!name.ok() || !name->has_value() || (*name)->empty()) return false;

@@ -12,12 +12,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "config/config.h"
+#include "server/door/table_question.h"
 #include "server/relay/batch_work.h"
 #include "server/relay/relay_services.h"
 #include "server/relay/route_tls.h"
@@ -26,6 +28,9 @@ namespace holdfast {
 
 // Hosts that one search tries.
 inline constexpr int kMaxHostTries = 10;
+// Addresses that the program of a `src` table is asked for, one after the
+// other, until one is of use.
+inline constexpr int kMaxSourceFetches = 10;
 // Hosts whose failures are told.
 inline constexpr size_t kMaxToldFailures = 3;
 // Of one of those, in bytes.
@@ -108,7 +113,15 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
 
   void OnHosts(MailHosts hosts);
   bool PickSource();
+  bool TakeSource(const std::string& text);
+  void FetchSource(int tries);
+  void NoSource();
+  void AskTable(TableQuestion::Op op, TableService service, const Table& table,
+                const std::string& key,
+                std::function<void(const TableAnswer&)> done);
+  void AskHelo(const std::string& key);
   void AskSlot();
+  void RequestSlot();
   void OnSlot(const SlotAnswer& answer);
   void OnNoRoute(const std::string& failure);
   bool ChooseHelo();
@@ -152,7 +165,12 @@ class RouteSearch : public std::enable_shared_from_this<RouteSearch> {
   std::string why_no_source_;
   std::vector<std::string> failures_;  // of hosts, the first of them
 
-  uint64_t question_ = 0;  // for a slot; 0: none is open
+  // What a program has said of source_; nothing: it was not asked, or does not
+  // know it.
+  std::optional<std::string> helo_of_source_;
+
+  uint64_t table_question_ = 0;  // 0: none is open
+  uint64_t question_ = 0;        // for a slot; 0: none is open
   EventLoop::Timer timer_;
   Route route_;
   PendingConnect connecting_;

@@ -13,8 +13,8 @@ void SecretQuestions::SetDoor(std::unique_ptr<Door> door) {
   const Door* const raw = door_.get();
   door_->SetCallbacks(
       [this](Frame& frame) {
-        if (Dispatch<RelaySecretAnswer>(
-                frame, [this](RelaySecretAnswer& answer) { On(answer); }))
+        if (Dispatch<RelaySecretAnswer, TableAnswer>(
+                frame, [this](auto& answer) { On(answer); }))
           return;
         LogWarn("warn: relay: lookup says what is not understood");
         Lose();
@@ -24,6 +24,7 @@ void SecretQuestions::SetDoor(std::unique_ptr<Door> door) {
         if (door_.get() == raw) Lose();
       });
   for (const auto& [id, open] : open_) door_->Send(open.question);
+  for (const auto& [id, open] : open_tables_) door_->Send(open.question);
 }
 
 // Perhaps inside its callback.
@@ -44,6 +45,26 @@ uint64_t SecretQuestions::Ask(const std::string& action,
   });
   if (door_ != nullptr) door_->Send(open.question);
   return id;
+}
+
+uint64_t SecretQuestions::AskTable(TableQuestion question, TableDone done) {
+  const uint64_t id = ++last_question_;
+  OpenTable& open = open_tables_[id];
+  question.question = id;
+  open.question = std::move(question);
+  open.done = std::move(done);
+  open.timer = loop_->RunAfter(kSecretTimeout, [this, id] {
+    TableAnswer late;
+    late.question = id;
+    On(late);
+  });
+  if (door_ != nullptr) door_->Send(open.question);
+  return id;
+}
+
+void SecretQuestions::On(const TableAnswer& answer) {
+  auto node = open_tables_.extract(answer.question);
+  if (!node.empty()) node.mapped().done(answer);
 }
 
 void SecretQuestions::On(RelaySecretAnswer& answer) {

@@ -1,4 +1,5 @@
-// Asks `lookup` for the credentials of a next hop.
+// Asks `lookup` for the credentials of a next hop, and what the programs of
+// tables say.
 #ifndef HOLDFAST_SERVER_RELAY_SECRET_QUESTIONS_H_
 #define HOLDFAST_SERVER_RELAY_SECRET_QUESTIONS_H_
 
@@ -13,6 +14,7 @@
 #include "protocol/sasl_client.h"
 #include "server/door/door.h"
 #include "server/door/lookup_messages.h"
+#include "server/door/table_question.h"
 #include "server/loop/event_loop.h"
 
 namespace holdfast {
@@ -35,7 +37,13 @@ class SecretQuestions {
 
   // `done` runs in a later turn, not once it is cancelled.
   uint64_t Ask(const std::string& action, const std::string& label, Done done);
-  void Cancel(uint64_t question) { open_.erase(question); }
+  // The same; an error when lookup does not answer.
+  using TableDone = absl::AnyInvocable<void(const TableAnswer&)>;
+  uint64_t AskTable(TableQuestion question, TableDone done);
+  void Cancel(uint64_t question) {
+    open_.erase(question);
+    open_tables_.erase(question);
+  }
 
  private:
   struct Open {
@@ -44,7 +52,14 @@ class SecretQuestions {
     EventLoop::Timer timer;
   };
 
+  struct OpenTable {
+    TableQuestion question;
+    TableDone done;
+    EventLoop::Timer timer;
+  };
+
   void On(RelaySecretAnswer& answer);
+  void On(const TableAnswer& answer);
   void Answer(uint64_t question, absl::StatusOr<ClientCredentials> answer);
   void Lose();
 
@@ -52,6 +67,7 @@ class SecretQuestions {
   std::unique_ptr<Door> door_;  // null: there is no lookup now
   uint64_t last_question_ = 0;
   std::map<uint64_t, Open> open_;
+  std::map<uint64_t, OpenTable> open_tables_;
 };
 
 }  // namespace holdfast

@@ -17,8 +17,12 @@ class SecretQuestionsTest : public ::testing::Test {
     lookup_ = std::move(ours);
     lookup_->SetCallbacks(
         [this](Frame& frame) {
-          EXPECT_TRUE(Dispatch<RelaySecretQuestion>(
-              frame, [this](const auto& q) { asked_.push_back(q); }));
+          EXPECT_TRUE(
+              Dispatch<RelaySecretQuestion>(
+                  frame, [this](const auto& q) { asked_.push_back(q); }) ||
+              Dispatch<TableQuestion>(frame, [this](const auto& q) {
+                asked_tables_.push_back(q);
+              }));
         },
         [](absl::Status) {});
     questions_.SetDoor(std::move(theirs));
@@ -51,6 +55,7 @@ class SecretQuestionsTest : public ::testing::Test {
   SecretQuestions questions_{&loop_};
   std::unique_ptr<Door> lookup_;
   std::vector<RelaySecretQuestion> asked_;
+  std::vector<TableQuestion> asked_tables_;
   std::optional<std::string> got_;
 };
 
@@ -107,6 +112,41 @@ TEST_F(SecretQuestionsTest, WhoNoLongerWaitsHearsNothing) {
   Answer(0, RelaySecretAnswer::Result::kFound);
   loop_.Advance(kSecretTimeout);
   EXPECT_FALSE(got_.has_value());
+}
+
+// Programs of tables are asked through the same door, and by the same rules.
+TEST_F(SecretQuestionsTest, Tables) {
+  const auto ask = [this] {
+    TableQuestion question;
+    question.table = "src";
+    question.op = TableQuestion::Op::kFetch;
+    const uint64_t id = questions_.AskTable(
+        std::move(question),
+        [this](const TableAnswer& answer) { got_ = answer.value + "."; });
+    loop_.RunReady();
+    return id;
+  };
+  const auto answer = [this](size_t question) {
+    TableAnswer answer;
+    answer.question = asked_tables_.at(question).question;
+    answer.result = TableAnswer::Result::kFound;
+    answer.value = "192.0.2.1";
+    lookup_->Send(answer);
+    loop_.RunReady();
+  };
+  ask();
+  NewLookup();
+  ASSERT_EQ(asked_tables_.size(), 1u);
+  EXPECT_EQ(asked_tables_[0].table, "src");
+  answer(0);
+  EXPECT_EQ(got_, "192.0.2.1.");
+  got_.reset();
+  questions_.Cancel(ask());
+  answer(1);
+  EXPECT_FALSE(got_.has_value());
+  ask();
+  loop_.Advance(kSecretTimeout);
+  EXPECT_EQ(got_, ".");
 }
 
 TEST_F(SecretQuestionsTest, NonsenseClosesTheDoor) {
