@@ -80,8 +80,10 @@ class FilteredSession {
   void SendText(std::string bytes, bool end);
   // So much of what came back has been used.
   void TookText(size_t bytes);
-  // The text under way, if any, is given up.
+  // The text under way, if any, is given up: the session goes on.
   void DropText();
+  // The same, and the session ends at once: that says all.
+  void ForgetText() { text_ = Text::kNone; }
   bool text_open() const { return text_ != Text::kNone; }
 
  private:

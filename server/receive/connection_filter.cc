@@ -134,6 +134,7 @@ void SmtpConnection::EndFiltering() {
     if (FilterTold* told = std::get_if<FilterTold>(&*event)) On(*told);
     if (std::get_if<AuthCancelled>(&*event)) On(AuthCancelled{});
   }
+  filtering_->session->ForgetText();
   reading_.reset();
   filtering_->session->ForgetOwner();
   filtering_->session.reset();

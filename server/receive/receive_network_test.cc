@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/loop/fake_event_loop.h"
+#include "server/receive/fake_filters.h"
 #include "server/receive/receive_room.h"
 #include "storage/body_codec.h"
 
@@ -454,6 +455,33 @@ TEST_F(ReceiveNetworkTest, XclientMakesItAnotherClient) {
   Client other(this);
   EXPECT_THAT(other.Say("EHLO x\r\n"), Not(HasSubstr("XCLIENT")));
   EXPECT_THAT(other.Say("XCLIENT ADDR=192.0.2.9\r\n"), StartsWith("5"));
+}
+
+TEST_F(ReceiveNetworkTest, FiltersSeeWhoIsSpokenForAsAnotherClient) {
+  listener_.xclient = some_table_;
+  listener_.filter = "f";
+  Begin();
+  ConnectRelay("proxy.test");
+  FakeFilters filters(&loop_, room_.get());
+  filters.Connect();
+  filters.Want(MaskOf(FilterPhase::kConnect), kAllFilterEvents);
+  tables_["3 127.0.0.1"] = "";
+  Client client(this);
+  client.Say("EHLO proxy\r\n");
+  filters.heard.clear();
+  client.Say("XCLIENT ADDR=192.0.2.9 PORT=1025 NAME=far.test LOGIN=joe\r\n");
+  EXPECT_THAT(filters.heard,
+              ElementsAre("protocol-client XCLIENT ADDR=192.0.2.9 PORT=1025 "
+                          "NAME=far.test LOGIN=joe",
+                          "end", "begin f|far.test|pass|192.0.2.9:1025|",
+                          "link-auth pass|joe", "ask connect ",
+                          "protocol-server 220 mx.test ESMTP Holdfast",
+                          "link-greeting mx.test"));
+  // The first was asked about with the name that the DNS has.
+  filters.heard.clear();
+  Client other(this);
+  other.Say("");
+  EXPECT_EQ(filters.heard.at(0), "begin f|proxy.test|pass||");
 }
 
 TEST_F(ReceiveNetworkTest, SendersOfAUser) {

@@ -102,11 +102,11 @@ ReceiveRoom::ReceiveRoom(RoomContext context, size_t max_sessions)
     : context_(std::move(context)),
       max_sessions_(max_sessions),
       keys_(context_.loop),
-      queue_([this] { UpdateAccepting(); }, [this] { OnQueueGone(); }),
-      names_(context_.loop),
       filters_(
           context_.loop, "receive", [this] { OnFiltersChanged(); },
           [this] { OnFiltersChanged(); }),
+      queue_([this] { UpdateAccepting(); }, [this] { OnQueueGone(); }),
+      names_(context_.loop),
       services_{
           .loop = context_.loop,
           .queue = &queue_,

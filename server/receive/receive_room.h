@@ -98,10 +98,10 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
   bool stopping_ = false;
   EventLoop::Timer stop_deadline_;
 
+  FilterClient filters_;  // outlives what the others still hold of sessions
   QueueClient queue_;
   LookupClient lookup_;
   ReverseNames names_;
-  FilterClient filters_;
   std::unique_ptr<ClientTable> client_table_;  // null: clients aren't counted
   std::unique_ptr<ClientLimits> clients_;
   ReceiveServices services_;
