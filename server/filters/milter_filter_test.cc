@@ -374,7 +374,7 @@ TEST_F(MilterFilterTest, RefusalsInEachPhase) {
     char at;
     std::string answer, expected;
   } kCases[] = {
-      {'C', P("r"), "disconnect 554 5.7.1 Command rejected"},
+      {'C', P("r"), "reject 554 5.7.1 Command rejected"},
       {'C', P("t"), "disconnect 421 4.7.1 Please try again later"},
       {'H', no, "reject 550 5.7.1 no"},
       {'M', no, "reject 550 5.7.1 no"},

@@ -105,9 +105,11 @@ void MilterLinkSession::Plan(const FilterQuestion& question) {
   switch (question.phase) {
     case FilterPhase::kHelo:
     case FilterPhase::kEhlo:
-      steps_.push_back({question.phase, [argument](MilterSession& milter) {
-                          return milter.Helo(argument);
-                        }});
+      steps_.push_back(
+          {question.phase, [this, argument](MilterSession& milter) {
+             SetMacros();
+             return milter.Helo(argument);
+           }});
       break;
     case FilterPhase::kMailFrom:
       PlanMail(argument, question.parameters);
@@ -117,7 +119,7 @@ void MilterLinkSession::Plan(const FilterQuestion& question) {
       steps_.push_back(
           {question.phase, [this, argument, parameters = std::move(parameters)](
                                MilterSession& milter) {
-             SetMessageMacros();
+             SetMacros();
              SetMacro("rcpt_addr", argument);
              return milter.Rcpt(absl::StrCat("<", argument, ">"), parameters);
            }});
@@ -125,7 +127,7 @@ void MilterLinkSession::Plan(const FilterQuestion& question) {
     case FilterPhase::kData:
       if (!told_mail_) PlanMail(facts_.sender, "");
       steps_.push_back({question.phase, [this](MilterSession& milter) {
-                          SetMessageMacros();
+                          SetMacros();
                           return milter.Data();
                         }});
       break;
@@ -166,7 +168,7 @@ void MilterLinkSession::PlanMail(const std::string& address,
   steps_.push_back(
       {FilterPhase::kMailFrom,
        [this, address, parameters = Words(parameters)](MilterSession& milter) {
-         SetMessageMacros();
+         SetMacros();
          SetMacro("mail_addr", address);
          return milter.Mail(absl::StrCat("<", address, ">"), parameters);
        }});
@@ -177,7 +179,7 @@ void MilterLinkSession::SetMacro(absl::string_view name,
   connection_->session().SetMacro(name, value);
 }
 
-void MilterLinkSession::SetMessageMacros() {
+void MilterLinkSession::SetMacros() {
   SetMacro("i", facts_.message);
   SetMacro("auth_authen", facts_.user);
   SetMacro("auth_type", facts_.user.empty() ? "" : "SASL");
@@ -250,7 +252,10 @@ LinkAnswer MilterLinkSession::Meaning(MilterAnswer answer, FilterPhase phase) {
       at_commit_ = Say(Verdict::kDiscard, "");
       return meaning;
     case MilterAnswer::Kind::kReject:
+      meaning = Say(Verdict::kReject, std::move(answer.text));
+      break;
     case MilterAnswer::Kind::kTempFail:
+      // RFC 5321 3.1 knows no session that is refused for now, and goes on.
       meaning = Say(phase == FilterPhase::kConnect ? Verdict::kDisconnect
                                                    : Verdict::kReject,
                     std::move(answer.text));

@@ -63,7 +63,8 @@ class MilterLinkSession : public LinkSession,
   void Finish(LinkAnswer answer);
   void Abort();
   void SetMacro(absl::string_view name, absl::string_view value);
-  void SetMessageMacros();
+  // Those that change in a session.
+  void SetMacros();
 
   const Filter& filter_;
   const MilterServices& services_;
