@@ -120,7 +120,7 @@ absl::StatusOr<Copied> Backup(const std::string& folder,
 }  // namespace
 
 int RunBackup(const std::vector<std::string>& words, const std::string& store,
-              const std::string& socket, StoreOpener open) {
+              const std::string& socket, StoreOpener open, bool json) {
   if (words.size() != 1 || words[0].empty() || words[0][0] == '-')
     return Fail("queue backup FOLDER");
   struct stat owner = {};
@@ -138,8 +138,14 @@ int RunBackup(const std::vector<std::string>& words, const std::string& store,
   if (!copied.ok())
     return Fail(absl::StrCat(std::string(copied.status().message()),
                              "; there is no backup in ", words[0]));
-  Say(absl::StrCat("queue backup: ", copied->messages, " messages, ",
-                   copied->envelopes, " envelopes, verified"));
+  Json object;
+  object["messages"] = copied->messages;
+  object["envelopes"] = copied->envelopes;
+  object["reports-left-out"] = copied->begin.reports;
+  Summary(json, STDOUT_FILENO)
+      .Tell(absl::StrCat("queue backup: ", copied->messages, " messages, ",
+                         copied->envelopes, " envelopes, verified"),
+            object);
   if (copied->begin.reports > 0)
     Say(absl::StrCat("queue backup: ", copied->begin.reports,
                      " reports that were about to be made are not in it"));

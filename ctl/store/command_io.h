@@ -17,6 +17,7 @@
 #include "ctl/store/move_commands.h"
 #include "ctl/store/progress.h"
 #include "ctl/store/queue_link.h"
+#include "protocol/json_line.h"
 
 namespace holdfast {
 
@@ -77,13 +78,31 @@ class CountedTaker : public MailTaker {
   Progress& progress_;
 };
 
-// The commands; `words` behind "queue export" and so on.
+// What a command has done: said to people on standard error or, with `--json`,
+// one object (docs/JSON.md).
+class Summary {
+ public:
+  // `fd`: where the object goes.
+  Summary(bool json, int fd) : json_(json), fd_(fd) {}
+  void Tell(absl::string_view text, const Json& object) const {
+    if (json_)
+      WriteAll(fd_, JsonLine(object));
+    else
+      Say(text);
+  }
+
+ private:
+  const bool json_;
+  const int fd_;
+};
+
+// The commands; `words` behind "queue export" and so on, without `--json`.
 int RunExport(const std::vector<std::string>& words, const std::string& socket,
-              StoreOpener open);
+              StoreOpener open, bool json);
 int RunImport(const std::vector<std::string>& words, const std::string& socket,
-              StoreOpener open);
+              StoreOpener open, bool json);
 int RunBackup(const std::vector<std::string>& words, const std::string& store,
-              const std::string& socket, StoreOpener open);
+              const std::string& socket, StoreOpener open, bool json);
 
 }  // namespace holdfast
 

@@ -103,14 +103,24 @@ absl::Status DamagedError(const Written& written) {
                    " envelopes are damaged and were left out: queue check"));
 }
 
-int SayWritten(const Written& written) {
-  Say(absl::StrCat("queue export: ", written.messages, " messages, ",
-                   written.envelopes, " envelopes, manifest ", written.digest));
+int SayWritten(const Written& written, bool moved, const Summary& summary) {
+  Json object;
+  object["messages"] = written.messages;
+  object["envelopes"] = written.envelopes;
+  object["manifest"] = written.digest;
+  object["damaged"] = written.damaged;
+  object["moved"] = moved;
+  summary.Tell(
+      absl::StrCat("queue export: ", written.messages, " messages, ",
+                   written.envelopes, " envelopes", moved ? " moved" : "",
+                   ", manifest ", written.digest),
+      object);
   return written.damaged == 0 ? 0 : Fail(DamagedError(written));
 }
 
 // The archive is whole and on the disk, or the mail stays.
-int MoveOut(QueueLink* link, const ExportWish& wish, int fd) {
+int MoveOut(QueueLink* link, const ExportWish& wish, int fd,
+            const Summary& summary) {
   MoveTarget target;
   absl::Status status = target.Open(fd);
   if (!status.ok()) return Fail(status);
@@ -136,14 +146,15 @@ int MoveOut(QueueLink* link, const ExportWish& wish, int fd) {
                    : std::string(ended.status().message()),
         "; remove what `smtpctl queue list 'flag = move'` shows before you "
         "import it"));
-  Say(absl::StrCat("queue export: ", written->envelopes, " envelopes moved"));
-  return SayWritten(*written);
+  return SayWritten(*written, /*moved=*/true, summary);
 }
 
 }  // namespace
 
 int RunExport(const std::vector<std::string>& words, const std::string& socket,
-              StoreOpener open) {
+              StoreOpener open, bool json) {
+  // The archive is on standard output.
+  const Summary summary(json, STDERR_FILENO);
   if (isatty(STDOUT_FILENO) == 1)
     return Fail("an archive is not for a terminal: queue export > FILE");
   ExportWish wish;
@@ -158,10 +169,12 @@ int RunExport(const std::vector<std::string>& words, const std::string& socket,
   absl::StatusOr<LinkedQueue> queue =
       OpenQueue(socket, /*read_only=*/!wish.move, open);
   if (!queue.ok()) return Fail(queue.status());
-  if (wish.move) return MoveOut(queue->link.get(), wish, STDOUT_FILENO);
+  if (wish.move)
+    return MoveOut(queue->link.get(), wish, STDOUT_FILENO, summary);
   const absl::StatusOr<Written> written =
       WriteArchive(queue->link.get(), wish, STDOUT_FILENO);
-  return written.ok() ? SayWritten(*written) : Fail(written.status());
+  return written.ok() ? SayWritten(*written, /*moved=*/false, summary)
+                      : Fail(written.status());
 }
 
 }  // namespace holdfast

@@ -77,7 +77,14 @@ class Inspector : public NoTaker {
   uint64_t commands_ = 0;
 };
 
-int SayImported(const Importer& importer) {
+int SayImported(const Importer& importer, const SpoolSummary& spool,
+                const Summary& summary) {
+  Json object;
+  object["envelopes"] = importer.taken();
+  object["repeats"] = importer.repeats();
+  object["renumbered"] = importer.renumbered();
+  object["gone"] = importer.gone();
+  object["left-out"] = spool.left_out;
   std::string text =
       absl::StrCat("queue import: ", importer.taken(), " envelopes taken");
   if (importer.repeats() > 0)
@@ -85,7 +92,7 @@ int SayImported(const Importer& importer) {
   if (importer.renumbered() > 0)
     absl::StrAppend(&text, ", ", importer.renumbered(),
                     " messages with another id");
-  Say(text);
+  summary.Tell(text, object);
   if (importer.gone() == 0) return 0;
   return Fail(absl::StrCat(
       importer.gone(),
@@ -149,10 +156,13 @@ absl::StatusOr<ArchiveSummary> Inspect(int file, const ImportWords& words) {
       "files, that would be run or written to here: --trust takes them too"));
 }
 
-}  // namespace
-
-int ImportMail(const ImportOptions& options, const MailReader& read,
-               uint64_t messages, const std::string& socket, StoreOpener open) {
+// Puts what `read` gives into the queue, says what became of it; the exit
+// status.  `messages`: how many come, for the progress.
+int ImportMail(const ImportOptions& options,
+               absl::FunctionRef<absl::Status(MailTaker*)> read,
+               uint64_t messages, const SpoolSummary& spool,
+               const std::string& socket, StoreOpener open,
+               const Summary& summary) {
   absl::StatusOr<LinkedQueue> queue =
       OpenQueue(socket, /*read_only=*/false, open);
   if (!queue.ok()) return Fail(queue.status());
@@ -163,15 +173,18 @@ int ImportMail(const ImportOptions& options, const MailReader& read,
   absl::Status status = read(&counted);
   if (status.ok()) status = importer.Finish();
   progress.Clear();
-  if (status.ok()) return SayImported(importer);
+  if (status.ok()) return SayImported(importer, spool, summary);
   return Fail(absl::StrCat(std::string(status.message()), " (",
                            importer.taken(),
                            " envelopes were taken; what is repeated is "
                            "recognised)"));
 }
 
+}  // namespace
+
 int RunImport(const std::vector<std::string>& words, const std::string& socket,
-              StoreOpener open) {
+              StoreOpener open, bool json) {
+  const Summary told(json, STDOUT_FILENO);
   std::vector<std::string> rest = words;
   const absl::StatusOr<std::optional<SpoolRequest>> spool =
       TakeSpoolRequest(&rest);
@@ -188,9 +201,14 @@ int RunImport(const std::vector<std::string>& words, const std::string& socket,
   const absl::StatusOr<ArchiveSummary> summary = Inspect(file->get(), *parsed);
   if (!summary.ok()) return Fail(summary.status());
   if (parsed->check) {
-    Say(absl::StrCat("queue import: whole: ", summary->messages, " messages, ",
-                     summary->envelopes, " envelopes, manifest ",
-                     summary->manifest_digest));
+    Json object;
+    object["messages"] = summary->messages;
+    object["envelopes"] = summary->envelopes;
+    object["manifest"] = summary->manifest_digest;
+    told.Tell(absl::StrCat("queue import: whole: ", summary->messages,
+                           " messages, ", summary->envelopes,
+                           " envelopes, manifest ", summary->manifest_digest),
+              object);
     return 0;
   }
   const int result = ImportMail(
@@ -198,7 +216,7 @@ int RunImport(const std::vector<std::string>& words, const std::string& socket,
       [&](MailTaker* taker) {
         return ReadArchive(file->get(), taker).status();
       },
-      summary->messages, socket, open);
+      summary->messages, spooled, socket, open, told);
   const int left_out = SaySpool(spooled);
   return result == 0 ? left_out : result;
 }

@@ -16,15 +16,18 @@ bool IsMoveCommand(const std::vector<std::string>& words) {
 int RunMoveCommand(const std::vector<std::string>& words,
                    const std::string& store, const std::string& socket,
                    StoreOpener open) {
-  const std::vector<std::string> rest(words.begin() + 2, words.end());
+  std::vector<std::string> rest(words.begin() + 2, words.end());
+  // smtpctl puts it there.
+  const bool json = !rest.empty() && rest.back() == "--json";
+  if (json) rest.pop_back();
   // Mail goes first; what is imported is mail that waits, too.
   if (words[1] != "import")
     RunAtIdlePriority();
   else if (nice(19) == -1)
     errno = 0;
-  if (words[1] == "export") return RunExport(rest, socket, open);
-  if (words[1] == "import") return RunImport(rest, socket, open);
-  return RunBackup(rest, store, socket, open);
+  if (words[1] == "export") return RunExport(rest, socket, open, json);
+  if (words[1] == "import") return RunImport(rest, socket, open, json);
+  return RunBackup(rest, store, socket, open, json);
 }
 
 }  // namespace holdfast

@@ -30,13 +30,6 @@ int RunMoveCommand(const std::vector<std::string>& words,
                    const std::string& store, const std::string& socket,
                    StoreOpener open);
 
-// Gives all mail of a source that has been looked at already.
-using MailReader = std::function<absl::Status(MailTaker*)>;
-// Puts it into the queue, says what became of it; the exit status.  `messages`:
-// how many come, for the progress.
-int ImportMail(const ImportOptions& options, const MailReader& read,
-               uint64_t messages, const std::string& socket, StoreOpener open);
-
 }  // namespace holdfast
 
 #endif  // HOLDFAST_CTL_STORE_MOVE_COMMANDS_H_

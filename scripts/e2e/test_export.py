@@ -251,7 +251,7 @@ def test_what_is_moved_is_delivered_once():
         _, text = run(a, "queue", "export", "--move", *some, out=path)
         archive = Archive(path).check()
         moved += len(archive.envelopes)
-        expect("%d envelopes moved" % len(archive.envelopes) in text, "said",
+        expect("%d envelopes moved, manifest" % len(archive.envelopes) in text, "said",
                text)
         run(b, "queue", "import", path)
     flow.stop()
@@ -310,6 +310,40 @@ def test_a_move_that_is_cut_short_loses_nothing():
     expect_equal(len(b.queue()), 40, "here")
     b.check_clean()
     a.check_clean()
+
+
+def printed(a_server, *words):
+    """The object that a command prints with --json."""
+    path = os.path.join(a_server.folder, "printed")
+    run(a_server, *words, "--json", out=path)
+    with open(path) as f:
+        return json.loads(f.read())
+
+
+def test_what_was_done_is_told_as_json():
+    a, b = server(free_port()), server(free_port())
+    for one in (a, b):
+        one.start()
+    Flow(a.port, "small").fill(20)
+    path = os.path.join(a.folder, "archive")
+    _, text = run(a, "queue", "export", "--json", out=path)
+    told = json.loads(text)
+    archive = Archive(path).check()
+    expect_equal([told["messages"], told["envelopes"], told["damaged"],
+                  told["moved"]], [20, 20, 0, False], "the export")
+    expect_equal(printed(b, "queue", "import", "--check", path),
+                 {"messages": 20, "envelopes": 20,
+                  "manifest": told["manifest"]}, "the check")
+    expect_equal(len(archive.envelopes), 20, "in the archive")
+    for taken, repeats in (20, 0), (0, 20):
+        done = printed(b, "queue", "import", path)
+        expect_equal([done["envelopes"], done["repeats"]], [taken, repeats],
+                     "the import")
+    done = printed(b, "queue", "backup", os.path.join(b.folder, "copy"))
+    expect_equal([done["messages"], done["envelopes"]], [20, 20], "the backup")
+    _, text = run(b, "queue", "export", "--move", "--json", out=path)
+    expect_equal(json.loads(text)["moved"], True, "the move")
+    expect_equal(b.queue(), [], "what is left")
 
 
 def settle(a_server):

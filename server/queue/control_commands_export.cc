@@ -32,6 +32,9 @@ using Act = ActOnEnvelope::Act;
 // A client with --move that neither takes what is there nor says how it ended
 // is given up after this long.
 constexpr absl::Duration kMaxMoveStandstill = absl::Minutes(10);
+// How often, and how many times, it is looked whether another one has ended.
+constexpr absl::Duration kWait = absl::Milliseconds(100);
+constexpr int kMaxWaits = 30;
 
 class ExportCommand : public ControlCommand,
                       public std::enable_shared_from_this<ExportCommand> {
@@ -93,9 +96,9 @@ class ExportCommand : public ControlCommand,
         EnvelopeFilter::Parse(filter_text_, services_->loop()->Now());
     if (!filter.ok()) return End(filter.status());
     filter_ = *std::move(filter);
+    if (ExportStream::IsRunning() || (move_ && MoveIsRunning()))
+      return BeginLater();
     if (!move_) return Stream();
-    if (MoveIsRunning() || ExportStream::IsRunning())
-      return End(absl::UnavailableError("an export is running already"));
     SetMoveRunning(true);
     state_ = State::kMarking;
     // What an interrupted move has left must not be mixed with this one.
@@ -104,6 +107,13 @@ class ExportCommand : public ControlCommand,
                 if (const auto self = weak.lock()) return self->OnLooked(found);
                 SetMoveRunning(false);
               });
+  }
+
+  // One whose client has just gone ends soon.
+  void BeginLater() {
+    if (++waited_ > kMaxWaits)
+      return End(absl::UnavailableError("an export is running already"));
+    wait_ = services_->loop()->RunAfter(kWait, [this] { Begin(); });
   }
 
   void OnLooked(const absl::StatusOr<bool>& found) {
@@ -243,6 +253,8 @@ class ExportCommand : public ControlCommand,
   std::string number_;  // in the log of acts
   std::unique_ptr<ExportStream> stream_;
   EventLoop::Timer patience_;
+  EventLoop::Timer wait_;
+  int waited_ = 0;
   State state_ = State::kNew;
   bool credit_ = false;
 };
