@@ -320,15 +320,16 @@ void FilterProgram::GoDown() {
   waiting_.clear();
   text_queue_.clear();
   read_.clear();
-  const auto clients = std::exchange(clients_, {});
-  for (const auto& [session, head] : clients) {
-    for (Client* client = head; client != nullptr;) {
-      Client* const next = client->next_;
-      client->waits_ = client->queued_ = client->read_ = false;
-      client->OnLost();
-      client = next;
-    }
+  std::vector<Client*> clients;
+  for (const auto& [session, head] : std::exchange(clients_, {})) {
+    for (Client* client = head; client != nullptr; client = client->next_)
+      clients.push_back(client);
   }
+  for (Client* const client : clients) {
+    client->waits_ = client->queued_ = client->read_ = false;
+    client->NoteLost();
+  }
+  for (Client* const client : clients) client->OnLost();
   surroundings_->changed();
 }
 

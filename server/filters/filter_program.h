@@ -80,7 +80,10 @@ class FilterProgram : private ProcessPipe::Owner {
     virtual void OnTextRead() = 0;
     // Text may be written again, after QueueText().
     virtual void OnTextRoom() = 0;
-    // The process is lost.  Last call.
+    // The process is lost: nothing of it may be used any more.  All clients
+    // hear this before one of them acts on it.
+    virtual void NoteLost() = 0;
+    // Last call.
     virtual void OnLost() = 0;
 
    private:

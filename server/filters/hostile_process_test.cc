@@ -343,5 +343,31 @@ TEST_F(HostileProcessTest, TextThatCameBackWholeIsNotLost) {
   EXPECT_THAT(dropped_, IsEmpty());
 }
 
+// What is asked next when the first link answers for the lost process is lost
+// with it.
+TEST_F(HostileProcessTest, AProcessTwiceInAChainIsLostOnce) {
+  Make(/*accept=*/true);
+  AddLink("again", "f");
+  Asked();
+  Begin(SessionId(2));
+  Text("x\n", true, SessionId(2));
+  filter_->Say("garbage");
+  EXPECT_EQ(Decision(), "p");
+  EXPECT_THAT(dropped_, ElementsAre("451 4.3.0 Temporary failure"));
+}
+
+// In one read with what it is killed for.
+TEST_F(HostileProcessTest, TheEndOfATextAndThenNonsense) {
+  Make();
+  Begin();
+  Text("x\n", true);
+  const std::string prefix = "filter-dataline|0123456789abcdef|1008|";
+  filter_->SayRaw(prefix + "y\n" + prefix + ".\n" + prefix + "more\n");
+  ExpectKilled("said text of a message that it was not given");
+  EXPECT_EQ(text_, "y\n");
+  EXPECT_EQ(ends_, 1);
+  EXPECT_THAT(dropped_, IsEmpty());
+}
+
 }  // namespace
 }  // namespace holdfast

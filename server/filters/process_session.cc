@@ -155,7 +155,6 @@ void ProcessSession::OnSays(absl::string_view text) {
 }
 
 void ProcessSession::OnLost() {
-  lost_ = true;
   text_ = Text::kNone;
   if (stage_ != nullptr) stage_->OnProcessLost();
   if (done_) std::exchange(done_, nullptr)(AnswerOfMissing());

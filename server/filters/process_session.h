@@ -46,6 +46,7 @@ class ProcessSession : public LinkSession, private FilterProgram::Client {
   void OnSays(absl::string_view text) override;
   void OnTextRead() override;
   void OnTextRoom() override;
+  void NoteLost() override { lost_ = true; }
   void OnLost() override;
 
   LinkAnswer AnswerOfMissing() const;

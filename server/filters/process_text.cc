@@ -111,7 +111,9 @@ void ProcessText::Emit() {
 }
 
 void ProcessText::OnProcessLost() {
-  if (!output_ended_ && sink_ != nullptr) Fail(kTextFailed);
+  // What it has said whole is not lost with it.
+  if (output_ended_) return Emit();
+  if (sink_ != nullptr) Fail(kTextFailed);
 }
 
 void ProcessText::OnSessionGone() {

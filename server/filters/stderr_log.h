@@ -19,8 +19,8 @@ namespace holdfast {
 inline constexpr size_t kMaxStderrLine = 1000;
 // So many lines at once, then so many a second; what goes beyond is counted and
 // said in one line.
-inline constexpr int kStderrBurst = 1000;
-inline constexpr int kStderrPerSecond = 100;
+inline constexpr int kStderrBurst = 200;
+inline constexpr int kStderrPerSecond = 20;
 inline constexpr absl::Duration kStderrCountEvery = absl::Seconds(10);
 
 // Used on the loop's thread only.  It is read from as fast as it writes, so

@@ -74,7 +74,7 @@ TEST_F(StderrLogTest, AFloodIsCounted) {
   loop_.Advance(kStderrCountEvery);
   EXPECT_EQ(lines_.back(), "spam: ... (7 more lines)");
   EXPECT_EQ(lines_.size(), size_t{kStderrBurst} + 1);
-  // Ten seconds later there is room for a thousand again.
+  // Ten seconds later there is room for all of it again.
   Say("y\n");
   EXPECT_EQ(lines_.back(), "spam: y");
 }
