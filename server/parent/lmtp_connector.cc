@@ -15,6 +15,9 @@
 namespace holdfast {
 namespace {
 
+// Of an answer on its way: the head of its frame.
+constexpr size_t kFewestAnswerBytes = 8;
+
 absl::Status SystemError() { return absl::UnavailableError(strerror(errno)); }
 
 }  // namespace
@@ -44,7 +47,10 @@ void LmtpConnector::OnQuestion(Door* door, const LmtpConnect& question) const {
   LmtpConnected answer;
   answer.question = question.question;
   std::vector<OwnedFd> fds;
-  absl::StatusOr<OwnedFd> fd = ConnectFor(question.action);
+  absl::StatusOr<OwnedFd> fd =
+      absl::UnavailableError("too many connections at once");
+  if (door->backlog() / kFewestAnswerBytes < kMaxLmtpAnswers)
+    fd = ConnectFor(question.action);
   if (fd.ok()) {
     answer.ok = true;
     fds.push_back(*std::move(fd));

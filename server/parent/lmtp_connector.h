@@ -14,6 +14,10 @@
 
 namespace holdfast {
 
+// Answers that `relay` has not taken keep their descriptors open here; when
+// there are about so many, further ones have an error.
+inline constexpr size_t kMaxLmtpAnswers = 1024;
+
 // Used on the loop's thread; connecting to a Unix socket does not wait: it
 // succeeds or fails at once.
 class LmtpConnector {

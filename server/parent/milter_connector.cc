@@ -18,6 +18,9 @@
 namespace holdfast {
 namespace {
 
+// Of an answer on its way: the head of its frame.
+constexpr size_t kFewestAnswerBytes = 8;
+
 struct Address {
   sockaddr_storage bytes = {};
   socklen_t size = 0;
@@ -78,7 +81,9 @@ void MilterConnector::OnQuestion(WorkerId worker, Door* door,
   const absl::StatusOr<MilterSocket> where =
       ParseMilterSocket(it->second.milter);
   if (!where.ok()) return refuse(std::string(where.status().message()));
-  if (attempts_.size() >= kMaxMilterConnects)
+  // Answers that are not taken keep their descriptors open here.
+  if (attempts_.size() + door->backlog() / kFewestAnswerBytes >=
+      kMaxMilterConnects)
     return refuse("too many connections at once");
   const Address address = AddressOf(*where);
   OwnedFd fd(socket(address.bytes.ss_family,

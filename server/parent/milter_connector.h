@@ -18,7 +18,7 @@
 namespace holdfast {
 
 inline constexpr absl::Duration kMilterConnectTimeout = absl::Seconds(10);
-// On their way at once; more are answered with an error.
+// On their way at once, there or back; more are answered with an error.
 inline constexpr size_t kMaxMilterConnects = 1024;
 
 // Used on the loop's thread; never waits.

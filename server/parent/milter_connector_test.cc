@@ -147,6 +147,25 @@ TEST_F(MilterConnectorTest, OnlyWhatTheConfigurationNames) {
   }
 }
 
+// Who does not take them does not use up our descriptors.
+TEST_F(MilterConnectorTest, AnswersThatAreNotTakenAreBounded) {
+  const OwnedFd server = ListenUnix(1 << 12);
+  ASSERT_EQ(fcntl(server.get(), F_SETFL, O_NONBLOCK), 0);
+  own_->PauseReading();
+  MilterConnect message;
+  message.filter = "unix";
+  for (size_t i = 0; i < 3 * kMaxMilterConnects; ++i) {
+    connector_.OnQuestion(kWorker, parents_.get(), message);
+    OwnedFd accepted(accept(server.get(), nullptr, nullptr));
+  }
+  own_->ResumeReading();
+  loop_.RunReady();
+  ASSERT_EQ(answers_.size(), 3 * kMaxMilterConnects);
+  EXPECT_GT(fds_.size(), 100u);
+  EXPECT_LE(fds_.size(), kMaxMilterConnects);
+  EXPECT_EQ(answers_.back().error, "too many connections at once");
+}
+
 // A peer that never answers: packets to it go nowhere.
 class SilentPeerTest : public MilterConnectorTest {
  protected:

@@ -149,7 +149,17 @@ class RoomProcess {
     const rlimit none = {0, 0};
     if (start_.privileged && setrlimit(RLIMIT_CORE, &none) < 0)
       return SystemError("no core files", errno);
+    if (room_ == Room::kFilters) RaiseDescriptorLimit();
     return absl::OkStatus();
+  }
+
+  // Each session of a `receive` has connections to its milters here, and its
+  // message a file.
+  static void RaiseDescriptorLimit() {
+    rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
   }
 
   // Before the room exists: nothing from outside has been looked at yet.
