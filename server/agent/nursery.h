@@ -4,6 +4,8 @@
 #ifndef HOLDFAST_SERVER_AGENT_NURSERY_H_
 #define HOLDFAST_SERVER_AGENT_NURSERY_H_
 
+#include <stdint.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -12,6 +14,8 @@ namespace holdfast {
 
 // Its only argument.
 inline constexpr char kNurseryArgument[] = "--nursery";
+// What it says once, when it is loaded.
+inline constexpr int32_t kNurseryHello = 0;
 // A request is the words of the agent's command line, each with a null byte
 // behind it, and the descriptors that become its 3, 4, ...; the answer a pid_t,
 // or an error number below zero.

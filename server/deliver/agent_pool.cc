@@ -9,108 +9,103 @@
 namespace holdfast {
 
 void AgentPool::Schedule() {
-  if (match_ != nullptr) return;
+  if (match_ != nullptr || waiting_.empty()) return;
   match_ = loop_->RunAfter(absl::ZeroDuration(), [this] {
     match_.reset();
     Match();
   });
 }
 
-void AgentPool::Acquire(const AgentKey& key, AgentUser* user) {
-  waiting_.push_back({key, user});
-  Schedule();
-}
-
-void AgentPool::Forget(AgentUser* user) {
-  waiting_.erase(
-      std::remove_if(waiting_.begin(), waiting_.end(),
-                     [user](const Waiting& w) { return w.user == user; }),
-      waiting_.end());
-}
-
-AgentPool::Agent* AgentPool::AgentOf(AgentUser* user) {
-  for (auto& [request, agent] : agents_) {
-    if (agent->user == user) return agent.get();
-  }
-  return nullptr;
-}
-
-SessionId AgentPool::SessionOf(const AgentKey& key) {
-  auto [it, added] = sessions_.try_emplace(key);
-  if (added) it->second = SessionId(absl::Uniform<uint64_t>(random_));
-  return it->second;
-}
-
-void AgentPool::DropSession(const AgentKey& key) {
-  for (const auto& [request, agent] : agents_) {
-    if (!(agent->key < key) && !(key < agent->key)) return;
-  }
-  sessions_.erase(key);
-}
-
 AgentPool::Owner AgentPool::OwnerOf(const AgentKey& key) {
   return {key.run_as, key.mailbox_user.empty() ? key.run_as : key.mailbox_user};
 }
 
-AgentPool::Census AgentPool::Count() {
-  Census census;
-  for (auto& [request, agent] : agents_) {
-    for (Room* room : {&census.all, &census.of_owner[OwnerOf(agent->key)]}) {
-      ++room->taken;
-      if (agent->leaving) ++room->leaving;
-    }
-    if (agent->leaving) continue;
-    if (agent->number == 0)
-      ++census.coming[agent->key];
-    else if (agent->user == nullptr)
-      census.idle[agent->key].push_back(agent.get());
-  }
-  for (const Waiting& one : waiting_) census.wanted.insert(one.key);
-  return census;
+AgentPool::Kinds::iterator AgentPool::KindOf(const AgentKey& key) {
+  auto [it, added] = kinds_.try_emplace(key);
+  if (added) it->second.session = SessionId(absl::Uniform<uint64_t>(random_));
+  return it;
 }
+
+void AgentPool::DropIfUnused(Kinds::iterator kind) {
+  if (kind->second.agents == 0 && kind->second.waiting == 0) kinds_.erase(kind);
+}
+
+void AgentPool::Acquire(const AgentKey& key, AgentUser* user) {
+  const auto kind = KindOf(key);
+  ++kind->second.waiting;
+  waiting_.push_back({kind, user});
+  Schedule();
+}
+
+void AgentPool::Forget(AgentUser* user) {
+  const auto it =
+      std::find_if(waiting_.begin(), waiting_.end(),
+                   [user](const Waiting& w) { return w.user == user; });
+  if (it == waiting_.end()) return;
+  const auto kind = it->kind;
+  waiting_.erase(it);
+  --kind->second.waiting;
+  DropIfUnused(kind);
+}
+
+AgentPool::Agent* AgentPool::AgentOf(AgentUser* user) {
+  const auto it = by_user_.find(user);
+  return it == by_user_.end() ? nullptr : it->second;
+}
+
+// ---- who gets one
 
 // In the order in which they came, but that an agent may serve those of its key
 // for some turns before it makes room: whoever keeps his agents busy does not
 // hold up who came before for long.
 void AgentPool::Match() {
-  Census census = Count();
+  ++match_number_;
   std::deque<Waiting> still;
   std::deque<Waiting> waiting = std::move(waiting_);
   waiting_.clear();
   for (Waiting& one : waiting) {
-    auto idle = census.idle.find(one.key);
-    if (idle != census.idle.end()) {
-      Agent* agent = idle->second.back();
-      idle->second.pop_back();
-      if (idle->second.empty()) census.idle.erase(idle);
-      Give(agent, one.user);
+    Kind& kind = one.kind->second;
+    if (!kind.idle.empty() && working_ < limits_.working) {
+      --kind.waiting;
+      Give(kind.idle.back(), one.user);
       continue;
     }
-    size_t& coming = census.coming[one.key];
-    if (coming > 0)
-      --coming;
-    else
-      Ask(one.key, &census);
-    still.push_back(std::move(one));
+    size_t& promised = kind.promised.In(match_number_);
+    if (promised < kind.coming)
+      ++promised;
+    else if (kind.idle.empty())
+      Ask(one.kind);
+    still.push_back(one);
   }
   // Those whom a callback made wait come behind.
   still.insert(still.end(), waiting_.begin(), waiting_.end());
   waiting_ = std::move(still);
 }
 
-void AgentPool::Ask(const AgentKey& key, Census* census) {
-  const Owner owner = OwnerOf(key);
-  Room& own = census->of_owner[owner];
-  if (own.taken >= std::min(max_per_user_, kMaxAgentsPerUser))
-    return MakeRoom(&own, &owner, census);
-  if (census->all.taken >= max_agents_)
-    return MakeRoom(&census->all, nullptr, census);
+void AgentPool::Ask(Kinds::iterator kind) {
+  if (working_ >= limits_.working) return;  // one will be free
+  const auto owner = owners_.try_emplace(OwnerOf(kind->first)).first;
+  Room& own = owner->second;
+  if (own.taken >= std::min(limits_.per_user, kMaxAgentsPerUser))
+    return MakeRoom(&own, &own);
+  if (all_.taken >= limits_.working + limits_.idle) {
+    if (own.taken == 0) owners_.erase(owner);
+    return MakeRoom(&all_, nullptr);
+  }
   ++own.taken;
-  ++census->all.taken;
+  ++all_.taken;
+  ++working_;
+  ++kind->second.agents;
+  ++kind->second.coming;
+  // It is this user's who waits now.
+  ++kind->second.promised.In(match_number_);
   auto agent = std::make_unique<Agent>();
-  agent->key = key;
+  agent->request = next_request_++;
+  agent->kind = kind;
+  agent->owner = owner;
+  const AgentKey& key = kind->first;
   AgentRequest request;
-  request.request = next_request_++;
+  request.request = agent->request;
   request.user = key.run_as;
   request.mbox = key.mbox;
   request.action = key.action;
@@ -120,47 +115,78 @@ void AgentPool::Ask(const AgentKey& key, Census* census) {
   parent_->Send(request);
 }
 
-void AgentPool::MakeRoom(Room* room, const Owner* owner, Census* census) {
+void AgentPool::MakeRoom(Room* room, const Room* owner) {
   // Retired ones count until they have ended; one is on its way out for us.
-  if (room->leaving > 0) {
-    --room->leaving;
+  size_t& promised = room->promised.In(match_number_);
+  if (promised < room->leaving) {
+    ++promised;
     return;
   }
-  auto victim = census->idle.end();
-  for (auto it = census->idle.begin(); it != census->idle.end(); ++it) {
-    if (owner != nullptr && OwnerOf(it->first) != *owner) continue;
-    if (census->wanted.count(it->first) == 0) {  // nobody misses it
-      victim = it;
+  if (room->idle == 0) return;
+  Agent* victim = nullptr;
+  for (Agent* agent : idle_) {
+    if (owner != nullptr && &agent->owner->second != owner) continue;
+    if (agent->kind->second.waiting == 0) {  // nobody misses it
+      victim = agent;
       break;
     }
-    if (it->second.back()->turns >= kMaxAgentTurns) victim = it;
+    if (agent->turns >= kMaxAgentTurns) victim = agent;
   }
-  if (victim == census->idle.end()) return;
-  Retire(victim->second.back());
-  victim->second.pop_back();
-  if (victim->second.empty()) census->idle.erase(victim);
+  if (victim == nullptr) return;
+  Retire(victim);
+  // Its place is this one's, whatever was short.
+  ++victim->owner->second.promised.In(match_number_);
+  ++all_.promised.In(match_number_);
 }
 
 void AgentPool::Give(Agent* agent, AgentUser* user) {
-  agent->idle.reset();
+  EndIdle(agent);
   agent->user = user;
+  by_user_[user] = agent;
+  ++working_;
   ++agent->turns;
-  user->OnAgent(agent->door.get(), agent->home, SessionOf(agent->key));
+  user->OnAgent(agent->door.get(), agent->home, agent->kind->second.session);
+}
+
+// ---- what becomes of them
+
+void AgentPool::BeginIdle(Agent* agent) {
+  agent->is_idle = true;
+  agent->kind->second.idle.push_back(agent);
+  agent->place = idle_.insert(idle_.end(), agent);
+  ++agent->owner->second.idle;
+  ++all_.idle;
+  agent->idle = loop_->RunAfter(kAgentIdle, [this, agent] { Retire(agent); });
+}
+
+void AgentPool::EndIdle(Agent* agent) {
+  if (!std::exchange(agent->is_idle, false)) return;
+  agent->idle.reset();
+  std::erase(agent->kind->second.idle, agent);
+  idle_.erase(agent->place);
+  --agent->owner->second.idle;
+  --all_.idle;
+}
+
+void AgentPool::MarkLeaving(Agent* agent) {
+  EndIdle(agent);
+  if (std::exchange(agent->leaving, true)) return;
+  ++agent->owner->second.leaving;
+  ++all_.leaving;
 }
 
 void AgentPool::Retire(Agent* agent) {
-  agent->leaving = true;
-  agent->idle.reset();
+  MarkLeaving(agent);
   agent->door.reset();  // it ends when its door closes
 }
 
 void AgentPool::Release(AgentUser* user) {
   Agent* agent = AgentOf(user);
   if (agent == nullptr) return;
+  by_user_.erase(user);
   agent->user = nullptr;
-  if (!agent->leaving) {
-    agent->idle = loop_->RunAfter(kAgentIdle, [this, agent] { Retire(agent); });
-  }
+  --working_;
+  if (!agent->leaving) BeginIdle(agent);
   Schedule();
 }
 
@@ -176,27 +202,43 @@ void AgentPool::Kill(AgentUser* user) {
   parent_->Send(kill);
 }
 
+// Off all the books but its kind's, which the caller may still need.
+std::unique_ptr<AgentPool::Agent> AgentPool::Take(Agent* agent) {
+  EndIdle(agent);
+  Room& own = agent->owner->second;
+  for (Room* room : {&own, &all_}) {
+    --room->taken;
+    if (agent->leaving) --room->leaving;
+  }
+  if (own.taken == 0) owners_.erase(agent->owner);
+  --agent->kind->second.agents;
+  if (agent->number == 0) --agent->kind->second.coming;
+  if (agent->number == 0 || agent->user != nullptr) --working_;
+  if (agent->user != nullptr) by_user_.erase(agent->user);
+  by_number_.erase(agent->number);
+  auto node = agents_.extract(agent->request);
+  return std::move(node.mapped());
+}
+
 void AgentPool::OnReady(const AgentReady& ready, OwnedFd fd) {
   auto it = agents_.find(ready.request);
   if (it == agents_.end() || it->second->number != 0) return;
+  Agent* const agent = it->second.get();
   if (!ready.ok || !fd || ready.agent == 0) {
-    const AgentKey key = it->second->key;
-    const SessionId session = SessionOf(key);
-    agents_.erase(it);
-    DropSession(key);
+    const auto kind = Take(agent)->kind;
+    const SessionId session = kind->second.session;
     // Whoever waits for such an agent hears why there is none.
     std::vector<AgentUser*> refused;
-    for (const Waiting& one : waiting_) {
-      if (!(one.key < key) && !(key < one.key)) refused.push_back(one.user);
-    }
+    for (const Waiting& one : waiting_)
+      if (one.kind == kind) refused.push_back(one.user);
+    if (refused.empty()) DropIfUnused(kind);
     for (AgentUser* user : refused) Forget(user);
     for (AgentUser* user : refused)
       user->OnRefused(ready.permanent, ready.error, session);
-    Schedule();
-    return;
+    return Schedule();
   }
-  Agent* agent = it->second.get();
   agent->number = ready.agent;
+  by_number_[agent->number] = agent;
   agent->home = ready.home;
   agent->door = MakeDoor(loop_, std::move(fd));
   agent->door->SetCallbacks(
@@ -207,23 +249,22 @@ void AgentPool::OnReady(const AgentReady& ready, OwnedFd fd) {
           Retire(agent);  // it has nothing to say
       },
       // What that means is said by AgentEnded.
-      [agent](absl::Status) { agent->leaving = true; });
-  agent->idle = loop_->RunAfter(kAgentIdle, [this, agent] { Retire(agent); });
+      [this, agent](absl::Status) { MarkLeaving(agent); });
+  --agent->kind->second.coming;
+  --working_;
+  BeginIdle(agent);
   Schedule();
 }
 
 void AgentPool::OnEnded(const AgentEnded& ended) {
-  for (auto it = agents_.begin(); it != agents_.end(); ++it) {
-    if (it->second->number == 0 || it->second->number != ended.agent) continue;
-    std::unique_ptr<Agent> agent = std::move(it->second);
-    agents_.erase(it);
-    DropSession(agent->key);
-    AgentUser* user = agent->user;
-    agent.reset();
-    Schedule();
-    if (user != nullptr) user->OnEnded(ended.how);
-    return;
-  }
+  const auto it = by_number_.find(ended.agent);
+  if (it == by_number_.end()) return;
+  std::unique_ptr<Agent> agent = Take(it->second);
+  DropIfUnused(agent->kind);
+  AgentUser* const user = agent->user;
+  agent.reset();
+  Schedule();
+  if (user != nullptr) user->OnEnded(ended.how);
 }
 
 }  // namespace holdfast

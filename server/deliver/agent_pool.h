@@ -1,19 +1,20 @@
 // The delivery agents that `deliver` has: asked of `parent`, one for each user
-// (up to 4 in all if he gets a lot), kept for a while, given to one batch at a
-// time.
+// (up to 4 in all if he gets a lot), given to one batch at a time, and kept for
+// a while: to start one costs as much as to deliver a message.
 #ifndef HOLDFAST_SERVER_DELIVER_AGENT_POOL_H_
 #define HOLDFAST_SERVER_DELIVER_AGENT_POOL_H_
 
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/random/bit_gen_ref.h"
 #include "absl/time/time.h"
 #include "protocol/ids.h"
@@ -25,6 +26,8 @@ namespace holdfast {
 
 inline constexpr absl::Duration kAgentIdle = absl::Seconds(10);
 inline constexpr size_t kMaxAgentsPerUser = 4;
+// Idle ones that are kept beside those that work, whoever's they are.
+inline constexpr size_t kMaxIdleAgents = 500;
 // While others wait for a place, so many batches one after the other.
 inline constexpr int kMaxAgentTurns = 16;
 
@@ -61,13 +64,14 @@ class AgentUser {
 // which they ask.
 class AgentPool {
  public:
+  struct Limits {
+    size_t working = 0;   // or being started
+    size_t per_user = 0;  // in all
+    size_t idle = kMaxIdleAgents;
+  };
   AgentPool(EventLoop* loop, Door* parent, absl::BitGenRef random,
-            size_t max_agents, size_t max_per_user)
-      : loop_(loop),
-        parent_(parent),
-        random_(random),
-        max_agents_(max_agents),
-        max_per_user_(max_per_user) {}
+            Limits limits)
+      : loop_(loop), parent_(parent), random_(random), limits_(limits) {}
 
   // `user` stays where it is until it is refused, released, ended or
   // forgotten.
@@ -88,62 +92,91 @@ class AgentPool {
   size_t agents() const { return agents_.size(); }
 
  private:
+  struct Agent;
+  // How many of something are promised in one Match().
+  struct Promised {
+    uint64_t match = 0;
+    size_t count = 0;
+    size_t& In(uint64_t current) {
+      if (std::exchange(match, current) != current) count = 0;
+      return count;
+    }
+  };
+  // What may not be more than so many.
+  struct Room {
+    size_t taken = 0;    // with those that leave
+    size_t leaving = 0;  // of them
+    size_t idle = 0;     // of them
+    Promised promised;   // places of those that leave
+  };
+  // Agents that are interchangeable, and those who wait for one.
+  struct Kind {
+    SessionId session{};
+    size_t agents = 0;
+    size_t coming = 0;   // asked for, and nobody's yet
+    size_t waiting = 0;  // users
+    std::vector<Agent*> idle;
+    Promised promised;  // of those that come
+  };
+  using Kinds = std::map<AgentKey, Kind>;
+  // Whose agents are counted together, whatever they are for: the user, and
+  // for whom he works (the `user` option).
+  using Owner = std::pair<std::string, std::string>;
+  using Owners = std::map<Owner, Room>;
+  using IdleList = std::list<Agent*>;
+
   struct Agent {
-    AgentKey key;
+    uint64_t request = 0;
     uint64_t number = 0;  // parent's; 0: asked for
+    Kinds::iterator kind;
+    Owners::iterator owner;
     std::unique_ptr<Door> door;
     std::string home;
     AgentUser* user = nullptr;
     bool leaving = false;  // no more work for it
-    int turns = 0;         // how many it has had
+    bool is_idle = false;
+    IdleList::iterator place;  // while it is idle
+    int turns = 0;             // how many it has had
     EventLoop::Timer idle;
   };
-  using AgentMap = std::map<uint64_t, std::unique_ptr<Agent>>;  // by request
   struct Waiting {
-    AgentKey key;
+    Kinds::iterator kind;
     AgentUser* user;
   };
 
-  // Whose agents are counted together, whatever they are for: the user, and
-  // for whom he works (the `user` option).
-  using Owner = std::pair<std::string, std::string>;
-  struct Room {
-    size_t taken = 0;    // with those that leave
-    size_t leaving = 0;  // of them, and nobody waits for that yet
-  };
-  // How things are when Match() begins; it keeps this up to date.
-  struct Census {
-    std::map<AgentKey, std::vector<Agent*>> idle;
-    std::map<AgentKey, size_t> coming;  // asked for, and nobody's yet
-    std::set<AgentKey> wanted;
-    std::map<Owner, Room> of_owner;
-    Room all;
-  };
-
   static Owner OwnerOf(const AgentKey& key);
-  Census Count();
+  Kinds::iterator KindOf(const AgentKey& key);
+  void DropIfUnused(Kinds::iterator kind);
   void Schedule();
   // Gives idle agents to those who wait, and asks for more.
   void Match();
   // Asks for one, or sees to it that there will be room for it.
-  void Ask(const AgentKey& key, Census* census);
-  // `owner`: among his; null: among all.
-  void MakeRoom(Room* room, const Owner* owner, Census* census);
+  void Ask(Kinds::iterator kind);
+  // Among those of `owner`; null: among all.
+  void MakeRoom(Room* room, const Room* owner);
   void Give(Agent* agent, AgentUser* user);
+  void BeginIdle(Agent* agent);
+  void EndIdle(Agent* agent);
+  void MarkLeaving(Agent* agent);
   void Retire(Agent* agent);
+  std::unique_ptr<Agent> Take(Agent* agent);
   Agent* AgentOf(AgentUser* user);
-  SessionId SessionOf(const AgentKey& key);
-  void DropSession(const AgentKey& key);
 
   EventLoop* const loop_;
   Door* const parent_;
   absl::BitGenRef random_;
-  const size_t max_agents_;
-  const size_t max_per_user_;
+  const Limits limits_;
   uint64_t next_request_ = 1;
-  AgentMap agents_;
+  Kinds kinds_;
+  Owners owners_;
+  Room all_;
+  size_t working_ = 0;  // with those that come
+  IdleList idle_;       // the one that is idle for longest first
+  uint64_t match_number_ = 0;
+  absl::flat_hash_map<uint64_t, std::unique_ptr<Agent>> agents_;  // by request
+  absl::flat_hash_map<uint64_t, Agent*> by_number_;
+  absl::flat_hash_map<AgentUser*, Agent*> by_user_;
   std::deque<Waiting> waiting_;
-  std::map<AgentKey, SessionId> sessions_;
   EventLoop::Timer match_;
 };
 

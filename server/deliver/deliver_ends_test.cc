@@ -302,9 +302,8 @@ TEST_F(DeliverEndsTest, AllUsersTogetherHaveALimit) {
   EXPECT_THAT(asked_, SizeIs(50));
   FakeAgent* agent = StartAgent();
   Answer(agent);
-  // It is idle and makes room for another user's.
-  EXPECT_TRUE(agent->closed);
-  EndAgent(agent);
+  // It is idle: another user's may work.
+  EXPECT_FALSE(agent->closed);
   EXPECT_THAT(asked_, SizeIs(50));
 }
 

@@ -11,8 +11,8 @@ namespace holdfast {
 DeliverRoom::DeliverRoom(RoomContext context)
     : context_(std::move(context)),
       pool_(context_.loop, context_.parent, context_.random,
-            context_.config->mda_limits.max_session,
-            context_.config->mda_limits.max_session_per_user) {}
+            {context_.config->mda_limits.max_session,
+             context_.config->mda_limits.max_session_per_user}) {}
 
 // Runs refer to the pool and go before it.
 DeliverRoom::~DeliverRoom() { batches_.clear(); }

@@ -116,9 +116,13 @@ void AgentStarter::Refuse(Door* door, uint64_t request, bool permanent,
   door->Send(ready);
 }
 
+size_t AgentStarter::MaxAgents() const {
+  return options_.config->mda_limits.max_session + kMaxKeptAgents;
+}
+
 void AgentStarter::OnRequest(WorkerId worker, Door* door,
                              const AgentRequest& request) {
-  if (agents_.size() >= kMaxAgents)
+  if (agents_.size() >= MaxAgents())
     return Refuse(door, request.request, false, "too many delivery agents");
   absl::StatusOr<AgentArguments> arguments =
       ArgumentsFor(request, *options_.config, options_.helpers);

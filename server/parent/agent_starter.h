@@ -22,8 +22,9 @@ namespace holdfast {
 
 // The user database answers an agent in this time, or it is killed.
 inline constexpr absl::Duration kAgentStartDeadline = absl::Seconds(30);
-// However many `deliver` asks for.
-inline constexpr size_t kMaxAgents = 256;
+// However many `deliver` asks for: `mda limit max-session` of them, and those
+// that it keeps for their users' next message.
+inline constexpr size_t kMaxKeptAgents = 500;
 
 // Used on the loop's thread.
 class AgentStarter {
@@ -66,6 +67,7 @@ class AgentStarter {
     bool announced = false;  // with ok: AgentEnded is to follow
   };
 
+  size_t MaxAgents() const;
   void Refuse(Door* door, uint64_t request, bool permanent,
               const std::string& error);
   void Launch(WorkerId worker, Door* door, uint64_t request,

@@ -379,7 +379,8 @@ TEST_F(ForgedDoorTest, ProcessesAreBounded) {
     Say(Room::kDeliver, AgentRequest::kType, Bytes(request));
     if (i % 1000 == 0) Drain();
   }
-  EXPECT_EQ(started(), kMaxAgents);
+  const size_t limit = MdaLimits().max_session + kMaxKeptAgents;
+  EXPECT_EQ(started(), limit);
   for (int i = 0; i < 5000; ++i) {
     UserQuestion user;
     user.name = absl::StrCat("user", i);
@@ -389,7 +390,7 @@ TEST_F(ForgedDoorTest, ProcessesAreBounded) {
     Say(Room::kLookup, ForwardQuestion::kType, Bytes(forward));
     if (i % 1000 == 0) Drain();
   }
-  EXPECT_EQ(started(), kMaxAgents + 2 * kMaxAuthProcesses);
+  EXPECT_EQ(started(), limit + 2 * kMaxAuthProcesses);
   EXPECT_THAT(Killed(), IsEmpty());
 }
 

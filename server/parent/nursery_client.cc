@@ -41,6 +41,12 @@ NurserySockets MakeNurserySockets() {
   return {OwnedFd(fds[0]), OwnedFd(fds[1])};
 }
 
+bool NurserySaidHello(int socket) {
+  int32_t hello = 1;
+  return recv(socket, &hello, sizeof hello, MSG_DONTWAIT) == sizeof hello &&
+         hello == kNurseryHello;
+}
+
 absl::StatusOr<pid_t> AskNursery(int socket,
                                  const std::vector<std::string>& words,
                                  const std::vector<OwnedFd>& fds) {

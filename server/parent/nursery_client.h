@@ -21,6 +21,10 @@ struct NurserySockets {
 };
 NurserySockets MakeNurserySockets();
 
+// Whether a nursery that was just started has said that it is ready.  Does not
+// wait.
+bool NurserySaidHello(int socket);
+
 // The process id of a new child of ours.  Waits for the answer, as
 // posix_spawn(3) waits for its child.  kUnimplemented: it was not asked (it is
 // gone, or the words are too long), another way may be tried.  kUnavailable: it

@@ -91,9 +91,13 @@ absl::StatusOr<pid_t> SystemProcesses::Fork(const ProgramStart& start) {
     nursery.pid = *pid;
     nursery.socket = std::move(sockets.ours);
     running_.emplace(*pid, Running{[this, path = start.path](int) {
-                       nurseries_.erase(path);
-                     }});
+      nurseries_.erase(path);
+    }});
   }
+  // On a cold disk it may be loading for seconds: meanwhile others are started
+  // as any program.
+  if (!nursery.ready) nursery.ready = NurserySaidHello(nursery.socket.get());
+  if (!nursery.ready) return absl::UnimplementedError("it is loading");
   absl::StatusOr<pid_t> pid =
       AskNursery(nursery.socket.get(), start.arguments, start.fds);
   // What it has forked without saying so ends when its descriptors' peers are

@@ -58,6 +58,7 @@ class SystemProcesses : public Processes {
   struct Nursery {
     pid_t pid = 0;
     OwnedFd socket;
+    bool ready = false;  // it has said so
   };
 
   absl::StatusOr<pid_t> Spawn(const ProgramStart& start);
