@@ -210,6 +210,23 @@ def test_changes_of_the_envelope():
                  "sender")
 
 
+def test_changes_that_leave_nobody_or_make_no_sense():
+    one = Milter(answers={"eom": milter.remove_recipient("<a@example.net>") +
+                          milter.remove_recipient("<who@else.example>") +
+                          milter.CONTINUE})
+    there = place(one)
+    got = there.send("a@example.net")
+    expect(got.startswith("250"), "taken, for nobody", got)
+    there.server.wait_empty()
+    one.answers = {"eom": milter.add_recipient("<no address>") +
+                   milter.change_sender("<@@>") + milter.CONTINUE}
+    got = there.send("b@example.net")
+    expect(got.startswith("451"), "not to be done", got)
+    there.log("warn: .*a filter gave a bad sender: <@@>")
+    expect_equal([m[1] for m in there.sink.messages if "a@" in m[1][0]], [],
+                 "nothing for whom it took away")
+
+
 def test_quarantine_holds():
     one = Milter(answers={"eom": milter.quarantine("odd\x1b[1m") +
                           milter.CONTINUE})
@@ -221,6 +238,8 @@ def test_quarantine_holds():
            not os.listdir(there.maildir + "/new"), "not delivered")
     log = there.log("odd")
     expect("\x1b" not in there.server.log_text(), "escaped", log)
+    there.server.ctl("queue", "release", "--yes", "all")
+    there.letters()
 
 
 def test_discard():

@@ -31,7 +31,7 @@ class MessageSpoolTest : public testing::Test {
   std::string ReadAll(size_t max) {
     std::string all;
     for (bool end = false; !end;) {
-      bool now = false;
+      bool done = false, waits = false;
       spool_->Read(max, [&](absl::StatusOr<std::string> bytes) {
         EXPECT_TRUE(bytes.ok()) << bytes.status();
         end = !bytes.ok() || bytes->empty();
@@ -39,10 +39,11 @@ class MessageSpoolTest : public testing::Test {
           EXPECT_LE(bytes->size(), max);
           all += *bytes;
         }
-        now = true;
-        loop_->Stop();
+        done = true;
+        if (waits) loop_->Stop();
       });
-      if (!now) loop_->Run();
+      waits = !done;
+      if (waits) loop_->Run();
     }
     return all;
   }
