@@ -95,19 +95,41 @@ void MilterConnector::OnQuestion(WorkerId worker, Door* door,
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.bytes),
               address.size) == 0)
     return Answer(door, question.question, "", std::move(fd));
-  // EAGAIN: the milter has not accepted those before; as good as refused.
-  if (errno != EINPROGRESS) return refuse(strerror(errno));
+  // EAGAIN: a Unix socket whose milter has not accepted those before.
+  const bool full = errno == EAGAIN;
+  if (!full && errno != EINPROGRESS) return refuse(strerror(errno));
   const uint64_t number = next_++;
   Attempt& attempt = attempts_[number];
   attempt.worker = worker;
   attempt.door = door;
   attempt.question = question.question;
   attempt.fd = std::move(fd);
+  attempt.address = address.bytes;
+  attempt.address_size = address.size;
+  attempt.deadline = loop_->RunAfter(kMilterConnectTimeout,
+                                     [this, number] { OnDeadline(number); });
+  if (full) return RetryLater(number);
   attempt.watch = loop_->WatchDescriptor(
       attempt.fd.get(), [] {}, [this, number] { OnConnected(number); });
   attempt.watch->Want(false, true);
-  attempt.deadline = loop_->RunAfter(kMilterConnectTimeout,
-                                     [this, number] { OnDeadline(number); });
+}
+
+void MilterConnector::RetryLater(uint64_t number) {
+  attempts_.at(number).retry =
+      loop_->RunAfter(kMilterConnectRetry, [this, number] { Retry(number); });
+}
+
+void MilterConnector::Retry(uint64_t number) {
+  Attempt& waiting = attempts_.at(number);
+  const int result = connect(
+      waiting.fd.get(), reinterpret_cast<const sockaddr*>(&waiting.address),
+      waiting.address_size);
+  if (result != 0 && errno == EAGAIN) return RetryLater(number);
+  const int error = result == 0 ? 0 : errno;
+  Attempt attempt = std::move(waiting);
+  attempts_.erase(number);
+  Answer(attempt.door, attempt.question, error == 0 ? "" : strerror(error),
+         std::move(attempt.fd));
 }
 
 void MilterConnector::OnConnected(uint64_t number) {

@@ -2,6 +2,8 @@
 #ifndef HOLDFAST_SERVER_PARENT_MILTER_CONNECTOR_H_
 #define HOLDFAST_SERVER_PARENT_MILTER_CONNECTOR_H_
 
+#include <sys/socket.h>
+
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -18,6 +20,8 @@
 namespace holdfast {
 
 inline constexpr absl::Duration kMilterConnectTimeout = absl::Seconds(10);
+// How often a Unix socket with a full backlog is tried again meanwhile.
+inline constexpr absl::Duration kMilterConnectRetry = absl::Milliseconds(50);
 // On their way at once, there or back; more are answered with an error.
 inline constexpr size_t kMaxMilterConnects = 1024;
 
@@ -39,10 +43,15 @@ class MilterConnector {
     Door* door = nullptr;
     uint64_t question = 0;
     OwnedFd fd;
+    sockaddr_storage address = {};
+    socklen_t address_size = 0;
     std::unique_ptr<EventLoop::Watch> watch;
+    EventLoop::Timer retry;  // instead of `watch`
     EventLoop::Timer deadline;
   };
 
+  void RetryLater(uint64_t number);
+  void Retry(uint64_t number);
   void OnConnected(uint64_t number);
   void OnDeadline(uint64_t number);
 

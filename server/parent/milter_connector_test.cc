@@ -101,6 +101,7 @@ class MilterConnectorTest : public testing::Test {
   std::vector<MilterConnected> answers_;
   std::vector<OwnedFd> fds_;
   std::string folder_, path_;
+  size_t asked_ = 0;
   MilterConnector connector_{&loop_, config_};
 };
 
@@ -164,6 +165,29 @@ TEST_F(MilterConnectorTest, AnswersThatAreNotTakenAreBounded) {
   EXPECT_GT(fds_.size(), 100u);
   EXPECT_LE(fds_.size(), kMaxMilterConnects);
   EXPECT_EQ(answers_.back().error, "too many connections at once");
+}
+
+TEST_F(MilterConnectorTest, AFullUnixSocketIsTriedAgain) {
+  const OwnedFd server = ListenUnix(0);
+  while (answers_.size() == asked_ && asked_ < 8) Ask("unix", ++asked_);
+  ASSERT_EQ(answers_.size() + 1, asked_);  // the last one waits
+  loop_.Advance(kMilterConnectRetry);
+  EXPECT_EQ(answers_.size() + 1, asked_);
+  const OwnedFd accepted(accept(server.get(), nullptr, nullptr));
+  loop_.Advance(kMilterConnectRetry);
+  ASSERT_EQ(answers_.size(), asked_);
+  EXPECT_TRUE(answers_.back().ok);
+  // Not for ever.
+  Ask("unix", ++asked_);
+  loop_.Advance(kMilterConnectTimeout);
+  ASSERT_EQ(answers_.size(), asked_);
+  EXPECT_EQ(answers_.back().error, "Connection timed out");
+  // One that goes away meanwhile.
+  Ask("unix", ++asked_);
+  unlink(path_.c_str());
+  loop_.Advance(kMilterConnectRetry);
+  ASSERT_EQ(answers_.size(), asked_);
+  EXPECT_EQ(answers_.back().error, "No such file or directory");
 }
 
 // A peer that never answers: packets to it go nowhere.
