@@ -10,7 +10,7 @@ from holdfast import (NOBODY, Blackhole, Failure, Server,      # noqa: E402
                       alive, expect, ledger_check, tool, wait_for)
 
 CONF = """\
-listen on 127.0.0.1 port {port} hostname mx.holdfast.example
+%slisten on 127.0.0.1 port {port} hostname mx.holdfast.example%s
 smtp limit max-mails 100000
 table boxes { "@" = nobody }
 action "box" maildir "{folder}/Maildir" virtual <boxes> %s
@@ -23,26 +23,64 @@ ROOMS = ["smtpd", "smtpd-queue", "smtpd-receive", "smtpd-relay",
          "smtpd-deliver", "smtpd-lookup", "smtpd-agent", "smtpd-auth",
          "smtpd-keys"]
 RATE = 400                # messages a second
+FILTERED_RATE = 150       # the same, where all passes a program in Python
 LONGEST_PAUSE = 0.6       # seconds between two kills
 RESTART_SECONDS = 20
 
 
-def choose(chance):
-    return "all" if chance.random() < 0.5 else chance.choice(ROOMS)
+# A program that marks what passes it, and takes part in every decision.
+PYTHON = "/usr/bin/python3"
+FILTER = """\
+import sys
+sys.stdin.reconfigure(encoding="latin-1", newline="\\n")
+sys.stdout.reconfigure(encoding="latin-1", newline="\\n")
+begun = set()
+for line in sys.stdin:
+    words = line.rstrip("\\n").split("|", 7)
+    if words[0] == "config" and words[1] == "ready":
+        for phase in ("connect", "ehlo", "mail-from", "rcpt-to", "data",
+                      "data-line", "commit"):
+            print("register|filter|smtp-in|" + phase)
+        print("register|report|smtp-in|*")
+        print("register|ready", flush=True)
+    elif words[0] == "report" and words[4] == "link-disconnect":
+        begun.discard(words[5])
+    elif words[0] == "filter" and words[4] == "data-line":
+        session, token, text = words[5:]
+        if session not in begun:
+            begun.add(session)
+            print("filter-dataline|%s|%s|X-Passed: yes" % (session, token))
+        print("filter-dataline|%s|%s|%s" % (session, token, text))
+        if text == ".":
+            begun.discard(session)
+            sys.stdout.flush()
+    elif words[0] == "filter":
+        print("filter-result|%s|%s|proceed" % (words[5], words[6]), flush=True)
+"""
 
 
 class KillTest:
-    def __init__(self, rounds, seed):
+    def __init__(self, rounds, seed, filtered=False):
+        """filtered: all that comes in passes a program, which is killed, too."""
         self.rounds = rounds
+        self.filtered = filtered
+        self.rooms = ROOMS
+        if filtered:
+            self.rooms = ROOMS + 2 * [
+                "smtpd-filters", os.path.basename(os.path.realpath(PYTHON))]
         self.chance = random.Random(seed)
         self.server = Server("")
         folder = self.server.folder
         self.sink = Blackhole(folder, "--delay", "end=3")
         with open(self.server.conf, "w") as f:
             f.write('spool "%s"\n' % self.server.spool + (CONF % (
+                'filter "mark" proc-exec "%s {folder}/filter"\n' % PYTHON
+                if filtered else "", ' filter "mark"' if filtered else "",
                 "user nobody" if os.geteuid() == 0 else "",
                 self.sink.port)).replace("{port}", str(self.server.port))
                 .replace("{folder}", folder))
+        with open(os.path.join(folder, "filter"), "w") as f:
+            f.write(FILTER)
         self.maildir = self.server.maildir(owner=NOBODY)
         self.load_ledger = os.path.join(folder, "load.ledger")
         self.doubt_files = []
@@ -50,10 +88,11 @@ class KillTest:
         self.kills = {}
 
     def start_load(self):
+        rate = FILTERED_RATE if self.filtered else RATE
         seconds = int(self.rounds * (LONGEST_PAUSE + 8)) + 60
         return subprocess.Popen(
             [tool("smtp-load"), "--ledger", self.load_ledger, "--messages",
-             str(RATE * seconds), "--rate", str(RATE), "--seconds",
+             str(rate * seconds), "--rate", str(rate), "--seconds",
              str(seconds), "--connections", "8", "--per-connection", "20",
              "--recipients", "2", "--domain", "inside.example,outside.example",
              "--size", "3000", "--reconnect", "--reply-seconds", "15", "--run",
@@ -62,7 +101,8 @@ class KillTest:
 
     def one_round(self, number):
         time.sleep(self.chance.uniform(0.02, LONGEST_PAUSE))
-        what = choose(self.chance)
+        what = "all" if self.chance.random() < 0.5 else \
+            self.chance.choice(self.rooms)
         self.kills[what] = self.kills.get(what, 0) + 1
         s = self.server
         begin = time.monotonic()
@@ -159,4 +199,19 @@ class KillTest:
         expect(result["elsewhere_too"] == 0, "nothing is left behind", text)
         expect(result["acknowledged"] > self.rounds * 20,
                "there was enough load", result)
+        if self.filtered:
+            self.judge_marks()
         return result
+
+    def judge_marks(self):
+        """Nothing came in that did not pass the filter, once."""
+        count = 0
+        for part in ("new", "cur"):
+            folder = os.path.join(self.maildir, part)
+            for name in os.listdir(folder):
+                with open(os.path.join(folder, name), "rb") as f:
+                    text = f.read()
+                count += 1
+                expect(text.count(b"\nX-Passed: yes\n") == 1,
+                       "it passed the filter once", name, text[:500])
+        expect(count > self.rounds * 10, "there was mail", count)
