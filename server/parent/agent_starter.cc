@@ -12,7 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "config/delivery_way.h"
 #include "config/userinfo.h"
+#include "protocol/vis.h"
 #include "server/log/log.h"
+#include "server/parent/userbase_check.h"
 
 namespace holdfast {
 namespace {
@@ -30,15 +32,21 @@ bool IsName(const std::string& name) {
 }
 
 // "uid:gid:home" of a table userbase.
-absl::StatusOr<AgentArguments::User> FindInTable(const Table& userbase,
-                                                 const std::string& name) {
+absl::StatusOr<AgentArguments::User> FindInTable(
+    const Table& userbase, const std::string& name,
+    const std::set<uint32_t>& own_uids, TableAnswers* answers) {
   absl::StatusOr<std::optional<std::string>> value =
-      userbase.Lookup(TableService::kUserinfo, name);
+      answers->Lookup(userbase, TableService::kUserinfo, name);
   if (!value.ok()) return absl::UnavailableError(kUserLookupLater);
   if (!value->has_value()) return absl::NotFoundError(kUserLookupFailed);
   const std::optional<Userinfo> info = ParseUserinfo(**value);
   if (!info || info->home.find('\0') != std::string::npos)
     return absl::UnavailableError(kUserLookupLater);
+  if (userbase.is_process() && !MayBeNamed(info->uid, own_uids)) {
+    LogWarn("warn: table %s: %s: uid %d may not be a user of a program's table",
+            VisEncode(userbase.name()), VisEncode(name), info->uid);
+    return absl::UnavailableError(kUserLookupLater);
+  }
   AgentArguments::User user;
   user.uid = info->uid;
   user.gid = info->gid;
@@ -69,7 +77,9 @@ void SetCommands(const Action& action, const Config& config,
 
 absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
                                             const Config& config,
-                                            const std::string& helpers) {
+                                            const std::string& helpers,
+                                            const std::set<uint32_t>& own_uids,
+                                            TableAnswers* answers) {
   if (!IsName(request.user) ||
       (!request.mailbox_user.empty() && !IsName(request.mailbox_user)))
     return absl::InvalidArgumentError(kUserLookupFailed);
@@ -84,7 +94,8 @@ absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
     return absl::UnavailableError(kUserLookupLater);
   const Action& action = it->second;
   if (request.commands) SetCommands(action, config, helpers, &arguments);
-  if (action.userbase == nullptr || !action.userbase->is_static()) {
+  if (action.userbase == nullptr ||
+      (!action.userbase->is_static() && !action.userbase->is_process())) {
     if (request.commands) return arguments;
     return absl::UnavailableError(kUserLookupLater);
   }
@@ -92,7 +103,7 @@ absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
   // and only that one.
   if (action.user.empty()) {
     absl::StatusOr<AgentArguments::User> user =
-        FindInTable(*action.userbase, request.user);
+        FindInTable(*action.userbase, request.user, own_uids, answers);
     if (!user.ok()) return user.status();
     arguments.known = *std::move(user);
   } else if (action.user != request.user) {
@@ -100,7 +111,7 @@ absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
   }
   if (!request.mailbox_user.empty()) {
     absl::StatusOr<AgentArguments::User> mailbox =
-        FindInTable(*action.userbase, request.mailbox_user);
+        FindInTable(*action.userbase, request.mailbox_user, own_uids, answers);
     if (!mailbox.ok()) return mailbox.status();
     arguments.mailbox_home = mailbox->home;
   }
@@ -122,18 +133,43 @@ size_t AgentStarter::MaxAgents() const {
 
 void AgentStarter::OnRequest(WorkerId worker, Door* door,
                              const AgentRequest& request) {
-  if (agents_.size() >= MaxAgents())
+  if (agents_.size() + waiting_.size() >= MaxAgents())
     return Refuse(door, request.request, false, "too many delivery agents");
+  auto waiting = std::make_unique<Waiting>();
+  waiting->worker = worker;
+  waiting->deliver = door;
+  waiting->request = request;
+  const uint64_t number = next_++;
+  waiting_.emplace(number, std::move(waiting));
+  Begin(number);
+}
+
+// Again and again, until no program has to be asked any more.
+void AgentStarter::Begin(uint64_t number) {
+  Waiting& waiting = *waiting_.at(number);
   absl::StatusOr<AgentArguments> arguments =
-      ArgumentsFor(request, *options_.config, options_.helpers);
+      ArgumentsFor(waiting.request, *options_.config, options_.helpers,
+                   options_.own_uids, &waiting.answers);
+  if (waiting.answers.missing()) {
+    options_.ask_program(*waiting.answers.missing(),
+                         [this, number](TableResult result) {
+                           const auto it = waiting_.find(number);
+                           if (it == waiting_.end()) return;
+                           it->second->answers.Give(std::move(result));
+                           Begin(number);
+                         });
+    return;
+  }
+  const std::unique_ptr<Waiting> ready =
+      std::move(waiting_.extract(number).mapped());
   if (!arguments.ok()) {
-    return Refuse(door, request.request,
+    return Refuse(ready->deliver, ready->request.request,
                   !absl::IsUnavailable(arguments.status()),
                   std::string(arguments.status().message()));
   }
   arguments->privileged = options_.privileged;
   arguments->mail_dir = options_.mail_dir;
-  Launch(worker, door, request.request, *arguments);
+  Launch(ready->worker, ready->deliver, ready->request.request, *arguments);
 }
 
 void AgentStarter::Launch(WorkerId worker, Door* door, uint64_t request,
@@ -242,6 +278,9 @@ void AgentStarter::OnExit(uint64_t number, int wait_status) {
 }
 
 bool AgentStarter::OnDeliverDied(WorkerId worker) {
+  std::erase_if(waiting_, [worker](const auto& waiting) {
+    return waiting.second->worker == worker;
+  });
   bool any = false;
   for (auto& [number, agent] : agents_) {
     if (agent->worker != worker) continue;

@@ -7,10 +7,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "config/config.h"
+#include "config/table_answers.h"
 #include "protocol/ids.h"
 #include "server/agent/agent_arguments.h"
 #include "server/door/door.h"
@@ -35,6 +38,10 @@ class AgentStarter {
     std::string mail_dir = kDefaultMailDir;
     std::string helpers;  // folder of mail.maildir and mail.lmtp
     std::shared_ptr<const Config> config;  // for table userbases
+    std::set<uint32_t> own_uids;           // as for MayBeNamed()
+    // Of the program of a table: answers in a later turn.
+    std::function<void(TableQuery, absl::AnyInvocable<void(TableResult)>)>
+        ask_program;
   };
 
   // `on_last_ended`: a worker that has died has no agent left.
@@ -67,6 +74,15 @@ class AgentStarter {
     bool announced = false;  // with ok: AgentEnded is to follow
   };
 
+  // A request that waits for the program of a userbase.
+  struct Waiting {
+    WorkerId worker{};
+    Door* deliver = nullptr;
+    AgentRequest request;
+    TableAnswers answers;
+  };
+
+  void Begin(uint64_t number);
   size_t MaxAgents() const;
   void Refuse(Door* door, uint64_t request, bool permanent,
               const std::string& error);
@@ -82,15 +98,19 @@ class AgentStarter {
   const std::function<void(WorkerId)> on_last_ended_;
   uint64_t next_ = 1;
   std::map<uint64_t, std::unique_ptr<Agent>> agents_;
+  std::map<uint64_t, std::unique_ptr<Waiting>> waiting_;
 };
 
 // How an agent for this request is to be called.  kInvalidArgument: a name
 // can't be a user's; kNotFound: the action's userbase does not know the user;
-// kUnavailable: what it says makes no sense.  `helpers`: folder of mail.maildir
-// and mail.lmtp.
+// kUnavailable: what it says makes no sense, or is not allowed.  `helpers`:
+// folder of mail.maildir and mail.lmtp.  If `answers` then misses one, the
+// result counts for nothing.
 absl::StatusOr<AgentArguments> ArgumentsFor(const AgentRequest& request,
                                             const Config& config,
-                                            const std::string& helpers);
+                                            const std::string& helpers,
+                                            const std::set<uint32_t>& own_uids,
+                                            TableAnswers* answers);
 
 }  // namespace holdfast
 

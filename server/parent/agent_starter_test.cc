@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "server/loop/fake_event_loop.h"
 #include "server/parent/fake_processes.h"
+#include "server/parent/userbase_check.h"
 
 namespace holdfast {
 namespace {
@@ -34,6 +35,11 @@ std::shared_ptr<Config> MakeConfig() {
   action.name = "as";
   action.user = "vmail";
   config->actions["as"] = action;
+  action = Action();
+  action.name = "p";
+  action.userbase = std::make_shared<Table>("people", Table::Kind::kDynamic,
+                                            "ldap", "/etc/people");
+  config->actions["p"] = action;
   return config;
 }
 
@@ -47,6 +53,11 @@ class AgentStarterTest : public testing::Test {
     options.program = "/x/smtpd-agent";
     options.privileged = true;
     options.config = MakeConfig();
+    options.own_uids = {102};
+    options.ask_program = [this](const TableQuery& query,
+                                 absl::AnyInvocable<void(TableResult)> done) {
+      asked_.emplace_back(query, std::move(done));
+    };
     starter_ = std::make_unique<AgentStarter>(
         &loop_, &processes_, options,
         [this](WorkerId worker) { last_ended_.push_back(worker); });
@@ -99,6 +110,8 @@ class AgentStarterTest : public testing::Test {
   std::vector<AgentEnded> ended_;
   std::vector<OwnedFd> fds_;
   std::vector<WorkerId> last_ended_;
+  std::vector<std::pair<TableQuery, absl::AnyInvocable<void(TableResult)>>>
+      asked_;
 };
 
 TEST_F(AgentStarterTest, FromRequestToEnd) {
@@ -195,6 +208,103 @@ TEST_F(AgentStarterTest, ADeadDeliversAgents) {
   EXPECT_THAT(last_ended_, ElementsAre(kDeliver));
 }
 
+// ---- userbases of programs
+
+class ProgramUserbaseTest : public AgentStarterTest {
+ protected:
+  void AskFor(const std::string& user, const std::string& mailbox = "") {
+    AgentRequest request;
+    request.action = "p";
+    request.user = user;
+    request.mailbox_user = mailbox;
+    starter_->OnRequest(kDeliver, door_.get(), request);
+    loop_.RunReady();
+  }
+  void Answer(TableResult result) {
+    auto done = std::move(asked_.back().second);
+    done(std::move(result));
+    loop_.RunReady();
+  }
+  static TableResult Found(const std::string& value) {
+    return std::optional<std::string>(value);
+  }
+};
+
+TEST_F(ProgramUserbaseTest, IsAskedFirst) {
+  AskFor("joe", "Ann");
+  ASSERT_EQ(asked_.size(), 1u);
+  EXPECT_EQ(asked_[0].first.table, "people");
+  EXPECT_EQ(asked_[0].first.op, TableOp::kLookup);
+  EXPECT_EQ(asked_[0].first.service, TableService::kUserinfo);
+  EXPECT_EQ(asked_[0].first.key, "joe");
+  Answer(Found("5000:5001:/home/joe"));
+  ASSERT_EQ(asked_.size(), 2u);
+  EXPECT_EQ(asked_[1].first.key, "ann");
+  EXPECT_THAT(processes_.children, IsEmpty());
+  Answer(Found("5002:5002:/home/ann"));
+  ASSERT_EQ(processes_.children.size(), 1u);
+  EXPECT_THAT(child(0)->start.arguments, testing::Contains("--uid=5000"));
+}
+
+TEST_F(ProgramUserbaseTest, SomeNobodyMayName) {
+  for (const char* value : {"0:0:/root", "0:5:/", "102:102:/var/spool"}) {
+    AskFor("joe");
+    Answer(Found(value));
+  }
+  AskFor("joe");
+  Answer(Found("nonsense"));
+  AskFor("joe");
+  Answer(absl::UnavailableError("gone"));
+  AskFor("joe");
+  Answer(std::optional<std::string>());
+  EXPECT_THAT(processes_.children, IsEmpty());
+  ASSERT_EQ(ready_.size(), 6u);
+  for (size_t i = 0; i < 5; ++i) EXPECT_FALSE(ready_[i].permanent) << i;
+  EXPECT_TRUE(ready_[5].permanent);
+}
+
+TEST_F(ProgramUserbaseTest, DeliverMayDieMeanwhile) {
+  AskFor("joe");
+  starter_->OnDeliverDied(kDeliver);
+  door_.reset();
+  Answer(Found("5000:5001:/home/joe"));
+  EXPECT_THAT(processes_.children, IsEmpty());
+}
+
+TEST_F(ProgramUserbaseTest, WhoWaitsCounts) {
+  const size_t limit = MdaLimits().max_session + kMaxKeptAgents;
+  for (size_t i = 0; i < limit + 1; ++i) AskFor("joe");
+  EXPECT_EQ(asked_.size(), limit);
+  ASSERT_EQ(ready_.size(), 1u);
+  EXPECT_EQ(ready_[0].error, "too many delivery agents");
+}
+
+TEST(MayBeNamed, NotRootNorUs) {
+  EXPECT_FALSE(MayBeNamed(0, {}));
+  EXPECT_FALSE(MayBeNamed(102, {101, 102}));
+  EXPECT_TRUE(MayBeNamed(103, {101, 102}));
+}
+
+TEST(IsInUserbase, OfAProgramAnybodyElse) {
+  Config config;
+  config.actions["p"].userbase =
+      std::make_shared<Table>("people", Table::Kind::kDynamic, "ldap", "");
+  ForwardQuestion question;
+  question.name = "joe";
+  question.has_user = true;
+  question.home = "/home/joe";
+  question.uid = 5000;
+  EXPECT_TRUE(IsInUserbase(config, question, {102}));
+  question.uid = 102;
+  EXPECT_FALSE(IsInUserbase(config, question, {102}));
+  question.uid = 0;
+  EXPECT_FALSE(IsInUserbase(config, question, {102}));
+  question.uid = 5000;
+  config.actions["p"].userbase =
+      std::make_shared<Table>("u", Table::Kind::kMap, "static", "");
+  EXPECT_FALSE(IsInUserbase(config, question, {102}));
+}
+
 // ---- table userbases
 
 absl::StatusOr<AgentArguments> For(const std::string& action,
@@ -204,7 +314,8 @@ absl::StatusOr<AgentArguments> For(const std::string& action,
   request.action = action;
   request.user = user;
   request.mailbox_user = mailbox;
-  return ArgumentsFor(request, *MakeConfig(), "/helpers");
+  TableAnswers answers;
+  return ArgumentsFor(request, *MakeConfig(), "/helpers", {}, &answers);
 }
 
 TEST(ArgumentsFor, UsersOfATable) {
@@ -229,7 +340,8 @@ TEST(ArgumentsFor, CommandsHaveTheLimitsOfTheConfiguration) {
   request.action = "t";
   request.user = "bob";
   request.commands = true;
-  auto arguments = ArgumentsFor(request, config, "/helpers");
+  TableAnswers answers;
+  auto arguments = ArgumentsFor(request, config, "/helpers", {}, &answers);
   ASSERT_TRUE(arguments.ok());
   EXPECT_EQ(arguments->memory, 1u << 30);
   EXPECT_EQ(arguments->descriptors, 1024u);
@@ -237,7 +349,7 @@ TEST(ArgumentsFor, CommandsHaveTheLimitsOfTheConfiguration) {
   config.mda_limits.max_command_memory = 5;
   config.mda_limits.max_command_descriptors = 6;
   config.mda_limits.command_timeout = 0;
-  arguments = ArgumentsFor(request, config, "/helpers");
+  arguments = ArgumentsFor(request, config, "/helpers", {}, &answers);
   EXPECT_EQ(arguments->memory, 5u);
   EXPECT_EQ(arguments->descriptors, 6u);
   EXPECT_EQ(arguments->seconds, 0u);

@@ -70,6 +70,7 @@ Samples AllowedTo(Room room) {
     update.name = "none";
     Add(&out, update);
     Add(&out, ProgramKill{});
+    Add(&out, TableAnswer{});
   } else if (room == Room::kQueue) {
     Add(&out, SetVerbose{});
   } else if (room == Room::kFilters) {

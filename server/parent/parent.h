@@ -19,6 +19,7 @@
 #include "server/parent/program_starter.h"
 #include "server/parent/resolver_files.h"
 #include "server/parent/supervisor.h"
+#include "server/parent/table_asker.h"
 #include "server/parent/table_keeper.h"
 #include "server/parent/tls_files.h"
 #include "server/receive/client_table.h"
@@ -44,6 +45,7 @@ struct ParentSetup {
   std::vector<std::string> program_folders;
   bool privileged = false;
   std::string network_user = kNetworkUser;  // of receive, relay, deliver
+  std::set<uint32_t> own_uids;  // of the users that rooms and programs run as
 
   ParseOptions parse;
   LoadedConfig loaded;
@@ -103,6 +105,7 @@ class Parent : public SupervisorHost {
   AuthPool users_;
   AuthPool passwords_;
   AuthPool forwards_;
+  TableAsker table_asker_;
   AgentStarter agents_;
   LmtpConnector lmtp_;
   MilterConnector milters_;

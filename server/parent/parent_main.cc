@@ -175,6 +175,17 @@ SpoolOwners FindOwners(bool privileged) {
   return {0, queue->pw_uid, queue->pw_gid};
 }
 
+// Of all users that something of ours runs as.
+std::set<uint32_t> OwnUids(const ParentSetup& setup) {
+  std::set<uint32_t> uids;
+  for (const std::string& user :
+       {std::string(kAliasCommandUser), std::string(kQueueUser),
+        setup.network_user}) {
+    if (const passwd* found = getpwnam(user.c_str())) uids.insert(found->pw_uid);
+  }
+  return uids;
+}
+
 void ChooseNetworkUser(ParentSetup* setup) {
   if (getpwnam(kNetworkUser) != nullptr) return;
   setup->network_user = kAliasCommandUser;
@@ -296,6 +307,7 @@ int Serve(CommandLine line, ParentSetup setup) {
     LogWarn("warn: %s", s.message());
   if (setup.privileged) {
     ChooseNetworkUser(&setup);
+    setup.own_uids = OwnUids(setup);
     // It has the private keys in its memory.
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (absl::Status s = DropCapabilities(); !s.ok())

@@ -3,15 +3,25 @@
 #ifndef HOLDFAST_SERVER_PARENT_USERBASE_CHECK_H_
 #define HOLDFAST_SERVER_PARENT_USERBASE_CHECK_H_
 
+#include <cstdint>
+#include <set>
+
 #include "config/config.h"
 #include "server/door/lookup_messages.h"
 
 namespace holdfast {
 
+// Users that no program of a table may name: root, and those that the server
+// runs as (by their ids).
+bool MayBeNamed(uint32_t uid, const std::set<uint32_t>& own_uids);
+
 // Whether some action's userbase table knows the user by these ids and with
 // this home (`question.has_user` being set).  Otherwise who has taken over
-// `lookup` could have the homes of root looked into.
-bool IsInUserbase(const Config& config, const ForwardQuestion& question);
+// `lookup` could have the homes of root looked into.  Of the program of a table
+// only `lookup` could say what it knows: then anybody but those above is
+// believed.
+bool IsInUserbase(const Config& config, const ForwardQuestion& question,
+                  const std::set<uint32_t>& own_uids);
 
 }  // namespace holdfast
 

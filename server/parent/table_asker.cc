@@ -1,0 +1,60 @@
+#include "server/parent/table_asker.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace holdfast {
+
+void TableAsker::OnLookupReady(WorkerId worker, Door* door) {
+  worker_ = worker;
+  door_ = door;
+}
+
+void TableAsker::OnLookupDied(WorkerId worker) {
+  if (door_ == nullptr || worker != worker_) return;
+  door_ = nullptr;
+  for (auto& [question, open] : open_) {
+    open.timer = loop_->RunAfter(absl::ZeroDuration(),
+                                 [this, id = question] { Fail(id); });
+  }
+}
+
+void TableAsker::Fail(uint64_t question) {
+  auto node = open_.extract(question);
+  node.mapped().done(absl::UnavailableError("lookup does not answer"));
+}
+
+void TableAsker::OnAnswer(const TableAnswer& answer) {
+  auto node = open_.extract(answer.question);
+  if (node.empty()) return;
+  switch (answer.result) {
+    case TableAnswer::Result::kFound:
+      return node.mapped().done(std::optional<std::string>(answer.value));
+    case TableAnswer::Result::kNotFound:
+      return node.mapped().done(std::optional<std::string>());
+    default:
+      return node.mapped().done(absl::UnavailableError("error"));
+  }
+}
+
+void TableAsker::Ask(const TableQuery& query, Done done) {
+  const uint64_t id = ++last_question_;
+  Open& open = open_[id];
+  open.done = std::move(done);
+  open.timer = loop_->RunAfter(
+      door_ == nullptr ? absl::ZeroDuration() : kTableAskTimeout,
+      [this, id] { Fail(id); });
+  if (door_ == nullptr) return;
+  TableQuestion question;
+  question.question = id;
+  question.table = query.table;
+  question.op = query.op == TableOp::kCheck    ? TableQuestion::Op::kCheck
+                : query.op == TableOp::kLookup ? TableQuestion::Op::kLookup
+                                               : TableQuestion::Op::kFetch;
+  question.service = query.service;
+  question.key = query.key;
+  door_->Send(question);
+}
+
+}  // namespace holdfast
