@@ -6,6 +6,8 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 #include "storage/owned_fd.h"
 
@@ -15,8 +17,9 @@ namespace {
 // Longer lines are no keys.
 constexpr size_t kMaxLine = 1024;
 
-// An octet at a time: what follows is another's.
-std::string ReadLine(int fd) {
+// An octet at a time: what follows is another's.  `end`, too, ends it, and is
+// its last.
+std::string ReadLine(int fd, std::optional<char> end = std::nullopt) {
   std::string line;
   char c = 0;
   while (line.size() < kMaxLine) {
@@ -24,6 +27,7 @@ std::string ReadLine(int fd) {
     if (n < 0 && errno == EINTR) continue;
     if (n != 1 || c == '\n') break;
     line.push_back(c);
+    if (c == end) break;
   }
   return line;
 }
@@ -36,15 +40,21 @@ absl::StatusOr<std::string> AskOnTerminal(absl::string_view prompt) {
         absl::StrCat(prompt, "there is no terminal to ask for it"));
   }
   termios quiet = before;
-  quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+  quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO | ISIG);
+  // ^C ends the line instead of the process, which would leave a terminal
+  // that does not echo.
+  const char interrupt = static_cast<char>(before.c_cc[VINTR]);
+  quiet.c_cc[VEOL] = before.c_cc[VINTR];
   // Quiet first: what is typed before is thrown away.
   tcsetattr(terminal.get(), TCSAFLUSH, &quiet);
   std::string line;
   if (write(terminal.get(), prompt.data(), prompt.size()) > 0)
-    line = ReadLine(terminal.get());
+    line = ReadLine(terminal.get(), interrupt);
   tcsetattr(terminal.get(), TCSAFLUSH, &before);
   if (write(terminal.get(), "\n", 1) < 0) line.clear();
-  return line;
+  if (line.empty() || line.back() != interrupt) return line;
+  explicit_bzero(line.data(), line.size());
+  return absl::CancelledError(absl::StrCat(prompt, "interrupted"));
 }
 
 absl::StatusOr<std::string> ReadKey(const std::optional<std::string>& where,
