@@ -14,7 +14,7 @@ import dkim                                                    # noqa: E402
 import milter                                                  # noqa: E402
 from certificates import Authority                             # noqa: E402
 from filter_places import HOST, RECORDER, Place                # noqa: E402
-from holdfast import (Smtp, expect, expect_equal, peer,        # noqa: E402
+from holdfast import (Smtp, expect, expect_equal, load,        # noqa: E402
                       run_tests, wait_for)
 from milter import Milter, reply                               # noqa: E402
 from milters import ClamAv, OpenDkim                           # noqa: E402
@@ -564,6 +564,33 @@ def test_opendkim_signs_mail_of_sendmail():
     _, _, text = there.relayed()[0]
     good, said = dkim.verify(text, signer.key)
     expect(good, "it verifies", said, text[:3000], signer.said())
+
+
+def test_opendkim_and_many_sessions_at_once():
+    signer = OpenDkim("s")
+    there = place(signer)
+    stats = load(there.server.port, "--messages", "2000", "--connections",
+                 "300", "--from", "s@example.com", "--domain", "box.example",
+                 "--per-connection", "5")
+    expect_equal((stats["acknowledged"], stats["temporary"]), (2000, 0),
+                 "taken")
+    expect("warn: filter f" not in there.server.log_text(), "no failure",
+           there.server.log_tail())
+
+
+def test_reports_pass_the_milter_of_the_socket():
+    one = Milter(answers={"eom": milter.add_header("X-Seen", "yes") +
+                          milter.CONTINUE})
+    there = place(one, listen=Place.LISTEN.replace(" filter f", "") +
+                  "listen on socket filter f\n")
+    got = there.send("perm@example.net", sender="me@box.example")
+    expect(got.startswith("250"), "accepted", got)
+    letter, = there.letters()
+    expect(b"\nX-Seen: yes\n" in letter, "a report, changed", letter)
+    heard = one.conversations[-1]
+    expect_equal(heard.last("mail").split(b"\0")[0], b"<>", "its sender")
+    expect(heard.last("connect").startswith(b"localhost\0"), "from here",
+           heard.last("connect"))
 
 
 def test_opendkim_verifies():
