@@ -1,5 +1,6 @@
 #include "server/parent/lmtp_connector.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -9,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "server/loop/fake_event_loop.h"
 
 namespace holdfast {
 namespace {
@@ -68,6 +70,36 @@ TEST_F(LmtpConnectorTest, SaysWhatTheSystemSays) {
   const absl::Status s = LmtpConnector(config_).ConnectFor("l").status();
   EXPECT_TRUE(absl::IsUnavailable(s));
   EXPECT_EQ(s.message(), "No such file or directory");
+}
+
+// Who does not take them does not use up our descriptors.
+TEST_F(LmtpConnectorTest, AnswersThatAreNotTakenAreBounded) {
+  Add("l", ActionMethod::kLmtp, path_);
+  const OwnedFd server = Listen();
+  ASSERT_EQ(fcntl(server.get(), F_SETFL, O_NONBLOCK), 0);
+  FakeEventLoop loop;
+  auto [parents, own] = MakeDoorPair(&loop);
+  size_t fds = 0, refused = 0;
+  own->SetCallbacks(
+      [&](Frame& frame) {
+        EXPECT_TRUE(Dispatch<LmtpConnected>(frame, [&](auto& answer) {
+          answer.ok ? fds += frame.fds.size() : ++refused;
+        }));
+      },
+      [](absl::Status) {});
+  own->PauseReading();
+  const LmtpConnector connector(config_);
+  LmtpConnect question;
+  question.action = "l";
+  for (size_t i = 0; i < 2 * kMaxLmtpAnswers; ++i) {
+    connector.OnQuestion(parents.get(), question);
+    OwnedFd accepted(accept(server.get(), nullptr, nullptr));
+  }
+  own->ResumeReading();
+  loop.RunReady();
+  EXPECT_EQ(fds + refused, 2 * kMaxLmtpAnswers);
+  EXPECT_GT(fds, 100u);
+  EXPECT_LE(fds, kMaxLmtpAnswers);
 }
 
 TEST_F(LmtpConnectorTest, OnlyWhatTheConfigurationNames) {

@@ -72,7 +72,10 @@ class Parent : public SupervisorHost {
 
   void Begin();
   // In good order; then the loop is stopped.
-  void Stop() { supervisor_.Stop(); }
+  void Stop() {
+    programs_.OnStopping();
+    supervisor_.Stop();
+  }
   bool gave_up() const { return supervisor_.gave_up(); }
 
   // SupervisorHost.

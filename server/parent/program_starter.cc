@@ -208,10 +208,10 @@ void ProgramStarter::OnExit(Program* program, int wait_status) {
   }
   const std::string name = VisEncode(program->spec.name);
   const std::string how = HowProgramEnded(wait_status);
-  if (program->said.empty()) {
-    LogWarn("warn: lost processor: %s %s", name, how);
-  } else {
+  if (!program->said.empty()) {
     LogWarn("warn: %s: cannot be started: %s", name, VisEncode(program->said));
+  } else if (!stopping_) {
+    LogWarn("warn: lost processor: %s %s", name, how);
   }
   if (state == State::kRunning) {
     ProgramEnded ended;
@@ -222,7 +222,7 @@ void ProgramStarter::OnExit(Program* program, int wait_status) {
     if (loop_->Elapsed() - program->started >= kProgramGoodLife)
       program->failures = 0;
   }
-  LaunchLater(program);
+  if (!stopping_) LaunchLater(program);
 }
 
 void ProgramStarter::WhenGone(Task done) {

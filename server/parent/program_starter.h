@@ -49,6 +49,9 @@ class ProgramStarter {
   void OnRoomDied(Room room, WorkerId worker);
   // Nothing happens if this start of it has ended, or is not that room's.
   void OnKill(WorkerId worker, const ProgramKill& kill);
+  // All is about to end: whoever ends from now on is neither named nor started
+  // again.
+  void OnStopping() { stopping_ = true; }
   // No room is left: calls `done` once when no program is left either, which
   // takes kProgramGrace at most.
   void WhenGone(Task done);
@@ -89,6 +92,7 @@ class ProgramStarter {
   Processes* const processes_;
   const Options options_;
   uint64_t next_number_ = 1;
+  bool stopping_ = false;
   std::vector<std::unique_ptr<Program>> programs_;
   Task when_gone_;
 };

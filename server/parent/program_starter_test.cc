@@ -299,6 +299,19 @@ TEST_F(ProgramStarterTest, TheEndWaitsForAllOfThem) {
   EXPECT_THAT(processes_.Living(), IsEmpty());
 }
 
+// Its room may close its sockets before parent hears of the room's end.
+TEST_F(ProgramStarterTest, AtTheEndNobodyIsLost) {
+  Ready();
+  Execute(Last());
+  starter_->OnStopping();
+  testing::internal::CaptureStderr();
+  End(Last(), kExitedOkay);
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(filters_.ended.size(), 1u);
+  loop_.Advance(absl::Minutes(1));
+  EXPECT_EQ(count(), 1u);
+}
+
 TEST_F(ProgramStarterTest, TheEndOfNoneIsNow) {
   bool gone = false;
   starter_->WhenGone([&gone] { gone = true; });
