@@ -6,9 +6,9 @@ mail flows, without one wrong answer."""
 import contextlib
 import os
 import re
+import shutil
 import signal
 import smtplib
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,11 +16,10 @@ import threading
 
 sys.dont_write_bytecode = True
 from certificates import Authority                            # noqa: E402
-from databases import (Mariadb, Postgres, Redis, Slapd,       # noqa: E402
-                       Sqlite)
-from holdfast import (OPEN, ROOT, Server, Skip, as_user,      # noqa: E402
-                      expect, expect_equal, free_port, run_tests, tool,
-                      wait_for)
+from databases import (PASSWORD, Mariadb, Postgres, Redis,    # noqa: E402
+                       Slapd, Sqlite)
+from holdfast import (OPEN, ROOT, Server, Skip, expect,       # noqa: E402
+                      expect_equal, free_port, run_tests, tool, wait_for)
 
 BOB, ALICE = "correct horse", "battery staple"    # their passwords
 TEXT = b"Subject: x\r\n\r\nA line.\r\n"
@@ -409,6 +408,238 @@ def test_the_second_redis_is_asked():
     first.start()
     wait_for(lambda: program.ask(*QUESTIONS[2][:3])[0] == "found", 60,
              "the first is back")
+
+
+class Site:
+    """Our server with the document's smtpd.conf and one kind of database."""
+
+    def __init__(self, word, auth=False):
+        """auth: the directory checks passwords."""
+        if os.geteuid() != 0:
+            raise Skip("needs root")
+        self.submission = free_port()
+        self.clients = 0
+        self.server = Server("")
+        folder = self.server.folder
+        self.vmail = os.path.join(folder, "vmail")
+        for name, uid in (("bob", 2001), ("alice", 2002)):
+            os.makedirs(os.path.join(self.vmail, name))
+            os.chown(os.path.join(self.vmail, name), uid, uid)
+        self.database = FILL[word](self.vmail)
+        path = settings(self.database, block("ldap-auth") if auth else "",
+                        "credentials" if auth else None)
+        with contextlib.suppress(LookupError):
+            shutil.chown(path, "root", "_smtpd")
+        self.authority = Authority(folder)
+        cert, key = self.authority.issue("mail.example.com")
+        whole = blocks("smtpd.conf")[0]
+        tables = next(text for text in blocks("smtpd.conf")
+                      if "pki" not in text and word + ":" in text)
+        conf = re.sub(r"(?m)(^table .*\n)+", tables, whole)
+        for old, new in (
+                ("/etc/mail/%s.conf" % word, path),
+                ("/etc/ssl/private/mail.example.com.key", key),
+                ("/etc/ssl/mail.example.com.crt", cert),
+                ("0.0.0.0 port 25", "127.0.0.1 port %d" % self.server.port),
+                ("0.0.0.0 port 587", "127.0.0.1 port %d" % self.submission)):
+            expect(old in conf, "the document has " + old, conf)
+            conf = conf.replace(old, new)
+        with open(self.server.conf, "a") as f:
+            f.write(conf)
+        self.server.start()
+
+    def client(self, port, tls=False):
+        # Whoever guesses passwords is made to wait.
+        self.clients += 1
+        client = smtplib.SMTP(
+            "127.0.0.1", port, timeout=60, local_hostname="client.example",
+            source_address=("127.1.%d.%d" % divmod(self.clients, 250), 0))
+        client.ehlo()
+        if tls:
+            context = ssl.create_default_context(cafile=self.authority.cert)
+            context.check_hostname = False
+            client.starttls(context=context)
+            client.ehlo()
+        return client
+
+    def send(self, recipient):
+        """The code of RCPT, or of the message's end if that was 250."""
+        client = self.client(self.server.port)
+        client.mail("a@out.example")
+        code = client.rcpt(recipient)[0]
+        if code == 250:
+            code = client.data(TEXT)[0]
+        client.close()
+        return code
+
+    def log_in(self, user, password):
+        """The code of AUTH, and of RCPT for a stranger's domain after it."""
+        client = self.client(self.submission, tls=True)
+        client.user, client.password = user, password
+        code = client.auth("PLAIN", client.auth_plain)[0] \
+            if client.has_extn("auth") else 454
+        rcpt = 0
+        if code == 235:
+            client.mail("a@out.example")
+            rcpt = client.rcpt("x@other.example")[0]
+        client.close()
+        return code, rcpt
+
+    def try_log_in(self, user, password):
+        try:
+            return self.log_in(user, password)[0]
+        except smtplib.SMTPAuthenticationError as e:
+            return e.smtp_code
+
+    def delivered(self, name):
+        return self.server.count(os.path.join(self.vmail, name, "Maildir"))
+
+
+def check_site(site):
+    for recipient, code in (("bob@example.com", 250),
+                            ("Alice@EXAMPLE.net", 250),
+                            ("staff@example.com", 250),
+                            ("postmaster@example.com", 250),
+                            ("nobody@example.com", 524),
+                            ("bob@example.org", 550)):
+        expect_equal(site.send(recipient), code, "mail for " + recipient)
+    wait_for(lambda: (site.delivered("bob"), site.delivered("alice")) == (3, 2),
+             30, "all is delivered")
+    expect_equal(site.log_in("bob", BOB), (235, 250), "bob's password")
+    expect_equal(site.log_in("alice", ALICE), (235, 250), "alice's password")
+    for user, password in (("bob", ALICE), ("nobody", BOB)):
+        expect_equal(site.try_log_in(user, password), 535,
+                     "a wrong password of " + user)
+    log = site.server.log_text()
+    for secret in (BOB, ALICE, PASSWORD, "$6$"):
+        expect(secret not in log, "no secret in the log", log)
+
+
+@for_each()
+def test_site_works(word):
+    site = Site(word)
+    check_site(site)
+    site.server.check_clean()
+
+
+def test_site_works_with_passwords_checked_by_the_directory():
+    check_site(Site("ldap", auth=True))
+
+
+class Flow(threading.Thread):
+    """Mail and log-ins, one after the other, until stop() is called."""
+
+    def __init__(self, site):
+        super().__init__(daemon=True)
+        self.site = site
+        self.going = True
+        self.wrong = []
+        self.accepted = 0
+        self.temporary = 0
+        self.right = 0    # in a row
+
+    def questions(self):
+        site = self.site
+        return [(lambda: site.send("bob@example.com"), 250),
+                (lambda: site.send("nobody@example.com"), 524),
+                (lambda: site.send("bob@example.org"), 550),
+                (lambda: site.try_log_in("bob", BOB), 235),
+                (lambda: site.try_log_in("bob", "wrong"), 535)]
+
+    def run(self):
+        while self.going:
+            for number, (ask, wanted) in enumerate(self.questions()):
+                try:
+                    code = ask()
+                except Exception as e:    # told by the thread that waits
+                    self.wrong.append(repr(e))
+                    return
+                if code == wanted:
+                    self.right += 1
+                    self.accepted += code == 250
+                elif 400 <= code <= 499:
+                    self.temporary += 1
+                    self.right = 0
+                else:
+                    self.wrong.append((number, code))
+
+    def wait_right(self):
+        self.right = 0
+        wait_for(lambda: self.right >= 10 or self.wrong, 60, "right answers")
+        expect(not self.wrong, "no wrong answer", self.wrong)
+
+    def wait_temporary(self):
+        before = self.temporary
+        wait_for(lambda: self.temporary >= before + 3 or self.wrong, 60,
+                 "temporary failures")
+        expect(not self.wrong, "no wrong answer", self.wrong)
+
+
+@for_each()
+def test_a_restart_in_the_middle_of_mail(word):
+    site = Site(word)
+    flow = Flow(site)
+    flow.start()
+    for _ in range(2):
+        flow.wait_right()
+        site.database.kill()
+        flow.wait_temporary()
+        site.database.start()
+    flow.wait_right()
+    flow.going = False
+    flow.join()
+    expect(not flow.wrong, "no wrong answer", flow.wrong)
+    site.server.wait_empty()
+    expect_equal(site.delivered("bob"), flow.accepted,
+                 "what was accepted is delivered")
+    site.server.check_clean()
+
+
+def test_a_changed_file_is_read_by_update_table():
+    site = Site("sqlite")
+    path = site.database.path("sqlite.conf")
+    with open(path) as f:
+        text = f.read()
+
+    def update(text):
+        with open(path, "w") as f:
+            f.write(text)
+        done = subprocess.run(
+            [tool("smtpctl"), "--spool", site.server.spool, "update", "table",
+             "virtuals"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    expect_equal(site.send("old@example.com"), 524, "nobody")
+    site.database.fill("CREATE TABLE former (a TEXT, b TEXT);"
+                       "INSERT INTO former VALUES ('old@example.com', 'bob');")
+    other = text.replace("SELECT destination FROM virtuals WHERE email=?",
+                         "SELECT b FROM former WHERE a=?")
+    status, said = update(other.replace("former", "none"))
+    expect(status != 0 and "no such table: none" in said, "a wrong file", said)
+    expect_equal(site.send("bob@example.com"), 250, "the old one is kept")
+    status, said = update(other)
+    expect_equal(status, 0, "update table: " + said)
+    expect_equal(site.send("old@example.com"), 250, "the new one")
+    expect_equal(site.send("bob@example.com"), 524, "and only that")
+
+
+def test_a_killed_program_is_started_again():
+    site = Site("sqlite")
+    flow = Flow(site)
+    flow.start()
+    for _ in range(3):
+        flow.wait_right()
+        found = site.server.room_pids("table-sqlite")
+        expect_equal(len(found), 4, "programs of tables")
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+    flow.wait_right()
+    flow.going = False
+    flow.join()
+    expect(not flow.wrong, "no wrong answer", flow.wrong)
+    site.server.wait_empty()
+    expect_equal(site.delivered("bob"), flow.accepted, "delivered")
 
 
 def main():
