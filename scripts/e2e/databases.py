@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import tempfile
 
+from certificates import Authority
 from holdfast import (NOBODY, OPEN, PEERS, Failure, Skip, as_user, descendants,
                       free_port, peer, wait_for)
 
@@ -29,7 +30,8 @@ class Database:
     packages = ()
     program = ""    # of the first package; its absence skips the test
 
-    def __init__(self):
+    def __init__(self, tls=False):
+        """tls: with a certificate of `authority`."""
         self.folder = tempfile.mkdtemp(prefix="holdfast-database.")
         os.chmod(self.folder, 0o755)
         self.process = None
@@ -39,6 +41,14 @@ class Database:
                 raise Skip("needs root")
             peer(self.packages[0], self.program)
         self.own(self.folder)
+        self.port = free_port()
+        self.authority = None
+        if tls:
+            self.authority = Authority(self.folder)
+            self.certificate = self.authority.issue(
+                "localhost", addresses=["127.0.0.1"])
+            for path in self.certificate:
+                self.own(path)
         self.create()
 
     def own(self, path):
@@ -207,8 +217,13 @@ class Mariadb(Database):
                  text + "\nCREATE DATABASE mail;\n")
 
     def command(self):
-        return self.server() + ["--skip-networking",
-                                "--socket=" + self.path("socket")]
+        network = ["--skip-networking"]
+        if self.authority:
+            network = ["--bind-address=127.0.0.1", "--port=%d" % self.port,
+                       "--skip-name-resolve",
+                       "--ssl-cert=" + self.certificate[0],
+                       "--ssl-key=" + self.certificate[1]]
+        return self.server() + network + ["--socket=" + self.path("socket")]
 
     def sql(self, text, database="mail"):
         return self.run(["/usr/bin/mariadb", "--no-defaults", "-u", "root",
@@ -230,7 +245,7 @@ class Slapd(Database):
     suffix = "dc=example,dc=com"
 
     def create(self):
-        self.port = free_port()
+        self.tls_port = free_port()
         self.replaced = {"ldap://127.0.0.1":
                          "ldap://127.0.0.1:%d" % self.port}
         schemas = []
@@ -240,8 +255,10 @@ class Slapd(Database):
                         schemas[-1])
         os.mkdir(self.path("data"))
         self.own(self.path("data"))
+        tls = "TLSCertificateFile %s\nTLSCertificateKeyFile %s\n" % \
+            self.certificate if self.authority else ""
         self.write("slapd.conf", "".join(
-            "include %s\n" % schema for schema in schemas) + """
+            "include %s\n" % schema for schema in schemas) + tls + """
 modulepath /usr/lib/ldap
 moduleload back_mdb
 database mdb
@@ -254,7 +271,9 @@ access to * by dn="cn=smtpd,%s" read
 
     def command(self):
         return ["/usr/sbin/slapd", "-d", "0", "-f", self.path("slapd.conf"),
-                "-h", "ldap://127.0.0.1:%d" % self.port]
+                "-h", "ldap://127.0.0.1:%d%s" % (
+                    self.port, " ldaps://127.0.0.1:%d" % self.tls_port
+                    if self.authority else "")]
 
     def ready(self):
         try:

@@ -395,6 +395,45 @@ def test_ldap_checks_passwords():
     expect("horse" not in program.log, "no password in its log", program.log)
 
 
+def test_ldap_by_tls():
+    database = Slapd(tls=True)
+    database.fill(block("ldif"))
+    strangers = os.path.join(database.folder, "strangers")
+    os.mkdir(strangers)
+    other = Authority(strangers).cert
+    plain = "ldap://127.0.0.1:%d" % database.port
+    for url, more in (("ldaps://127.0.0.1:%d" % database.tls_port, ""),
+                      ("ldap+tls://127.0.0.1:%d" % database.port, ""),
+                      (plain, "starttls yes\n")):
+        for ca, status in ((database.authority.cert, 0), (other, 75)):
+            path = settings(database, more + "ca_file " + ca + "\n")
+            with open(path) as f:
+                text = f.read()
+            with open(path, "w") as f:
+                f.write(text.replace(plain, url))
+            got, out, said = run("ldap", path, "lookup", "alias",
+                                 "bob@example.com")
+            expect_equal((got, out), (status, "" if status else "bob\n"),
+                         "%s %s: %s" % (url, more, said))
+
+
+def test_mysql_by_tls():
+    database = Mariadb(tls=True)
+    database.fill(block("sql"), "CREATE USER smtpd@'127.0.0.1' IDENTIFIED BY "
+                  "'Rules!' REQUIRE SSL;\n"
+                  "GRANT SELECT ON mail.* TO smtpd@'127.0.0.1';\n")
+    database.replaced = {"host localhost": "host 127.0.0.1\nport %d" %
+                         database.port}
+    strangers = os.path.join(database.folder, "strangers")
+    os.mkdir(strangers)
+    for ca, status in ((database.authority.cert, 0),
+                       (Authority(strangers).cert, 75)):
+        path = settings(database, "ca_file " + ca + "\n")
+        got, out, said = run("mysql", path, "lookup", "alias",
+                             "bob@example.com")
+        expect_equal((got, out), (status, "" if status else "bob\n"), said)
+
+
 def test_the_second_redis_is_asked():
     first, second = FILL["redis"]("/var/vmail"), FILL["redis"]("/var/vmail")
     program = Program("redis", settings(
