@@ -79,11 +79,6 @@ void MilterSession::SetMacro(absl::string_view name, absl::string_view value) {
   }
 }
 
-bool MilterSession::may_change_text() const {
-  return (options_.actions &
-          (kMilterAddHeaders | kMilterChangeHeaders | kMilterChangeBody)) != 0;
-}
-
 void MilterSession::PutMacros(MilterCommand command) {
   const std::vector<std::string>* wanted = WantedMacros(command, options_);
   if (wanted == nullptr) return;

@@ -100,8 +100,9 @@ class MilterSession {
   bool wants_message() const {
     return state_ == State::kReady && quiet_ == Quiet::kNo;
   }
-  // Whether it may change headers or the body.
-  bool may_change_text() const;
+  // It wants to hear nothing more of the whole session: it has accepted or
+  // refused it.
+  bool finished() const { return quiet_ == Quiet::kSession; }
   bool keeps_leading_space() const { return Has(kMilterLeadingSpace); }
 
  private:

@@ -155,7 +155,6 @@ TEST_F(MilterSessionTest, WhatItDoesNotWantIsNotSaid) {
   EXPECT_FALSE(session->Body("x"));
   EXPECT_EQ(Said(), "");
   EXPECT_TRUE(session->EndOfMessage());
-  EXPECT_FALSE(session->may_change_text());
 }
 
 TEST_F(MilterSessionTest, WhatItDoesNotAnswerIsSaid) {
@@ -224,6 +223,7 @@ TEST_F(MilterSessionTest, AcceptedAtHelo) {
   ASSERT_TRUE(session->Helo("h"));
   EXPECT_EQ(Hear(P("a")), "accept;");
   EXPECT_FALSE(session->wants_message());
+  EXPECT_TRUE(session->finished());
   EXPECT_FALSE(session->Mail("<a@b>", {}));
   EXPECT_FALSE(session->EndOfMessage());
 }

@@ -14,12 +14,7 @@ class MilterFilter : public FilterLink {
   Source source() const override { return {"milter", filter_.name}; }
   // What a milter wants is known in a session only.
   bool ready() const override { return true; }
-  uint32_t phases() const override {
-    return MaskOf(FilterPhase::kConnect) | MaskOf(FilterPhase::kHelo) |
-           MaskOf(FilterPhase::kEhlo) | MaskOf(FilterPhase::kMailFrom) |
-           MaskOf(FilterPhase::kRcptTo) | MaskOf(FilterPhase::kData) |
-           MaskOf(FilterPhase::kDataLine) | MaskOf(FilterPhase::kCommit);
-  }
+  uint32_t phases() const override { return kMilterPhases; }
   uint32_t events_in() const override {
     return MaskOf(FilterEvent::kLinkTls) | MaskOf(FilterEvent::kLinkAuth) |
            MaskOf(FilterEvent::kTxBegin) | MaskOf(FilterEvent::kTxMail) |

@@ -71,13 +71,13 @@ MilterLinkSession::~MilterLinkSession() {
 }
 
 bool MilterLinkSession::Wants(FilterPhase phase) const {
-  if (facts_.outgoing) return false;
+  if (facts_.outgoing || (kMilterPhases & MaskOf(phase)) == 0) return false;
   if (failed_) return !filter_.care.accept_on_failure;
   if (phase == FilterPhase::kCommit) return at_commit_.has_value();
   if (phase == FilterPhase::kDataLine)
     return told_mail_ && !at_commit_.has_value() && connection_ != nullptr &&
            connection_->session().wants_message();
-  return true;
+  return !finished_ || refused_.has_value();
 }
 
 void MilterLinkSession::Ask(const FilterQuestion& question, Done done) {
@@ -207,6 +207,7 @@ void MilterLinkSession::Connect() {
 // Goes on with the question, if there is one and the milter can hear it.
 void MilterLinkSession::Go() {
   if (!done_) return;
+  if (finished_) return Finish(LinkAnswer());
   if (connection_ == nullptr) {
     if (!connecting_) Connect();
     return;
@@ -235,8 +236,15 @@ void MilterLinkSession::OnMilterAnswer(MilterAnswer answer) {
   const FilterPhase phase = *asked_;
   asked_.reset();
   LinkAnswer meaning = Meaning(std::move(answer), phase);
+  LetGoIfFinished();
   if (meaning.verdict == Verdict::kProceed) return Go();
   Finish(std::move(meaning));
+}
+
+void MilterLinkSession::LetGoIfFinished() {
+  if (connection_ == nullptr || !connection_->session().finished()) return;
+  finished_ = true;
+  connection_ = nullptr;
 }
 
 LinkAnswer MilterLinkSession::Meaning(MilterAnswer answer, FilterPhase phase) {
@@ -343,6 +351,8 @@ void MilterLinkSession::OnStageEnded(LinkAnswer at_commit) {
 void MilterLinkSession::OnStageOver() {
   stage_talks_ = false;
   Abort();
+  LetGoIfFinished();
+  if (finished_) refused_ = Say(Verdict::kDisconnect, kMissing);
 }
 
 void MilterLinkSession::OnStageDropped() {

@@ -2,6 +2,7 @@
 #ifndef HOLDFAST_SERVER_FILTERS_MILTER_LINK_SESSION_H_
 #define HOLDFAST_SERVER_FILTERS_MILTER_LINK_SESSION_H_
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -17,6 +18,13 @@
 #include "server/filters/milter_stage.h"
 
 namespace holdfast {
+
+// The phases that milters are asked in.
+inline constexpr uint32_t kMilterPhases =
+    MaskOf(FilterPhase::kConnect) | MaskOf(FilterPhase::kHelo) |
+    MaskOf(FilterPhase::kEhlo) | MaskOf(FilterPhase::kMailFrom) |
+    MaskOf(FilterPhase::kRcptTo) | MaskOf(FilterPhase::kData) |
+    MaskOf(FilterPhase::kDataLine) | MaskOf(FilterPhase::kCommit);
 
 // Used on the loop's thread.  Connects when it is first asked something.
 class MilterLinkSession : public LinkSession,
@@ -59,6 +67,7 @@ class MilterLinkSession : public LinkSession,
   void PlanConnect();
   void PlanMail(const std::string& address, const std::string& parameters);
   void Go();
+  void LetGoIfFinished();
   LinkAnswer Meaning(MilterAnswer answer, FilterPhase phase);
   void Finish(LinkAnswer answer);
   void Abort();
@@ -71,6 +80,7 @@ class MilterLinkSession : public LinkSession,
   const SessionFacts& facts_;
   std::unique_ptr<MilterConnection> connection_;
   bool connecting_ = false, failed_ = false;
+  bool finished_ = false;  // it wants nothing more of this session
   bool told_connect_ = false, told_mail_ = false;
   bool abort_due_ = false;  // when the open answer has come
   // The session is refused for good: this is said to all that follows.
