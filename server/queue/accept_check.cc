@@ -103,7 +103,8 @@ absl::Status CheckAccept(const AcceptRequest& request, const ChunksSeen& seen,
 void ResetQueueFields(Envelope* envelope) {
   envelope->flags &= kFlagAuthenticated | kFlagInternal | kFlagRequireTls |
                      kFlagSmtpUtf8 | kFlagBinaryMime | kFlag8BitMime |
-                     kFlagDeliverByReturn | kFlagTls;
+                     kFlagDeliverByReturn | kFlagTls |
+                     kFlagHeld;  // a milter's quarantine
   envelope->retry = 0;
   envelope->last_try = absl::UnixEpoch();
   envelope->last_bounce = absl::UnixEpoch();

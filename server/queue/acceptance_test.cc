@@ -307,7 +307,7 @@ TEST_F(AcceptanceTest, QueueFieldsAreTheQueues) {
   EXPECT_EQ(
       kept.flags & ~uint32_t{kFlagRequireTls | kFlagSmtpUtf8 | kFlagBinaryMime |
                              kFlag8BitMime | kFlagDeliverByReturn | kFlagTls},
-      uint32_t{kFlagAuthenticated | kFlagInternal});
+      uint32_t{kFlagAuthenticated | kFlagInternal | kFlagHeld});
   EXPECT_EQ(kept.retry, 0u);
   EXPECT_EQ(kept.error_line, "");
   EXPECT_EQ(kept.last_bounce, absl::UnixEpoch());
