@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,10 +48,9 @@ class Table {
       : program_(program), path_(std::move(path)), name_(std::move(name)) {}
 
   void Say(absl::string_view text) const {
+    // smtpd puts the table's name before it.
     const std::string line =
-        absl::StrCat(program_.name, ": ",
-                     name_ == program_.name ? "" : absl::StrCat(name_, ": "),
-                     VisEncode(text), "\n");
+        absl::StrCat(program_.name, ": ", VisEncode(text), "\n");
     fputs(line.c_str(), stderr);
   }
 
@@ -225,6 +225,9 @@ int AskOnce(Table* table, const TableProgram& program,
 
 int RunTableProgram(const TableProgram& program, int argc, char** argv) {
   signal(SIGPIPE, SIG_IGN);
+  // Others of this user, such as commands of aliases, need not see what it
+  // holds, nor may a core file.
+  prctl(PR_SET_DUMPABLE, 0);
   std::vector<std::string> words(argv + (argc > 0 ? 1 : 0), argv + argc);
   // smtpd gives the table's name in the place of the program's.
   std::string name = argc > 0 ? argv[0] : program.name;

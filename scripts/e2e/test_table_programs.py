@@ -269,6 +269,20 @@ def test_a_killed_database_costs_errors_only(word):
 
 
 @for_each("postgres", "mysql", "ldap", "redis")
+def test_a_restart_between_questions_costs_nothing(word):
+    database = FILL[word]("/var/vmail")
+    program = Program(word, settings(database))
+    for _ in range(3):
+        for question in QUESTIONS:
+            check_right(program, question)
+        database.kill()
+        database.start()
+    check_right(program, QUESTIONS[2])
+    program.close()
+    expect_equal(program.log, "", "nothing to say")
+
+
+@for_each("postgres", "mysql", "ldap", "redis")
 def test_a_stopped_database_is_an_error_in_time(word):
     database = FILL[word]("/var/vmail")
     program = Program(word, settings(database, "\ntimeout 1\n"))
