@@ -26,8 +26,10 @@ namespace holdfast {
 
 inline constexpr absl::Duration kAgentIdle = absl::Seconds(10);
 inline constexpr size_t kMaxAgentsPerUser = 4;
-// Idle ones that are kept beside those that work, whoever's they are.
-inline constexpr size_t kMaxIdleAgents = 500;
+// Idle ones that are kept beside those that work, whoever's they are: as many
+// as take a sixteenth of the machine's memory, but no more than that.
+inline constexpr size_t kMaxIdleAgents = 1000;
+inline constexpr size_t kIdleAgentBytes = 200 << 10;  // with the kernel's share
 // While others wait for a place, so many batches one after the other.
 inline constexpr int kMaxAgentTurns = 16;
 

@@ -1,5 +1,9 @@
 #include "server/deliver/deliver_room.h"
 
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -7,12 +11,31 @@
 #include "server/log/log.h"
 
 namespace holdfast {
+namespace {
+
+// What the machine has room for: memory, and a descriptor for each door.
+size_t IdleAgents() {
+  constexpr uint64_t kMin = 50;
+  constexpr uint64_t kOtherDescriptors = 400;
+  struct sysinfo machine = {};
+  rlimit descriptors = {};
+  if (sysinfo(&machine) != 0 || getrlimit(RLIMIT_NOFILE, &descriptors) != 0)
+    return kMin;
+  const uint64_t memory = uint64_t{machine.totalram} * machine.mem_unit;
+  const uint64_t doors =
+      descriptors.rlim_cur -
+      std::min<uint64_t>(descriptors.rlim_cur, kOtherDescriptors);
+  return std::clamp<uint64_t>(std::min(memory / 16 / kIdleAgentBytes, doors),
+                              kMin, kMaxIdleAgents);
+}
+
+}  // namespace
 
 DeliverRoom::DeliverRoom(RoomContext context)
     : context_(std::move(context)),
       pool_(context_.loop, context_.parent, context_.random,
             {context_.config->mda_limits.max_session,
-             context_.config->mda_limits.max_session_per_user}) {}
+             context_.config->mda_limits.max_session_per_user, IdleAgents()}) {}
 
 // Runs refer to the pool and go before it.
 DeliverRoom::~DeliverRoom() { batches_.clear(); }

@@ -27,7 +27,7 @@ namespace holdfast {
 inline constexpr absl::Duration kAgentStartDeadline = absl::Seconds(30);
 // However many `deliver` asks for: `mda limit max-session` of them, and those
 // that it keeps for their users' next message.
-inline constexpr size_t kMaxKeptAgents = 500;
+inline constexpr size_t kMaxKeptAgents = 1000;
 
 // Used on the loop's thread.
 class AgentStarter {

@@ -149,12 +149,13 @@ class RoomProcess {
     const rlimit none = {0, 0};
     if (start_.privileged && setrlimit(RLIMIT_CORE, &none) < 0)
       return SystemError("no core files", errno);
-    if (room_ == Room::kFilters) RaiseDescriptorLimit();
+    if (room_ == Room::kFilters || room_ == Room::kDeliver)
+      RaiseDescriptorLimit();
     return absl::OkStatus();
   }
 
-  // Each session of a `receive` has connections to its milters here, and its
-  // message a file.
+  // Each session of a `receive` has connections to its milters in `filters`,
+  // and its message a file; `deliver` has a door to each agent.
   static void RaiseDescriptorLimit() {
     rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
