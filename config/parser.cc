@@ -272,6 +272,12 @@ bool DirectiveParser::ParseSpool() {
 bool DirectiveParser::ExpectDelay(absl::string_view error,
                                   absl::Duration* delay) {
   std::string text;
+  if (Peek().kind == Token::Kind::kNumber) {
+    Say("syntax error");
+    Hint(absl::StrCat("a time has a unit: ", Peek().text,
+                      "s, or with m, h or d"));
+    return false;
+  }
   if (!ExpectString(&text)) return false;
   const std::optional<absl::Duration> parsed = ParseDelay(text);
   if (!parsed) return Fail(absl::StrCat(error, ": ", text));
