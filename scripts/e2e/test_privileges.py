@@ -15,6 +15,7 @@ import re
 import shutil
 import signal
 import smtplib
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -345,6 +346,37 @@ def test_what_a_filter_gets():
         expect("%s: begins" % name in p.server.log_text(), name + ": the log",
                p.server.log_tail())
     p.server.check_clean()
+
+
+def test_what_the_process_of_a_table_has():
+    p = Place("table people sqlite:{folder}/people.conf\n" + CONF.replace(
+        "alias <aliases>", "alias <people>"))
+    data = os.path.join(p.folder, "people.sqlite")
+    with contextlib.closing(sqlite3.connect(data)) as db, db:
+        db.execute("create table names (name text, user text)")
+        db.execute("insert into names values ('info', 'alice')")
+    with open(os.path.join(p.folder, "people.conf"), "w") as f:
+        f.write("dbpath %s\nquery_alias select user from names where name=?\n"
+                % data)
+    p.start()
+    expect_equal(p.result("info@here.example"), "Ok stat=Delivered", "info")
+    pids = p.server.room_pids("table-sqlite")
+    expect_equal(len(pids), 1, "processes")
+    proc = "/proc/%d/" % pids[0]
+    smtpd = pwd.getpwnam("_smtpd")
+    expect_user(status_of(read(proc + "status").splitlines()), smtpd.pw_uid,
+                smtpd.pw_gid, "table")
+    names = {one.split("=")[0] for one in read(proc + "environ").split("\0")}
+    expect(names <= {"PATH", "TZ", ""}, "environment", names)
+    ends = {fd: os.readlink(proc + "fd/" + fd)
+            for fd in os.listdir(proc + "fd")}
+    expect(ends["0"] == ends["1"] != ends["2"], "sockets", ends)
+    for fd, what in ends.items():
+        expect("socket:" in what if int(fd) < 3 else what.startswith(data),
+               "descriptor " + fd, what)
+    expect_equal(read(proc + "cmdline").split("\0")[:2],
+                 ["people", os.path.join(p.folder, "people.conf")], "words")
+    expect_equal(libraries(pids[0]) & {"BoringSSL"}, set(), "libraries")
 
 
 def test_filters_that_end_are_started_again():
