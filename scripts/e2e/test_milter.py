@@ -214,7 +214,6 @@ def test_quarantine_holds():
     there.send("me@box.example", data=b"Subject: second\r\n\r\n")
     letter, = there.letters()
     expect(b"Subject: second" in letter, "only the second", letter)
-    there.server.ctl("schedule", "all")
     wait_for(lambda: len(there.server.queue()) == 1, 10, "one is held")
     log = there.log("odd")
     expect("\x1b" not in there.server.log_text(), "escaped", log)
