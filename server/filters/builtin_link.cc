@@ -25,9 +25,9 @@ class BuiltinSession : public LinkSession {
   }
 
   void Ask(const FilterQuestion&, Done done) override {
-    link_->Match(facts_, [link = link_, alive = alive_,
-                          done = std::move(done)](bool matches) mutable {
-      if (*alive) done(matches ? link->Decision() : LinkAnswer());
+    link_->Match(facts_, [link = link_, alive = alive_, done = std::move(done)](
+                             absl::StatusOr<bool> matched) mutable {
+      if (*alive) done(link->Decide(matched));
     });
   }
 
@@ -65,12 +65,14 @@ std::unique_ptr<LinkSession> BuiltinLink::Begin(absl::Time,
   return std::make_unique<BuiltinSession>(this, facts);
 }
 
-void BuiltinLink::Match(const SessionFacts& facts,
-                        absl::AnyInvocable<void(bool)> done) const {
+void BuiltinLink::Match(const SessionFacts& facts, Matched done) const {
   const std::string& condition = filter_->phase.condition;
   const Criterion& criterion = filter_->phase.criterion;
-  auto tell = [negated = criterion.negated, done = std::move(done)](
-                  bool matches) mutable { done(matches != negated); };
+  Matched tell = [negated = criterion.negated,
+                  done = std::move(done)](absl::StatusOr<bool> holds) mutable {
+    if (holds.ok()) *holds = *holds != negated;
+    done(std::move(holds));
+  };
   if (condition == "fcrdns") return tell(facts.fcrdns == "pass");
   if (criterion.table == nullptr)
     return tell(condition == "rdns" ? HasName(facts.rdns)
@@ -98,8 +100,9 @@ void BuiltinLink::Match(const SessionFacts& facts,
     // A list of names, or one of names and passwords.
     return MatchTable(
         TableService::kString, facts.user,
-        [this, user = facts.user, tell = std::move(tell)](bool found) mutable {
-          if (found) return tell(true);
+        [this, user = facts.user,
+         tell = std::move(tell)](absl::StatusOr<bool> found) mutable {
+          if (!found.ok() || *found) return tell(found);
           MatchTable(TableService::kCredentials, user, std::move(tell));
         });
   }
@@ -107,11 +110,22 @@ void BuiltinLink::Match(const SessionFacts& facts,
 }
 
 void BuiltinLink::MatchTable(TableService service, const std::string& key,
-                             absl::AnyInvocable<void(bool)> done) const {
+                             Matched done) const {
   const Table& table = *filter_->phase.criterion.table;
   if (!table.is_static()) return (*ask_)(table, service, key, std::move(done));
+  // A key that no table can hold is in none.
   const absl::StatusOr<bool> found = table.Check(service, key, delimiter_);
   done(found.ok() && *found);
+}
+
+LinkAnswer BuiltinLink::Decide(const absl::StatusOr<bool>& matched) const {
+  if (matched.ok()) return *matched ? Decision() : LinkAnswer();
+  LinkAnswer answer;
+  const bool connect = phase_ == FilterPhase::kConnect;
+  answer.verdict =
+      connect ? LinkAnswer::Verdict::kDisconnect : LinkAnswer::Verdict::kReject;
+  answer.text = connect ? kSessionRefused : kRefusedForNow;
+  return answer;
 }
 
 LinkAnswer BuiltinLink::Decision() const {

@@ -8,16 +8,19 @@
 #include <string>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
 #include "config/config.h"
 #include "server/filters/filter.h"
 
 namespace holdfast {
 
+// Whether a condition holds, or that nobody can say.
+using Matched = absl::AnyInvocable<void(absl::StatusOr<bool>)>;
+
 // Asks a table that is not asked here.  `done` is called later, once, unless
-// the room ends; an error is "no".
-using AskTable =
-    std::function<void(const Table& table, TableService service,
-                       std::string key, absl::AnyInvocable<void(bool)> done)>;
+// the room ends.
+using AskTable = std::function<void(const Table& table, TableService service,
+                                    std::string key, Matched done)>;
 
 // Used on the loop's thread only.
 class BuiltinLink : public FilterLink {
@@ -36,14 +39,15 @@ class BuiltinLink : public FilterLink {
                                      const SessionFacts& facts) override;
 
   FilterPhase phase() const { return phase_; }
-  // Whether the condition holds; `done` inside the call or later.
-  void Match(const SessionFacts& facts,
-             absl::AnyInvocable<void(bool)> done) const;
-  LinkAnswer Decision() const;
+  // `done` is called inside the call or later.
+  void Match(const SessionFacts& facts, Matched done) const;
+  // What is decided then.
+  LinkAnswer Decide(const absl::StatusOr<bool>& matched) const;
 
  private:
   void MatchTable(TableService service, const std::string& key,
-                  absl::AnyInvocable<void(bool)> done) const;
+                  Matched done) const;
+  LinkAnswer Decision() const;
 
   const Filter* filter_;
   char delimiter_;

@@ -25,7 +25,7 @@ class BuiltinLinkTest : public testing::Test {
     facts_.source = "192.0.2.1:25";
     facts_.source_address = "192.0.2.1";
     ask_ = [this](const Table& table, TableService service, std::string key,
-                  absl::AnyInvocable<void(bool)> done) {
+                  Matched done) {
       asked_.push_back(
           absl::StrCat(table.name(), " ", static_cast<int>(service), " ", key));
       done_ = std::move(done);
@@ -78,7 +78,7 @@ class BuiltinLinkTest : public testing::Test {
   SessionFacts facts_;
   AskTable ask_;
   std::vector<std::string> asked_;
-  absl::AnyInvocable<void(bool)> done_;
+  Matched done_;
   std::shared_ptr<const Config> config_;
   std::unique_ptr<BuiltinLink> link_;
   std::unique_ptr<LinkSession> session_;
@@ -217,6 +217,30 @@ TEST_F(BuiltinLinkTest, UsersOfAProgramAreNamesThenCredentials) {
   std::exchange(done_, nullptr)(true);
   ASSERT_TRUE(answer_.has_value());
   EXPECT_EQ(answer_->verdict, LinkAnswer::Verdict::kReject);
+}
+
+// Whether it is negated or not: nobody can say.
+TEST_F(BuiltinLinkTest, ATableThatCannotSayRefusesForNow) {
+  const struct {
+    const char* words;
+    LinkAnswer::Verdict verdict;
+    const char* text;
+  } cases[] = {
+      {"connect match src <t> reject \"550 no\"",
+       LinkAnswer::Verdict::kDisconnect, "421 4.3.0 Temporary failure"},
+      {"ehlo match !src <t> reject \"550 no\"", LinkAnswer::Verdict::kReject,
+       "451 4.3.0 Temporary failure"},
+      {"mail-from match auth <t> junk", LinkAnswer::Verdict::kReject,
+       "451 4.3.0 Temporary failure"},
+  };
+  facts_.user = "joe";
+  for (const auto& one : cases) {
+    EXPECT_FALSE(Decide(one.words, "table t proc:/etc/t\n").has_value());
+    std::exchange(done_, nullptr)(absl::UnavailableError("down"));
+    ASSERT_TRUE(answer_.has_value()) << one.words;
+    EXPECT_EQ(answer_->verdict, one.verdict) << one.words;
+    EXPECT_EQ(answer_->text, one.text) << one.words;
+  }
 }
 
 TEST_F(BuiltinLinkTest, AnAnswerAfterTheSessionIsNobodys) {

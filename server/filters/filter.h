@@ -39,6 +39,10 @@ struct SessionFacts {
   std::string recipient;
 };
 
+// What clients hear when a filter, or what it needs, is missing.
+inline constexpr char kSessionRefused[] = "421 4.3.0 Temporary failure";
+inline constexpr char kRefusedForNow[] = "451 4.3.0 Temporary failure";
+
 // What a link says to a question.
 struct LinkAnswer {
   enum class Verdict : uint8_t {

@@ -46,7 +46,7 @@ FiltersRoom::FiltersRoom(RoomContext context)
       background_(context_.loop),
       tables_(context_.loop),
       ask_table_([this](const Table& table, TableService service,
-                        std::string key, absl::AnyInvocable<void(bool)> done) {
+                        std::string key, Matched done) {
         tables_.Check(table, service, std::move(key), std::move(done));
       }) {
   surroundings_.loop = context_.loop;
@@ -263,7 +263,7 @@ bool FiltersRoom::On(Peer* peer, FilterQuestion& question) {
   decision.session = question.session;
   decision.question = question.question;
   decision.verdict = FilterDecision::Verdict::kDisconnect;
-  decision.text = kFilterMissing;
+  decision.text = kSessionRefused;
   peer->door->Send(decision);
   return true;
 }
@@ -271,7 +271,7 @@ bool FiltersRoom::On(Peer* peer, FilterQuestion& question) {
 bool FiltersRoom::On(Peer* peer, FilterText& text) {
   ChainSession* const session = Find(peer, text.session);
   if (session != nullptr) return session->OnText(text);
-  peer->door->Send(FilterTextDropped{text.session, kFilterMissing});
+  peer->door->Send(FilterTextDropped{text.session, kSessionRefused});
   return true;
 }
 

@@ -319,11 +319,12 @@ TEST_F(FiltersRoomTest, TablesOfProgramsAreAskedOfLookup) {
       "listen on 127.0.0.1 filter f\naction a maildir\n"
       "match for any action a\n");
   const auto receive = Connect(Room::kReceive);
-  // lookup is not there: an error, which is no match.
+  // lookup is not there.
   Send(receive.get(), Session(1, "f"));
   Send(receive.get(), Question(1, FilterPhase::kConnect));
   ASSERT_THAT(receive->decisions, SizeIs(1));
-  EXPECT_EQ(receive->decisions[0].verdict, FilterDecision::Verdict::kProceed);
+  EXPECT_EQ(receive->decisions[0].verdict,
+            FilterDecision::Verdict::kDisconnect);
 
   const auto lookup = Connect(Room::kLookup);
   Send(receive.get(), Question(1, FilterPhase::kConnect));
@@ -336,12 +337,24 @@ TEST_F(FiltersRoomTest, TablesOfProgramsAreAskedOfLookup) {
   ASSERT_THAT(receive->decisions, SizeIs(2));
   EXPECT_EQ(receive->decisions[1].verdict, FilterDecision::Verdict::kReject);
 
+  // It cannot say.
+  const auto again = Connect(Room::kLookup);
+  Send(receive.get(), Question(1, FilterPhase::kConnect));
+  ASSERT_THAT(again->questions, SizeIs(1));
+  Send(again.get(), TableAnswer{again->questions[0].question,
+                                TableAnswer::Result::kError, ""});
+  ASSERT_THAT(receive->decisions, SizeIs(3));
+  EXPECT_EQ(receive->decisions[2].verdict,
+            FilterDecision::Verdict::kDisconnect);
+
   // It dies while it is asked.
   Send(receive.get(), Question(1, FilterPhase::kConnect));
-  lookup->door.reset();
+  again->door.reset();
   loop_.RunReady();
-  ASSERT_THAT(receive->decisions, SizeIs(3));
-  EXPECT_EQ(receive->decisions[2].verdict, FilterDecision::Verdict::kProceed);
+  ASSERT_THAT(receive->decisions, SizeIs(4));
+  EXPECT_EQ(receive->decisions[3].verdict,
+            FilterDecision::Verdict::kDisconnect);
+  EXPECT_EQ(receive->decisions[3].text, "421 4.3.0 Temporary failure");
 }
 
 TEST_F(FiltersRoomTest, StopsWhenSessionsHaveEnded) {

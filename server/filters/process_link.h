@@ -12,9 +12,7 @@
 
 namespace holdfast {
 
-// What clients hear when a filter that may not be missed is missing.
-inline constexpr char kFilterMissing[] = "421 4.3.0 Temporary failure";
-inline constexpr char kTextFailed[] = "451 4.3.0 Temporary failure";
+// What a client hears at the end of a message with such a line.
 inline constexpr char kLineTooLong[] = "500 5.6.0 Line too long";
 
 // A standalone report of the process that a session's filter is.

@@ -43,7 +43,7 @@ class FailedText : public TextStage {
  private:
   void Fail() {
     if (TextSink* const sink = std::exchange(sink_, nullptr))
-      sink->OnTextFailed(kTextFailed);
+      sink->OnTextFailed(kRefusedForNow);
   }
 
   TextSink* sink_;
@@ -99,7 +99,7 @@ LinkAnswer ProcessSession::AnswerOfMissing() const {
   LinkAnswer answer;
   if (program_->care().accept_on_failure) return answer;
   answer.verdict = LinkAnswer::Verdict::kDisconnect;
-  answer.text = kFilterMissing;
+  answer.text = kSessionRefused;
   return answer;
 }
 

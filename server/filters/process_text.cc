@@ -61,7 +61,7 @@ void ProcessText::WriteNow(absl::string_view bytes) {
                      static_cast<ptrdiff_t>(line_counted_));
   line_counted_ = counted;
   if (!fits) return Fail(kLineTooLong);
-  if (counted > 0 && program_->HoldsTooMuch()) return Fail(kTextFailed);
+  if (counted > 0 && program_->HoldsTooMuch()) return Fail(kRefusedForNow);
   sink_->OnInputTaken(bytes.size());
 }
 
@@ -113,7 +113,7 @@ void ProcessText::Emit() {
 void ProcessText::OnProcessLost() {
   // What it has said whole is not lost with it.
   if (output_ended_) return Emit();
-  if (sink_ != nullptr) Fail(kTextFailed);
+  if (sink_ != nullptr) Fail(kRefusedForNow);
 }
 
 void ProcessText::OnSessionGone() {

@@ -5,6 +5,17 @@
 #include "server/log/log.h"
 
 namespace holdfast {
+namespace {
+
+absl::StatusOr<bool> ResultOf(const TableAnswer& answer) {
+  if (answer.result == TableAnswer::Result::kError)
+    return absl::UnavailableError("table error");
+  return answer.result == TableAnswer::Result::kFound;
+}
+
+absl::Status NotThere() { return absl::UnavailableError("lookup is away"); }
+
+}  // namespace
 
 void TableAsker::SetDoor(std::unique_ptr<Door> door) {
   FailAll();
@@ -13,7 +24,7 @@ void TableAsker::SetDoor(std::unique_ptr<Door> door) {
       [this](Frame& frame) {
         const bool known = Dispatch<TableAnswer>(frame, [&](TableAnswer& a) {
           auto open = open_.extract(a.question);
-          if (open) open.mapped()(a.result == TableAnswer::Result::kFound);
+          if (open) open.mapped()(ResultOf(a));
         });
         if (!known)
           LogWarn("warn: filters: unexpected message %d from lookup",
@@ -31,7 +42,7 @@ void TableAsker::Check(const Table& table, TableService service,
   if (door_ == nullptr || open_.size() >= kMaxTableQuestions) {
     loop_->Post([alive = std::weak_ptr<bool>(alive_),
                  done = std::move(done)]() mutable {
-      if (!alive.expired()) done(false);
+      if (!alive.expired()) done(NotThere());
     });
     return;
   }
@@ -45,7 +56,7 @@ void TableAsker::Check(const Table& table, TableService service,
 }
 
 void TableAsker::FailAll() {
-  for (auto& [question, done] : std::exchange(open_, {})) done(false);
+  for (auto& [question, done] : std::exchange(open_, {})) done(NotThere());
 }
 
 }  // namespace holdfast

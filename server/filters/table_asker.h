@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
 #include "config/table.h"
 #include "server/door/door.h"
 #include "server/door/table_question.h"
@@ -16,20 +17,20 @@
 
 namespace holdfast {
 
-// At once; beyond these a question is answered "no".
+// At once; beyond these a question is an error.
 inline constexpr size_t kMaxTableQuestions = 10000;
 
 // Used on the loop's thread only.
 class TableAsker {
  public:
-  using Done = absl::AnyInvocable<void(bool found)>;
+  using Done = absl::AnyInvocable<void(absl::StatusOr<bool> found)>;
 
   explicit TableAsker(EventLoop* loop) : loop_(loop) {}
 
-  // What was open at a door before is answered "no".
+  // What was open at a door before is an error.
   void SetDoor(std::unique_ptr<Door> door);
-  // `done` is called later, once: false too for an error, and if lookup is not
-  // there.  Not after this is gone.
+  // `done` is called later, once: kUnavailable if the table can't say, or
+  // lookup is not there.  Not after this is gone.
   void Check(const Table& table, TableService service, std::string key,
              Done done);
 
