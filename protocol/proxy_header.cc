@@ -93,6 +93,9 @@ ProxyHeader::State ProxyHeader::ParseLine(absl::string_view line) {
   }
   if (!IsPort(words[3]) || !IsPort(words[4]))
     return Fail("address info too short");
+  uint32_t port = 0;
+  if (absl::SimpleAtoi(words[3], &port))
+    source_port_ = static_cast<uint16_t>(port);
   return State::kDone;
 }
 
@@ -157,8 +160,12 @@ ProxyHeader::State ProxyHeader::ParseAddresses() {
   const uint8_t command = Octet(kept_, kVersionAt) & 15;
   const uint8_t family = Octet(kept_, kFamilyAt) >> 4;
   if (command == kLocal || family == kUnix) return State::kDone;
+  const size_t bytes = family == kInet ? 4 : 16;
   source_ = IpAddress::FromBytes(
-      absl::string_view(kept_).substr(kProxyV2Fixed, family == kInet ? 4 : 16));
+      absl::string_view(kept_).substr(kProxyV2Fixed, bytes));
+  const size_t port = kProxyV2Fixed + 2 * bytes;  // behind both addresses
+  source_port_ =
+      static_cast<uint16_t>(Octet(kept_, port) << 8 | Octet(kept_, port + 1));
   return State::kDone;
 }
 

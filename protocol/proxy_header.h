@@ -4,6 +4,7 @@
 #define HOLDFAST_PROTOCOL_PROXY_HEADER_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -39,6 +40,7 @@ class ProxyHeader {
   // kDone: who is behind the balancer; nullopt: the connection is its own
   // (LOCAL, UNKNOWN) or came through a Unix socket.
   const std::optional<IpAddress>& source() const { return source_; }
+  uint16_t source_port() const { return source_port_; }
   // kError: why, in the reference's words: "invalid signature", ...
   const std::string& error() const { return error_; }
 
@@ -55,6 +57,7 @@ class ProxyHeader {
   size_t skip_ = 0;       // version 2: octets of TLVs still to come
   bool checked_ = false;  // version 2: the fixed part
   std::optional<IpAddress> source_;
+  uint16_t source_port_ = 0;
   std::string error_;
 };
 

@@ -14,6 +14,7 @@ using State = ProxyHeader::State;
 struct Outcome {
   State state = State::kIncomplete;
   std::string source;  // "-": none
+  int port = 0;        // its
   std::string error;
   std::string rest;
   bool operator==(const Outcome&) const = default;
@@ -32,6 +33,7 @@ Outcome Parse(ProxyVersion version, absl::string_view bytes, size_t piece) {
     }
   }
   out.source = header.source() ? header.source()->ToString() : "-";
+  out.port = header.source_port();
   out.error = header.error();
   if (out.state == State::kDone) out.rest = std::string(bytes);
   return out;
@@ -68,6 +70,7 @@ TEST(ProxyHeader, Version1) {
   Outcome out = V1("PROXY TCP4 192.0.2.1 198.51.100.2 4660 25\r\nEHLO x\r\n");
   EXPECT_EQ(out.state, State::kDone);
   EXPECT_EQ(out.source, "192.0.2.1");
+  EXPECT_EQ(out.port, 4660);
   EXPECT_EQ(out.rest, "EHLO x\r\n");
   EXPECT_EQ(V1("PROXY TCP6 2001:db8::7 2001:db8::8 1 25\r\n").source,
             "2001:db8::7");
@@ -112,8 +115,10 @@ TEST(ProxyHeader, Version2) {
   Outcome out = V2(Binary(0x21, 0x11, kFour) + "EHLO x\r\n");
   EXPECT_EQ(out.state, State::kDone);
   EXPECT_EQ(out.source, "192.0.2.1");
+  EXPECT_EQ(out.port, 0x1234);
   EXPECT_EQ(out.rest, "EHLO x\r\n");
   EXPECT_EQ(V2(Binary(0x21, 0x21, kSix)).source, "2001:db8::7");
+  EXPECT_EQ(V2(Binary(0x21, 0x21, kSix)).port, 0x1234);
   // TLVs, whatever is in them.
   EXPECT_EQ(V2(Binary(0x21, 0x11, kFour + std::string(500, '\n'))).source,
             "192.0.2.1");

@@ -45,7 +45,8 @@ void ProxyReader::OnReadable() {
     case ProxyHeader::State::kIncomplete:
       return;
     case ProxyHeader::State::kDone:
-      return Finish(Client{std::move(fd_), header_.source()});
+      return Finish(
+          Client{std::move(fd_), header_.source(), header_.source_port()});
     case ProxyHeader::State::kError:
       return Finish(absl::InvalidArgumentError(
           absl::StrCat("protocol error (", header_.error(), ")")));

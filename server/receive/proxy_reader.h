@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_SERVER_RECEIVE_PROXY_READER_H_
 #define HOLDFAST_SERVER_RECEIVE_PROXY_READER_H_
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 
@@ -26,6 +27,7 @@ class ProxyReader {
   struct Client {
     OwnedFd fd;
     std::optional<IpAddress> address;
+    uint16_t port = 0;  // of that address
   };
   using Done = absl::AnyInvocable<void(absl::StatusOr<Client>)>;
 

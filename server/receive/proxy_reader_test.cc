@@ -46,10 +46,11 @@ class ProxyReaderTest : public testing::Test {
 TEST_F(ProxyReaderTest, LeavesWhatFollows) {
   Send("PROXY TCP4 192.0.2.1 198");
   EXPECT_EQ(calls_, 0);
-  Send(".51.100.1 1 25\r\nEHLO x\r\n");
+  Send(".51.100.1 1025 25\r\nEHLO x\r\n");
   ASSERT_EQ(calls_, 1);
   ASSERT_TRUE(result_.ok());
   EXPECT_EQ(result_->address->ToString(), "192.0.2.1");
+  EXPECT_EQ(result_->port, 1025);
   EXPECT_EQ(Rest(), "EHLO x\r\n");
 }
 

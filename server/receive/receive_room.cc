@@ -71,13 +71,14 @@ std::string PortText(int fd, int (*name)(int, sockaddr*, socklen_t*)) {
 
 // As filters are told of them.  A client behind a balancer has another port
 // than its connection.
-void SetEnds(SmtpConnection* connection, const std::string& address, int fd) {
+void SetEnds(SmtpConnection* connection, const std::string& address, int fd,
+             std::optional<uint16_t> proxied) {
   const std::string ours = AddressOf(fd, getsockname);
   if (ours.empty()) return;
-  const bool own = address == PeerAddress(fd);
-  connection->SetEnds(
-      absl::StrCat(address, own ? PortText(fd, getpeername) : ":0"),
-      absl::StrCat(ours, PortText(fd, getsockname)));
+  const std::string port =
+      proxied ? absl::StrCat(":", *proxied) : PortText(fd, getpeername);
+  connection->SetEnds(absl::StrCat(address, port),
+                      absl::StrCat(ours, PortText(fd, getsockname)));
 }
 
 void LogLocalUser(SessionId id, int fd) {
@@ -318,11 +319,14 @@ void ReceiveRoom::OnProxyHeader(const ReceiveListener* listener, SessionId id,
   const std::string behind =
       client->address ? client->address->ToBracketed() : address;
   LogInfo("%s smtp event=proxy address=%s", ToString(id), behind);
-  Serve(listener, id, behind, client->fd.Release());
+  std::optional<uint16_t> port;
+  if (client->address) port = client->port;
+  Serve(listener, id, behind, client->fd.Release(), port);
 }
 
 void ReceiveRoom::Serve(const ReceiveListener* listener, SessionId id,
-                        const std::string& address, int fd) {
+                        const std::string& address, int fd,
+                        std::optional<uint16_t> proxied) {
   std::unique_ptr<ClientLimits::Visit> visit;
   if (const auto ip = IpAddress::Parse(WithoutBrackets(address))) {
     LimitVerdict verdict;
@@ -343,7 +347,8 @@ void ReceiveRoom::Serve(const ReceiveListener* listener, SessionId id,
   auto connection = std::make_shared<SmtpConnection>(
       &services_, listener, id, address, MakeStream(context_.loop, fd),
       std::move(visit), static_cast<SmtpConnection::Owner*>(this));
-  if (!listener->filter.empty()) SetEnds(connection.get(), address, fd);
+  if (!listener->filter.empty())
+    SetEnds(connection.get(), address, fd, proxied);
   connections_[connection.get()] = connection;
   if (connections_.size() >= max_sessions_ && !full_) {
     full_ = true;

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -71,8 +72,10 @@ class ReceiveRoom : public RoomHandler, private SmtpConnection::Owner {
   void OnProxyHeader(const ReceiveListener* listener, SessionId id,
                      const std::string& address,
                      absl::StatusOr<ProxyReader::Client> client);
+  // `proxied`: the port of `address`, if a balancer has told both.
   void Serve(const ReceiveListener* listener, SessionId id,
-             const std::string& address, int fd);
+             const std::string& address, int fd,
+             std::optional<uint16_t> proxied = std::nullopt);
   void Refuse(SessionId id, const std::string& address, const Reply& reply,
               int fd);
   // SmtpConnection::Owner.
