@@ -30,7 +30,7 @@ Supervisor::Options SupervisorOptions(const ParentSetup& setup,
 }
 
 AgentStarter::Options AgentOptions(const ParentSetup& setup,
-                                   TableAsker* tables) {
+                                   UserbaseAsker* tables) {
   AgentStarter::Options options;
   options.program = absl::StrCat(setup.folder, "/smtpd-agent");
   options.privileged = setup.privileged;
@@ -38,7 +38,7 @@ AgentStarter::Options AgentOptions(const ParentSetup& setup,
   options.helpers = setup.helpers;
   options.own_uids = setup.own_uids;
   options.ask_program = [tables](const TableQuery& query,
-                                 TableAsker::Done done) {
+                                 UserbaseAsker::Done done) {
     tables->Ask(query, std::move(done));
   };
   return options;
@@ -82,8 +82,8 @@ Parent::Parent(EventLoop* loop, Processes* processes, ParentSetup setup)
       users_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
       passwords_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
       forwards_(loop, processes, absl::StrCat(setup_.folder, "/smtpd-auth")),
-      table_asker_(loop),
-      agents_(loop, processes, AgentOptions(setup_, &table_asker_),
+      userbase_asker_(loop),
+      agents_(loop, processes, AgentOptions(setup_, &userbase_asker_),
               [this](WorkerId worker) { supervisor_.OnLastEnded(worker); }),
       lmtp_(setup_.loaded.config),
       milters_(loop, setup_.loaded.config),
@@ -191,7 +191,7 @@ void Parent::GiveSockets(Room room, uint32_t number, Start* start,
 void Parent::BeforeStart(Room room, Door* door) { tables_.SendAll(room, door); }
 
 void Parent::OnRoomReady(Room room, WorkerId worker, Door* door) {
-  if (room == Room::kLookup) table_asker_.OnLookupReady(worker, door);
+  if (room == Room::kLookup) userbase_asker_.OnLookupReady(worker, door);
   programs_.OnRoomReady(room, worker, door);
 }
 
@@ -214,7 +214,7 @@ bool Parent::OnRoomFrame(Room room, WorkerId worker, Door* door, Frame& frame) {
                                       }) ||
            DispatchExact<TableAnswer>(frame,
                                       [&](const TableAnswer& answer) {
-                                        table_asker_.OnAnswer(answer);
+                                        userbase_asker_.OnAnswer(answer);
                                       }) ||
            DispatchExact<UserQuestion>(frame, ask(&users_)) ||
            DispatchExact<PasswordQuestion>(frame, ask(&passwords_)) ||
@@ -285,7 +285,7 @@ void Parent::Ask(AuthPool* pool, WorkerId worker, Door* door,
 
 bool Parent::OnRoomDied(Room room, WorkerId worker) {
   askers_.erase(worker);
-  table_asker_.OnLookupDied(worker);
+  userbase_asker_.OnLookupDied(worker);
   milters_.OnRoomDied(worker);
   programs_.OnRoomDied(room, worker);
   return room == Room::kDeliver && agents_.OnDeliverDied(worker);

@@ -19,9 +19,9 @@
 #include "server/parent/program_starter.h"
 #include "server/parent/resolver_files.h"
 #include "server/parent/supervisor.h"
-#include "server/parent/table_asker.h"
 #include "server/parent/table_keeper.h"
 #include "server/parent/tls_files.h"
+#include "server/parent/userbase_asker.h"
 #include "server/receive/client_table.h"
 #include "storage/queue_store.h"
 
@@ -108,7 +108,7 @@ class Parent : public SupervisorHost {
   AuthPool users_;
   AuthPool passwords_;
   AuthPool forwards_;
-  TableAsker table_asker_;
+  UserbaseAsker userbase_asker_;
   AgentStarter agents_;
   LmtpConnector lmtp_;
   MilterConnector milters_;

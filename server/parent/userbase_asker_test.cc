@@ -1,4 +1,4 @@
-#include "server/parent/table_asker.h"
+#include "server/parent/userbase_asker.h"
 
 #include <gtest/gtest.h>
 
@@ -12,9 +12,9 @@
 namespace holdfast {
 namespace {
 
-class TableAskerTest : public ::testing::Test {
+class UserbaseAskerTest : public ::testing::Test {
  protected:
-  TableAskerTest() {
+  UserbaseAskerTest() {
     std::tie(door_, lookup_) = MakeDoorPair(&loop_);
     lookup_->SetCallbacks(
         [this](Frame& frame) {
@@ -45,13 +45,13 @@ class TableAskerTest : public ::testing::Test {
   }
 
   FakeEventLoop loop_;
-  TableAsker asker_{&loop_};
+  UserbaseAsker asker_{&loop_};
   std::unique_ptr<Door> door_, lookup_;
   std::vector<TableQuestion> asked_;
   std::string said_;
 };
 
-TEST_F(TableAskerTest, Answers) {
+TEST_F(UserbaseAskerTest, Answers) {
   asker_.OnLookupReady(WorkerId(1), door_.get());
   Ask();
   ASSERT_EQ(asked_.size(), 1u);
@@ -67,7 +67,7 @@ TEST_F(TableAskerTest, Answers) {
   EXPECT_EQ(Answer(TableAnswer::Result::kError), "error");
 }
 
-TEST_F(TableAskerTest, WithoutLookupThereIsNone) {
+TEST_F(UserbaseAskerTest, WithoutLookupThereIsNone) {
   Ask();
   EXPECT_EQ(std::exchange(said_, ""), "error");
   asker_.OnLookupReady(WorkerId(1), door_.get());
@@ -80,7 +80,7 @@ TEST_F(TableAskerTest, WithoutLookupThereIsNone) {
   EXPECT_EQ(std::exchange(said_, ""), "error");
   asker_.OnLookupReady(WorkerId(3), door_.get());
   Ask();
-  loop_.Advance(kTableAskTimeout);
+  loop_.Advance(kUserbaseTimeout);
   EXPECT_EQ(said_, "error");
 }
 

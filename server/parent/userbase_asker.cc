@@ -1,4 +1,4 @@
-#include "server/parent/table_asker.h"
+#include "server/parent/userbase_asker.h"
 
 #include <optional>
 #include <string>
@@ -6,12 +6,12 @@
 
 namespace holdfast {
 
-void TableAsker::OnLookupReady(WorkerId worker, Door* door) {
+void UserbaseAsker::OnLookupReady(WorkerId worker, Door* door) {
   worker_ = worker;
   door_ = door;
 }
 
-void TableAsker::OnLookupDied(WorkerId worker) {
+void UserbaseAsker::OnLookupDied(WorkerId worker) {
   if (door_ == nullptr || worker != worker_) return;
   door_ = nullptr;
   for (auto& [question, open] : open_) {
@@ -20,12 +20,12 @@ void TableAsker::OnLookupDied(WorkerId worker) {
   }
 }
 
-void TableAsker::Fail(uint64_t question) {
+void UserbaseAsker::Fail(uint64_t question) {
   auto node = open_.extract(question);
   node.mapped().done(absl::UnavailableError("lookup does not answer"));
 }
 
-void TableAsker::OnAnswer(const TableAnswer& answer) {
+void UserbaseAsker::OnAnswer(const TableAnswer& answer) {
   auto node = open_.extract(answer.question);
   if (node.empty()) return;
   switch (answer.result) {
@@ -38,12 +38,12 @@ void TableAsker::OnAnswer(const TableAnswer& answer) {
   }
 }
 
-void TableAsker::Ask(const TableQuery& query, Done done) {
+void UserbaseAsker::Ask(const TableQuery& query, Done done) {
   const uint64_t id = ++last_question_;
   Open& open = open_[id];
   open.done = std::move(done);
   open.timer = loop_->RunAfter(
-      door_ == nullptr ? absl::ZeroDuration() : kTableAskTimeout,
+      door_ == nullptr ? absl::ZeroDuration() : kUserbaseTimeout,
       [this, id] { Fail(id); });
   if (door_ == nullptr) return;
   TableQuestion question;

@@ -1,6 +1,6 @@
-// Asks the programs of tables, through `lookup`, which has them.
-#ifndef HOLDFAST_SERVER_PARENT_TABLE_ASKER_H_
-#define HOLDFAST_SERVER_PARENT_TABLE_ASKER_H_
+// Asks the programs of userbases, through `lookup`, which has them.
+#ifndef HOLDFAST_SERVER_PARENT_USERBASE_ASKER_H_
+#define HOLDFAST_SERVER_PARENT_USERBASE_ASKER_H_
 
 #include <cstdint>
 #include <map>
@@ -16,14 +16,14 @@
 namespace holdfast {
 
 // `lookup` answers sooner, by the time-out of the table, unless it hangs.
-inline constexpr absl::Duration kTableAskTimeout = absl::Minutes(2);
+inline constexpr absl::Duration kUserbaseTimeout = absl::Minutes(2);
 
 // Used on the loop's thread.
-class TableAsker {
+class UserbaseAsker {
  public:
   using Done = absl::AnyInvocable<void(TableResult)>;
 
-  explicit TableAsker(EventLoop* loop) : loop_(loop) {}
+  explicit UserbaseAsker(EventLoop* loop) : loop_(loop) {}
 
   // `lookup` runs, as this worker; `door` is good until OnLookupDied().
   void OnLookupReady(WorkerId worker, Door* door);
@@ -53,4 +53,4 @@ class TableAsker {
 
 }  // namespace holdfast
 
-#endif  // HOLDFAST_SERVER_PARENT_TABLE_ASKER_H_
+#endif  // HOLDFAST_SERVER_PARENT_USERBASE_ASKER_H_
