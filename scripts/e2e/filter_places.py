@@ -52,8 +52,9 @@ class SlowWords:
     """A sink with the words of the golden conversation."""
 
     REPLIES = {"EHLO": "250-sink.test\r\n250-8BITMIME\r\n250 HELP",
-               "MAIL": "250 2.0.0 ok", "QUIT": "221 2.0.0 bye",
-               "RSET": "250 2.0.0 ok", "DATA": "354 go"}
+               "LHLO": "250 sink.test", "MAIL": "250 2.0.0 ok",
+               "QUIT": "221 2.0.0 bye", "RSET": "250 2.0.0 ok",
+               "DATA": "354 go"}
 
     def __init__(self):
         self.port = free_port()
@@ -77,10 +78,11 @@ class SlowWords:
                 stream.write(text.encode() + b"\r\n")
                 stream.flush()
             say("220 sink.test ESMTP")
-            sender, recipients = None, []
+            sender, recipients, lmtp = None, [], False
             for line in stream:
                 line = line.decode("latin-1").rstrip("\r\n")
                 verb = line[:4].upper()
+                lmtp |= verb == "LHLO"
                 if verb == "RCPT":
                     say(self.recipient(line, recipients))
                     continue
@@ -94,7 +96,8 @@ class SlowWords:
                             break
                         text.append(one[1:] if one[:1] == b"." else one)
                     self.messages.append((sender, recipients, b"".join(text)))
-                    say("250 2.0.0 queued as SINK%d" % len(self.messages))
+                    for _ in recipients if lmtp else [None]:
+                        say("250 2.0.0 queued as SINK%d" % len(self.messages))
                 if verb == "QUIT":
                     return
 

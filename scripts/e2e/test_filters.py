@@ -111,7 +111,7 @@ def test_protocol_0_6_and_admd():
     place = Place('admd "auth.example"\n' +
                   (RECORDER % "").replace('"\n', '" protocol "0.6"\n', 1))
     place.send("me@box.example")
-    lines = place.record.wait("tx-reset").lines()
+    lines = place.record.wait(r"< report.*tx-reset").lines()
     expect("< config|protocol|0.6" in lines, "version", lines[:8])
     expect("< config|admd|auth.example" in lines, "admd", lines[:8])
     expect("< config|subsystem|smtp-out" not in lines, "no relay", lines[:8])
@@ -128,12 +128,12 @@ def test_only_what_is_registered():
     place = Place(RECORDER % " events=tx-begin,tx-rollback,tx-commit "
                   "only=data-line,commit")
     place.send("me@box.example")
-    place.record.wait("tx-commit")
+    place.record.wait(r"^< report\|.*\|tx-commit\|")
     session = place.smtp()
     session.expect("MAIL FROM:<s@example.com>", "250")
     session.expect("RSET", "250")
     session.quit()
-    place.record.wait("tx-rollback")
+    place.record.wait(r"^< report\|.*\|tx-rollback\|")
     seen = {line.split("|")[4] for line in place.record.lines()
             if re.match(r"< (report|filter)\|", line)}
     expect_equal(seen, {"tx-begin", "tx-rollback", "tx-commit", "data-line",

@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -207,6 +208,64 @@ def test_on_failure():
             expect(place.send("me@box.example").startswith("250"), "accepted")
             place.letters()
         place.server.stop()
+
+
+def test_the_room_dies():
+    """Filters end with it and are started again; what was under way is
+    refused for now, everybody else goes on, nothing is lost or doubled."""
+    port = free_port()
+    place = Place(RECORDER % " pid={folder}/pid", listen=Place.LISTEN +
+                  "listen on 127.0.0.1 port %d hostname two.example\n" % port)
+    accepted = 0
+    for round_ in range(3):
+        pid = process_of(place)[0]
+        room, = place.server.room_pids("smtpd-filters")
+        under_way = place.smtp()
+        for line in ("MAIL FROM:<s@example.com>", "RCPT TO:<me@box.example>"):
+            under_way.expect(line, "250")
+        under_way.expect("DATA", "354")
+        under_way.send(b"Subject: under way\r\n\r\n")
+        os.kill(room, signal.SIGKILL)
+        expect(place.send("me@box.example", port=port).startswith("250"),
+               "by the listener without a filter")
+        accepted += 1
+        under_way.send(b"text\r\n.\r\n")
+        reply = under_way.reply()
+        expect(reply[:1] == "4", "under way", reply)
+        under_way.close()
+        wait_for(lambda: not os.path.exists("/proc/%d" % pid), 20,
+                 "the old process is gone")
+
+        def again():
+            try:
+                return place.send("me@box.example").startswith("250")
+            except (Failure, OSError):
+                return False
+        wait_for(again, 30, "mail passes again\n" + place.server.log_tail())
+        accepted += 1
+    place.letters(accepted)
+    place.server.wait_empty()
+    expect_equal(place.server.count(place.maildir), accepted, "letters")
+    place.server.check_clean()
+
+
+def test_receive_dies():
+    """Its sessions end for filters, too; the process stays."""
+    place = Place(RECORDER % " pid={folder}/pid")
+    pid = process_of(place)[0]
+    place.record.wait("link-disconnect")
+    place.record.clear()
+    session = place.smtp()
+    session.expect("MAIL FROM:<s@example.com>", "250")
+    place.record.wait("tx-mail")
+    for room in place.server.room_pids("smtpd-receive"):
+        os.kill(room, signal.SIGKILL)
+    session.close()
+    place.record.wait(r"< report.*\|link-disconnect\|")
+    wait_for(place.server.ready, 20, "a new one")
+    expect(place.send("me@box.example").startswith("250"), "mail")
+    expect_equal(process_of(place)[0], pid, "the same process")
+    expect(os.path.exists("/proc/%d" % pid), "it lives")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 WHEN is a phase or an event (the first time it comes), "start" or "ready".
 WHAT is a method below.  Once FILE is there it has been done, and the filter
-lets everything pass.
+lets everything pass.  FILE.ready is there once it has registered.
 """
 import os
 import signal
@@ -94,6 +94,13 @@ class Hostile:
             os.write(2, b"an error of mine\n" * 1000)
 
     def flood_text(self):
+        """A message without end."""
+        self.reply("Subject: flood")
+        self.reply("")
+        self.flood_header()
+
+    def flood_header(self):
+        """No header, and no end of it."""
         _, session, token = self.asked
         line = "filter-dataline|%s|%s|%s\n" % (session, token, "x" * 900)
         while True:
@@ -181,10 +188,12 @@ class Hostile:
             line = line[:-1].decode("latin-1")
             if line == "config|ready":
                 self.say("register|report|smtp-in|*")
+                self.say("register|report|smtp-out|*")
                 for phase in PHASES:
                     self.say("register|filter|smtp-in|" + phase)
                 if not self.now("ready"):
                     self.say("register|ready")
+                open(self.flag + ".ready", "w").close()
                 continue
             fields = line.split("|", 7) + [""] * 7
             if fields[0] == "report":
