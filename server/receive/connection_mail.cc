@@ -308,8 +308,9 @@ void SmtpConnection::On(const MessageBytes&) {
 // The session counts what the client sends; completing addresses can make more
 // of it than the queue would take.
 bool SmtpConnection::MessageIsTooBig() const {
-  return message()->raw_bytes() >
-         listener_->smtp.max_message_size + kHeaderAllowance;
+  const uint64_t most = listener_->smtp.max_message_size + kHeaderAllowance;
+  return message()->raw_bytes() > most ||
+         (reading_->text != nullptr && reading_->text->returned_bytes() > most);
 }
 
 void SmtpConnection::OnMessageProgress() {

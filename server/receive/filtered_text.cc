@@ -32,6 +32,7 @@ void FilteredText::Take(SmtpServerSession* session) {
 
 void FilteredText::OnReturned(absl::string_view bytes, bool end) {
   returned_.append(bytes.data(), bytes.size());
+  returned_bytes_ += bytes.size();
   ended_ = end;
 }
 

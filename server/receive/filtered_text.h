@@ -3,6 +3,7 @@
 #define HOLDFAST_SERVER_RECEIVE_FILTERED_TEXT_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -34,10 +35,14 @@ class FilteredText {
   void MoveTo(IncomingMessage* message, std::string* scratch);
   // All came back, and was given on.
   bool complete() const { return ended_ && returned_.empty(); }
+  // What came back so far.  More than the message has taken of it: what is no
+  // header is dropped where one should be.
+  uint64_t returned_bytes() const { return returned_bytes_; }
 
  private:
   const std::shared_ptr<FilteredSession> filters_;
   std::string returned_;
+  uint64_t returned_bytes_ = 0;
   bool ended_ = false;
 };
 

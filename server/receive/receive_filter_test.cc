@@ -224,6 +224,18 @@ TEST_F(ReceiveFilterTest, AMessageMayNotGrowForever) {
   EXPECT_THAT(Mail(), HasSubstr("Message accepted"));
 }
 
+TEST_F(ReceiveFilterTest, TextThatIsNoHeaderMayNotFlowForever) {
+  Meet(kText);
+  filters_.change = nullptr;
+  Say(kOpening);
+  Say("\r\nx\r\n.\r\n");
+  std::string lines;
+  while (lines.size() <= kMaxText + kHeaderAllowance) lines += "no header\n";
+  filters_.Return(lines, false);
+  EXPECT_THAT(client_->Read(), StartsWith("554 5.3.4 "));
+  EXPECT_EQ(filters_.drops, 1);
+}
+
 TEST_F(ReceiveFilterTest, FiltersMayGiveTheTextUp) {
   Meet(kText | kCommit);
   filters_.change = nullptr;
