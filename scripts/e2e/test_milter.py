@@ -235,6 +235,7 @@ def test_discard():
         letter, = there.letters()
         expect(b"Subject: second" in letter, "only the second", at, letter)
         there.server.wait_empty()
+        expect_equal(len(there.letters()), 1, "letters in the end")
 
 
 # --- what it refuses
