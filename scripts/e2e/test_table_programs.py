@@ -618,7 +618,7 @@ class Flow(threading.Thread):
 
     def wait_right(self):
         self.right = 0
-        wait_for(lambda: self.right >= 10 or self.wrong, 60, "right answers")
+        wait_for(lambda: self.right >= 6 or self.wrong, 60, "right answers")
         expect(not self.wrong, "no wrong answer", self.wrong)
 
     def wait_temporary(self):
