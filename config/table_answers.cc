@@ -62,10 +62,9 @@ absl::StatusOr<bool> TableAnswers::Check(const Table& table,
   if (!table.is_process()) return table.Check(service, key, delimiter);
   const TableResult found = Ask(table, TableOp::kCheck, service, key);
   if (!found.ok()) {
-    return absl::Status(
-        found.status().code(),
-        absl::StrCat("table \"", table.name(),
-                     "\": ", std::string(found.status().message())));
+    return absl::Status(found.status().code(),
+                        absl::StrCat("table \"", table.name(), "\": ",
+                                     std::string(found.status().message())));
   }
   return found->has_value();
 }

@@ -147,9 +147,9 @@ TEST_F(ExpansionProgramsTest, SayTheSameAsOtherTables) {
   int all = 0;
   for (const char* rcpt :
        {"list@mx.test", "joe@mx.test", "jim+tag@mx.test", "loop@mx.test",
-        "empty@mx.test", "odd@mx.test", "nobody@mx.test",
-        "list@a.mx.test", "info@v.test", "info+x@v.test", "else@v.test",
-        "joe@v.test", "x@far.test", "\"q x\"@mx.test"}) {
+        "empty@mx.test", "odd@mx.test", "nobody@mx.test", "list@a.mx.test",
+        "info@v.test", "info+x@v.test", "else@v.test", "joe@v.test",
+        "x@far.test", "\"q x\"@mx.test"}) {
     SCOPED_TRACE(rcpt);
     EXPECT_EQ(Run(asking_, rcpt), Run(entries_, rcpt));
     EXPECT_GT(questions_, 0);

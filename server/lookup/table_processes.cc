@@ -2,7 +2,6 @@
 
 #include <utility>
 
-
 namespace holdfast {
 
 TableProcesses::TableProcesses(EventLoop* loop, const Config& config,
