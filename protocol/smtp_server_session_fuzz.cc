@@ -74,7 +74,10 @@ class Run {
  public:
   // `filters`: 0: none; else what they decide.
   Run(uint8_t choice, uint8_t filters, absl::string_view wire, size_t step)
-      : options_(OptionsOf(choice)), filters_(filters), late_(step == 7) {
+      : options_(OptionsOf(choice)),
+        filters_(filters),
+        late_(step == 7),
+        refuses_(absl::StrContains(wire, "!")) {
     session_.OfferXclient((choice & 32) != 0);
     if (filters != 0) {
       session_.SetFilters(
@@ -163,7 +166,8 @@ class Run {
                                         : replies::StartMail());
   }
   void On(MessageBytes&) {
-    session_.ReadMessage(64, &message_);
+    // What is refused at a '!' must not depend on how much is read at once.
+    session_.ReadMessage(refuses_ ? 1 : 64, &message_);
     if (absl::StrContains(message_, "!"))
       session_.RefuseMessage(replies::TemporaryFailure());
   }
@@ -279,6 +283,7 @@ class Run {
   const SmtpServerOptions options_;
   const uint8_t filters_;
   const bool late_;  // decisions come when nothing else is left to do
+  const bool refuses_;
   uint32_t decided_ = 0;
   uint64_t filter_question_ = 0;
   std::string transaction_;  // that filters were told of
