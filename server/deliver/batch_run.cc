@@ -48,8 +48,8 @@ AgentKey BatchRun::Key() const {
   key.commands = commands_;
   if (commands_) key.mbox = false;
   if (commands_ ||
-      (action_->userbase != nullptr && (action_->userbase->is_static() ||
-                                        action_->userbase->is_process())))
+      (action_->userbase != nullptr &&
+       (action_->userbase->is_static() || action_->userbase->is_process())))
     key.action = action_->name;
   if (!key.mbox && !commands_ && NeedsDirectory(action_->maildir_path))
     key.mailbox_user = batch_.user;

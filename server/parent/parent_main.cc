@@ -181,7 +181,8 @@ std::set<uint32_t> OwnUids(const ParentSetup& setup) {
   for (const std::string& user :
        {std::string(kAliasCommandUser), std::string(kQueueUser),
         setup.network_user}) {
-    if (const passwd* found = getpwnam(user.c_str())) uids.insert(found->pw_uid);
+    if (const passwd* found = getpwnam(user.c_str()))
+      uids.insert(found->pw_uid);
   }
   return uids;
 }
