@@ -65,7 +65,12 @@ bool DirectiveParser::ParseFilterCare(FilterCare* care, absl::string_view what,
   if (!seen->insert(option).second) {
     return Fail(absl::StrCat(option, " already specified for this ", what));
   }
-  if (!on_failure) return ExpectDelay("invalid timeout", &care->timeout);
+  if (!on_failure) {
+    // A question that may take no time would never be answered.
+    return ExpectDelay("invalid timeout", &care->timeout) &&
+           (care->timeout > absl::ZeroDuration() ||
+            Fail("invalid timeout: 0s"));
+  }
   care->accept_on_failure = TakeWord("accept");
   return care->accept_on_failure || TakeWord("tempfail") || SyntaxError();
 }

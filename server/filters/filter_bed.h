@@ -38,6 +38,9 @@ class FakeFilter {
   void Say(const std::string& line) { Write(ours_.get(), line + "\n"); }
   void SayRaw(const std::string& bytes) { Write(ours_.get(), bytes); }
   void Complain(const std::string& bytes) { Write(error_ours_.get(), bytes); }
+  bool CanComplain() {
+    return send(error_ours_.get(), "x\n", 2, MSG_NOSIGNAL) == 2;
+  }
   void Exit() {
     ours_.Reset();
     error_ours_.Reset();

@@ -314,7 +314,8 @@ void FilterProgram::GoDown() {
   for (EventLoop::Timer* timer :
        {&start_timer_, &answer_timer_, &unread_timer_, &fail_timer_})
     *timer = nullptr;
-  // This may run inside a call of the pipe.
+  // Not dropped at once: this may run inside a call of the pipe.
+  pipe_->Close();
   loop_->Post([pipe = std::move(pipe_)] {});
   paused_ = false;
   waiting_.clear();

@@ -200,10 +200,16 @@ void FiltersRoom::OnFrame(const PeerKey& key, Peer* peer, Frame& frame) {
       Dispatch<FilterReport, FilterQuestion, FilterText, FilterTextTaken,
                FilterSession, FilterSessionEnded, FilterTextDropped>(
           frame, [&](auto& message) { good = On(peer, message); });
-  if (known && good) return;
+  if (known && good) return PauseIfBehind(peer->door.get());
   LogWarn("warn: filters: unexpected message %d from %s", frame.type,
           RoomName(key.first));
   DropPeer(key, peer);
+}
+
+void FiltersRoom::PauseIfBehind(Door* door) {
+  if (door->backlog() <= kMaxPeerBacklog) return;
+  door->PauseReading();
+  door->WhenBelow(kMaxPeerBacklog / 2, [door] { door->ResumeReading(); });
 }
 
 // Its sessions end for their filters.

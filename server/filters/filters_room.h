@@ -33,6 +33,8 @@ namespace holdfast {
 
 // Of all doors together; beyond these a session is refused when it asks.
 inline constexpr size_t kMaxFilteredSessions = 100000;
+// A peer that does not take its answers is not heard above this.
+inline constexpr size_t kMaxPeerBacklog = 16 << 20;
 
 class FiltersRoom : public RoomHandler {
  public:
@@ -68,6 +70,7 @@ class FiltersRoom : public RoomHandler {
   void TellWants();
   void TellWants(Peer* peer);
   void OnFrame(const PeerKey& key, Peer* peer, Frame& frame);
+  void PauseIfBehind(Door* door);
   void DropPeer(const PeerKey& key, const Peer* peer);
   ChainSession* Find(const Peer* peer, SessionId session);
 

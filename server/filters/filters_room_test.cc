@@ -306,6 +306,40 @@ TEST_F(FiltersRoomTest, APeerThatBreaksTheProtocolIsDropped) {
   EXPECT_THAT(good->decisions, SizeIs(1));
 }
 
+TEST_F(FiltersRoomTest, APeerThatTakesNoAnswersIsNotHeard) {
+  Make();
+  const auto client = Connect(Room::kReceive);
+  client->door->PauseReading();
+  constexpr int kMost = 4000000;
+  int sent = 0;
+  for (; sent < kMost && client->door->backlog() < 1000000; sent += 10000) {
+    for (int i = 0; i < 10000; ++i)
+      client->door->Send(FilterTextDropped{SessionId(1), ""});
+    loop_.RunReady();
+  }
+  EXPECT_LT(sent, kMost);
+  EXPECT_GT(sent, kMaxPeerBacklog / 20);
+  client->door->ResumeReading();
+  loop_.RunReady();
+  EXPECT_THAT(client->dropped, SizeIs(sent));
+}
+
+TEST_F(FiltersRoomTest, SoManySessionsAndNoMore) {
+  Make();
+  const auto client = Connect(Room::kReceive);
+  for (uint64_t id = 1; id <= kMaxFilteredSessions + 1; ++id) {
+    client->door->Send(Session(id, "words"));
+    if (id % 1000 == 0) loop_.RunReady();
+  }
+  Send(client.get(), Question(kMaxFilteredSessions, FilterPhase::kEhlo, "a"));
+  ASSERT_THAT(client->decisions, SizeIs(1));
+  EXPECT_EQ(client->decisions[0].verdict, FilterDecision::Verdict::kProceed);
+  Send(client.get(),
+       Question(kMaxFilteredSessions + 1, FilterPhase::kEhlo, "a"));
+  ASSERT_THAT(client->decisions, SizeIs(2));
+  EXPECT_EQ(client->decisions[1].text, "421 4.3.0 Temporary failure");
+}
+
 TEST_F(FiltersRoomTest, ProgramsThatNobodyUsesAreNotKept) {
   Make();
   const auto filter = StartFilter("unused", {});
@@ -355,6 +389,26 @@ TEST_F(FiltersRoomTest, TablesOfProgramsAreAskedOfLookup) {
   EXPECT_EQ(receive->decisions[3].verdict,
             FilterDecision::Verdict::kDisconnect);
   EXPECT_EQ(receive->decisions[3].text, "421 4.3.0 Temporary failure");
+}
+
+TEST_F(FiltersRoomTest, SoManyQuestionsAboutTablesAndNoMore) {
+  Make(
+      "table t proc:/etc/t\n"
+      "filter f phase ehlo match src <t> reject \"550 no\"\n"
+      "listen on 127.0.0.1 filter f\naction a maildir\n"
+      "match for any action a\n");
+  const auto receive = Connect(Room::kReceive);
+  const auto lookup = Connect(Room::kLookup);
+  for (uint64_t id = 1; id <= kMaxTableQuestions + 1; ++id) {
+    receive->door->Send(Session(id, "f"));
+    receive->door->Send(Question(id, FilterPhase::kEhlo, "a"));
+    if (id % 1000 == 0) loop_.RunReady();
+  }
+  loop_.RunReady();
+  EXPECT_THAT(lookup->questions, SizeIs(kMaxTableQuestions));
+  ASSERT_THAT(receive->decisions, SizeIs(1));
+  EXPECT_EQ(receive->decisions[0].session, SessionId(kMaxTableQuestions + 1));
+  EXPECT_EQ(receive->decisions[0].text, "451 4.3.0 Temporary failure");
 }
 
 TEST_F(FiltersRoomTest, StopsWhenSessionsHaveEnded) {

@@ -213,6 +213,35 @@ TEST_F(ProcessLinkTest, StandardErrorIsLogged) {
   EXPECT_THAT(log_, ElementsAre("f: hello", "f: last"));
 }
 
+TEST_F(ProcessLinkTest, OnlyTheLastStartsAreListenedTo) {
+  FilterProgram* const program = AddProgram("f");
+  std::vector<FakeFilter*> starts;
+  for (size_t i = 0; i <= kMaxStderrs; ++i) starts.push_back(Start(program));
+  starts[1]->Complain("second\n");
+  loop_.RunReady();
+  EXPECT_EQ(log_.back(), "f: second");
+  // Nobody holds the other side of the first any more.
+  const size_t lines = log_.size();
+  EXPECT_FALSE(starts[0]->CanComplain());
+  loop_.RunReady();
+  EXPECT_THAT(log_, SizeIs(lines));
+}
+
+// What comes in the turn in which it is given up is not heard.
+TEST_F(ProcessLinkTest, AStartThatIsReplacedIsNotHeard) {
+  FilterProgram* const program = AddProgram("f");
+  FakeFilter* const old = StartReady(program, {"noop"});
+  FakeFilter next;
+  old->Say("nonsense");
+  program->OnStarted(2, next.TakeIo(), next.TakeError());
+  loop_.RunReady();
+  EXPECT_THAT(log_, IsEmpty());
+  EXPECT_THAT(killed_, IsEmpty());
+  next.Say("register|ready");
+  loop_.RunReady();
+  EXPECT_TRUE(program->ready());
+}
+
 TEST_F(ProcessLinkTest, OlderProtocol) {
   FilterProgram* const program = AddProgram("f", {}, "0.6");
   FakeFilter* const filter = StartReady(program, {"report link-auth", "noop"});

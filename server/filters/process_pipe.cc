@@ -35,6 +35,11 @@ std::string* ProcessPipe::out() {
   return &out_;
 }
 
+void ProcessPipe::Close() {
+  deaf_ = true;
+  stream_->PauseReading();
+}
+
 void ProcessPipe::Flush() {
   flush_scheduled_ = false;
   written_ += out_.size();

@@ -45,6 +45,9 @@ class ProcessPipe {
   size_t backlog() const { return out_.size() + stream_->backlog(); }
   uint64_t taken() const { return written_ - stream_->backlog(); }
 
+  // Nothing more is heard of it; what was written before may still go out.
+  void Close();
+
   void PauseReading() { stream_->PauseReading(); }
   void ResumeReading() { stream_->ResumeReading(); }
 
