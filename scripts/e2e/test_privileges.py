@@ -527,7 +527,8 @@ def test_a_kernel_without_landlock_and_seccomp():
         for feature in ("Landlock", "seccomp"):
             line = "warn: %s: this kernel has no %s: less protection" % (
                 name[len("smtpd-"):], feature)
-            expect(line in p.server.log_text(), line, p.server.log_tail())
+            wait_for(lambda one=line: one in p.server.log_text(), 20,
+                     line + p.server.log_tail())
     expect_equal(p.result("alice@here.example"), "Ok stat=Delivered", "alice")
 
 
