@@ -2,9 +2,11 @@
 """The same dialogues with Debian's OpenSMTPD and with ours, through the same
 recording filter at the same version of the protocol: what filters hear is the
 same, but for what is listed here."""
+import atexit
 import difflib
 import os
 import re
+import shutil
 import sys
 import tempfile
 
@@ -83,6 +85,7 @@ def rules(port):
 class Theirs:
     def __init__(self, words):
         self.folder = tempfile.mkdtemp(prefix="holdfast-beside.")
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
         os.chmod(self.folder, 0o777)
         program = install(self.folder)["recorder.py"]
         self.record = Record(self.folder)

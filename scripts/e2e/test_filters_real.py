@@ -2,6 +2,7 @@
 """Debian's filters for OpenSMTPD as they are: filter-dkimsign signs, and
 OpenDKIM verifies what arrives at the next hop; filter-rspamd asks a running
 rspamd, which adds headers, refuses GTUBE and marks junk for the junk folder."""
+import atexit
 import os
 import re
 import shutil
@@ -34,10 +35,17 @@ LETTERS = {
 }
 
 
+def shared():
+    """A folder that every user can read."""
+    folder = tempfile.mkdtemp(prefix="holdfast-real.")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.chmod(folder, 0o755)
+    return folder
+
+
 def real(which):
     """The program, where every user can run it."""
-    folder = tempfile.mkdtemp(prefix="holdfast-real.")
-    os.chmod(folder, 0o755)
+    folder = shared()
     path = os.path.join(folder, os.path.basename(which[1]))
     shutil.copy2(peer(*which), path)
     return path
@@ -159,8 +167,7 @@ def test_dkimsign_by_its_name():
     libexec = os.path.join(programs(), "ctl")
     program = shutil.copy2(peer(*DKIMSIGN), libexec)
     try:
-        key = dkim.Key(tempfile.mkdtemp(prefix="holdfast-real."))
-        os.chmod(os.path.dirname(key.path), 0o755)
+        key = dkim.Key(shared())
         place = Place('filter "dkimsign" proc-exec "filter-dkimsign '
                       '-d example.com -s sel \\\n\t-k %s" user nobody '
                       'group nogroup\nfilter f chain { dkimsign }\n' % key.path)
