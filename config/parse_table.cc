@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "config/directives.h"
 #include "config/expansion_items.h"
+#include "config/hints.h"
 
 namespace holdfast {
 namespace {
@@ -150,6 +151,11 @@ bool DirectiveParser::DeclareProcessTable(const std::string& name,
   TableCare care;
   if (!ParseTableCare(&care)) return false;
   if (table != nullptr) table->set_care(care);
+  if (name.find_first_of("|\r\n") != std::string::npos) {
+    Fail(absl::StrCat("invalid table name: ", Printable(name)));
+    Hint("a program is told the name in a line of its own, between bars");
+    return false;
+  }
   if (IsProgramWord(backend) &&
       (!options_.has_table_program || options_.has_table_program(backend))) {
     return table != nullptr;
