@@ -105,13 +105,14 @@ class Ours:
         self.port = self.place.server.port
 
 
-def talk(port, dialogue):
+def talk(side, dialogue):
     """Says the lines; ends when the other side does."""
     try:
-        session = Smtp(port)
+        session = Smtp(side.port)
         for line in dialogue:
             if line is None:
                 session.send(b"Subject: x\r\n")
+                side.record.wait(r"^> filter-dataline.*\|Subject: x$")
             elif isinstance(line, bytes):
                 session.send(line + b".\r\n")
                 session.reply()
@@ -128,7 +129,7 @@ def streams(side, dialogues):
     for name, dialogue in dialogues.items():
         side.record.wait(r"smtp-in\|link-disconnect")
         side.record.clear()
-        talk(side.port, dialogue)
+        talk(side, dialogue)
         side.record.wait(r"smtp-in\|link-disconnect")
         session = side.record.sessions("smtp-in")[0]
         lines = without_keywords(normal(side.record.of(session)))
