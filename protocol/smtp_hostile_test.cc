@@ -210,6 +210,10 @@ class Run {
   }
   void On(PauseAsked& asked) { session_.Resume(asked.question, replies::Ok()); }
   void On(StartTlsAsked&) { tls_asked_ = true; }
+  // Of filters, which are not here.
+  void On(FilterAsked&) { ADD_FAILURE() << "nobody is to be asked"; }
+  void On(MessageTextEnds&) { ADD_FAILURE() << "no text goes elsewhere"; }
+  void On(FilterTold&) { ADD_FAILURE() << "nobody is to be told"; }
   void On(Greeted&) {}
   void On(TransactionReset&) { message_.clear(); }
   void On(AuthCancelled&) {}
