@@ -3,28 +3,15 @@
 #ifndef HOLDFAST_SERVER_AGENT_AGENT_H_
 #define HOLDFAST_SERVER_AGENT_AGENT_H_
 
-#include <limits.h>
-
-#include <algorithm>
 #include <functional>
 #include <memory>
 
 #include "absl/status/status.h"
+#include "server/agent/agent_arguments.h"
 #include "server/agent/blocking_door.h"
 #include "server/agent/delivery_group.h"
 
 namespace holdfast {
-
-// One step (a write, a commit) that takes longer than this ends the process by
-// SIGALRM, as the reference ends a delivery ("terminated; timeout").
-inline constexpr unsigned kAgentStepSeconds = 300;
-// Where a command runs, which has a limit of its own, 0 for none: it comes
-// first.  0: a step may take for ever.
-constexpr unsigned CommandStepSeconds(unsigned limit) {
-  constexpr unsigned kLater = 15;
-  if (limit == 0 || limit > UINT_MAX - kLater) return 0;
-  return std::max(kAgentStepSeconds, limit + kLater);
-}
 
 // Serves until the peer closes the door (kOk) or says what it must not
 // (kDataLoss), or a system call on the door fails (kUnavailable).  `method` is

@@ -1,7 +1,11 @@
-// The command line between `parent` and smtpd-agent.
+// What `parent`, smtpd-agent and `deliver` have to agree on: the command line
+// of an agent, what it says at its beginning, how long it may take.
 #ifndef HOLDFAST_SERVER_AGENT_AGENT_ARGUMENTS_H_
 #define HOLDFAST_SERVER_AGENT_AGENT_ARGUMENTS_H_
 
+#include <limits.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -13,12 +17,27 @@ namespace holdfast {
 
 inline constexpr char kDefaultMailDir[] = "/var/mail";
 
+// How errors of `parent` begin when one more agent does not fit: `deliver` can
+// make room then.
+inline constexpr char kNoAgentRoom[] = "no room for a delivery agent";
+
 // The descriptor on which an agent tells `parent` how its beginning went: one
 // letter, then a text, then it closes it.
 inline constexpr int kAgentStatusFd = 4;
 inline constexpr char kAgentStarted = 'o';    // text: home of `mailbox_user`
 inline constexpr char kAgentPermanent = 'p';  // text: the error
 inline constexpr char kAgentTemporary = 't';
+
+// One step (a write, a commit) that takes longer than this ends the process by
+// SIGALRM, as the reference ends a delivery ("terminated; timeout").
+inline constexpr unsigned kAgentStepSeconds = 300;
+// Where a command runs, which has a limit of its own, 0 for none: it comes
+// first.  0: a step may take for ever.
+constexpr unsigned CommandStepSeconds(unsigned limit) {
+  constexpr unsigned kLater = 15;
+  if (limit == 0 || limit > UINT_MAX - kLater) return 0;
+  return std::max(kAgentStepSeconds, limit + kLater);
+}
 
 struct AgentArguments {
   // A user who is not in the system's user database (table userbase).

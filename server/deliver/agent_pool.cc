@@ -5,10 +5,16 @@
 #include <vector>
 
 #include "absl/random/distributions.h"
+#include "absl/strings/match.h"
+#include "server/agent/agent_arguments.h"
 
 namespace holdfast {
 
 void AgentPool::Schedule() {
+  if (matching_ != Matching::kNo) {
+    matching_ = Matching::kAgain;  // what it looked at before has changed
+    return;
+  }
   if (match_ != nullptr || waiting_.empty()) return;
   match_ = loop_->RunAfter(absl::ZeroDuration(), [this] {
     match_.reset();
@@ -60,6 +66,7 @@ AgentPool::Agent* AgentPool::AgentOf(AgentUser* user) {
 // hold up who came before for long.
 void AgentPool::Match() {
   ++match_number_;
+  matching_ = Matching::kYes;
   std::deque<Waiting> still;
   std::deque<Waiting> waiting = std::move(waiting_);
   waiting_.clear();
@@ -80,21 +87,32 @@ void AgentPool::Match() {
   // Those whom a callback made wait come behind.
   still.insert(still.end(), waiting_.begin(), waiting_.end());
   waiting_ = std::move(still);
+  if (std::exchange(matching_, Matching::kNo) == Matching::kAgain) Schedule();
+}
+
+// A program or user database that is slow must not take all places from users
+// whose agents are there, or are known elsewhere.
+bool AgentPool::MayAsk(const AgentKey& key) const {
+  const auto it = asking_.find(key.program);
+  return it == asking_.end() || it->second < (limits_.working + 1) / 2;
 }
 
 void AgentPool::Ask(Kinds::iterator kind) {
   if (working_ >= limits_.working) return;  // one will be free
+  if (!MayAsk(kind->first)) return;         // one will be answered
   const auto owner = owners_.try_emplace(OwnerOf(kind->first)).first;
   Room& own = owner->second;
   if (own.taken >= std::min(limits_.per_user, kMaxAgentsPerUser))
     return MakeRoom(&own, &own);
-  if (all_.taken >= limits_.working + limits_.idle) {
+  if (all_.taken >= limits_.working + limits_.idle ||
+      (full_ != nullptr && all_.taken >= room_)) {
     if (own.taken == 0) owners_.erase(owner);
     return MakeRoom(&all_, nullptr);
   }
   ++own.taken;
   ++all_.taken;
   ++working_;
+  ++asking_[kind->first.program];
   ++kind->second.agents;
   ++kind->second.coming;
   // It is this user's who waits now.
@@ -151,17 +169,20 @@ void AgentPool::Give(Agent* agent, AgentUser* user) {
 // ---- what becomes of them
 
 void AgentPool::BeginIdle(Agent* agent) {
+  const absl::Duration left = agent->ready + kAgentAge - loop_->Elapsed();
+  if (left <= absl::ZeroDuration()) return Retire(agent);
   agent->is_idle = true;
   agent->kind->second.idle.push_back(agent);
   agent->place = idle_.insert(idle_.end(), agent);
   ++agent->owner->second.idle;
   ++all_.idle;
-  agent->idle = loop_->RunAfter(kAgentIdle, [this, agent] { Retire(agent); });
+  agent->timer = loop_->RunAfter(std::min(kAgentIdle, left),
+                                 [this, agent] { Retire(agent); });
 }
 
 void AgentPool::EndIdle(Agent* agent) {
   if (!std::exchange(agent->is_idle, false)) return;
-  agent->idle.reset();
+  agent->timer.reset();
   std::erase(agent->kind->second.idle, agent);
   idle_.erase(agent->place);
   --agent->owner->second.idle;
@@ -173,6 +194,7 @@ void AgentPool::MarkLeaving(Agent* agent) {
   if (std::exchange(agent->leaving, true)) return;
   ++agent->owner->second.leaving;
   ++all_.leaving;
+  agent->timer = loop_->RunAfter(kAgentLeave, [this, agent] { Kill(*agent); });
 }
 
 void AgentPool::Retire(Agent* agent) {
@@ -195,10 +217,12 @@ void AgentPool::Abandon(AgentUser* user) {
 }
 
 void AgentPool::Kill(AgentUser* user) {
-  Agent* agent = AgentOf(user);
-  if (agent == nullptr) return;
+  if (const Agent* agent = AgentOf(user)) Kill(*agent);
+}
+
+void AgentPool::Kill(const Agent& agent) {
   AgentKill kill;
-  kill.agent = agent->number;
+  kill.agent = agent.number;
   parent_->Send(kill);
 }
 
@@ -212,12 +236,31 @@ std::unique_ptr<AgentPool::Agent> AgentPool::Take(Agent* agent) {
   }
   if (own.taken == 0) owners_.erase(agent->owner);
   --agent->kind->second.agents;
-  if (agent->number == 0) --agent->kind->second.coming;
+  if (agent->number == 0) Arrive(agent->kind);
   if (agent->number == 0 || agent->user != nullptr) --working_;
   if (agent->user != nullptr) by_user_.erase(agent->user);
   by_number_.erase(agent->number);
   auto node = agents_.extract(agent->request);
   return std::move(node.mapped());
+}
+
+void AgentPool::Arrive(Kinds::iterator kind) {
+  --kind->second.coming;
+  const auto asking = asking_.find(kind->first.program);
+  if (--asking->second == 0) asking_.erase(asking);
+}
+
+// The machine, or the cgroup we are in, has room for no more than there are.
+// That may change, so it is tried again.
+bool AgentPool::LearnRoom() {
+  if (all_.idle == 0 && all_.leaving == 0) return false;
+  room_ = all_.taken;
+  full_ = loop_->RunAfter(kAgentsFull, [this] {
+    full_.reset();
+    Schedule();
+  });
+  Schedule();
+  return true;
 }
 
 void AgentPool::OnReady(const AgentReady& ready, OwnedFd fd) {
@@ -226,6 +269,8 @@ void AgentPool::OnReady(const AgentReady& ready, OwnedFd fd) {
   Agent* const agent = it->second.get();
   if (!ready.ok || !fd || ready.agent == 0) {
     const auto kind = Take(agent)->kind;
+    if (absl::StartsWith(ready.error, kNoAgentRoom) && LearnRoom())
+      return DropIfUnused(kind);
     const SessionId session = kind->second.session;
     // Whoever waits for such an agent hears why there is none.
     std::vector<AgentUser*> refused;
@@ -238,6 +283,7 @@ void AgentPool::OnReady(const AgentReady& ready, OwnedFd fd) {
     return Schedule();
   }
   agent->number = ready.agent;
+  agent->ready = loop_->Elapsed();
   by_number_[agent->number] = agent;
   agent->home = ready.home;
   agent->door = MakeDoor(loop_, std::move(fd));
@@ -250,7 +296,7 @@ void AgentPool::OnReady(const AgentReady& ready, OwnedFd fd) {
       },
       // What that means is said by AgentEnded.
       [this, agent](absl::Status) { MarkLeaving(agent); });
-  --agent->kind->second.coming;
+  Arrive(agent->kind);
   --working_;
   BeginIdle(agent);
   Schedule();

@@ -25,6 +25,13 @@
 namespace holdfast {
 
 inline constexpr absl::Duration kAgentIdle = absl::Seconds(10);
+// What the user database said of its user when it was started is believed for
+// so long: then it gets no more work, however busy it is.
+inline constexpr absl::Duration kAgentAge = absl::Seconds(60);
+// One that is to end and does not (its user may have stopped it) is killed.
+inline constexpr absl::Duration kAgentLeave = absl::Seconds(10);
+// So long parent is believed that no more agents fit than there were.
+inline constexpr absl::Duration kAgentsFull = absl::Seconds(60);
 inline constexpr size_t kMaxAgentsPerUser = 4;
 // Idle ones that are kept beside those that work, whoever's they are: as many
 // as take a sixteenth of the machine's memory, but no more than that.
@@ -40,6 +47,8 @@ struct AgentKey {
   std::string action;        // empty: users are the system's
   std::string mailbox_user;  // empty: nobody's home matters
   bool commands = false;     // runs commands; `action` is whose
+  // The table whose program parent asks for the user; empty: none is asked.
+  std::string program;  // follows from `action`
 
   friend bool operator<(const AgentKey& a, const AgentKey& b) {
     return std::tie(a.run_as, a.mbox, a.action, a.mailbox_user, a.commands) <
@@ -67,7 +76,8 @@ class AgentUser {
 class AgentPool {
  public:
   struct Limits {
-    size_t working = 0;   // or being started
+    size_t working = 0;   // or being started: those, half of it for each
+                          // AgentKey::program
     size_t per_user = 0;  // in all
     size_t idle = kMaxIdleAgents;
   };
@@ -126,6 +136,7 @@ class AgentPool {
   using Owner = std::pair<std::string, std::string>;
   using Owners = std::map<Owner, Room>;
   using IdleList = std::list<Agent*>;
+  enum class Matching { kNo, kYes, kAgain };  // Match() runs; is called again
 
   struct Agent {
     uint64_t request = 0;
@@ -139,7 +150,8 @@ class AgentPool {
     bool is_idle = false;
     IdleList::iterator place;  // while it is idle
     int turns = 0;             // how many it has had
-    EventLoop::Timer idle;
+    absl::Duration ready;      // EventLoop::Elapsed()
+    EventLoop::Timer timer;    // of an idle one, and of one that leaves
   };
   struct Waiting {
     Kinds::iterator kind;
@@ -161,6 +173,12 @@ class AgentPool {
   void EndIdle(Agent* agent);
   void MarkLeaving(Agent* agent);
   void Retire(Agent* agent);
+  void Kill(const Agent& agent);
+  bool MayAsk(const AgentKey& key) const;
+  // One of those that come has come, or will not.
+  void Arrive(Kinds::iterator kind);
+  // Parent could not start one.  False: there is nobody who could make room.
+  bool LearnRoom();
   std::unique_ptr<Agent> Take(Agent* agent);
   Agent* AgentOf(AgentUser* user);
 
@@ -173,13 +191,19 @@ class AgentPool {
   Owners owners_;
   Room all_;
   size_t working_ = 0;  // with those that come
-  IdleList idle_;       // the one that is idle for longest first
+  // Of those that come; by AgentKey::program.
+  absl::flat_hash_map<std::string, size_t> asking_;
+  Matching matching_ = Matching::kNo;
+  IdleList idle_;  // the one that is idle for longest first
   uint64_t match_number_ = 0;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Agent>> agents_;  // by request
   absl::flat_hash_map<uint64_t, Agent*> by_number_;
   absl::flat_hash_map<AgentUser*, Agent*> by_user_;
   std::deque<Waiting> waiting_;
   EventLoop::Timer match_;
+  // No more agents than this while `full_` runs.
+  size_t room_ = 0;
+  EventLoop::Timer full_;
 };
 
 }  // namespace holdfast

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/agent/agent_arguments.h"
 #include "server/loop/fake_event_loop.h"
 
 namespace holdfast {
@@ -15,6 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 class User : public AgentUser {
  public:
@@ -34,10 +36,8 @@ class AgentPoolTest : public ::testing::Test {
     std::tie(parent_, pools_) = MakeDoorPair(&loop_);
     parent_->SetCallbacks(
         [this](Frame& frame) {
-          Dispatch<AgentRequest>(frame, [this](const AgentRequest& request) {
-            requests_.push_back(request);
-            if (start_) Start(request.request);
-          });
+          Dispatch<AgentRequest, AgentKill>(frame,
+                                            [this](auto& m) { Take(m); });
         },
         [](absl::Status) {});
   }
@@ -46,6 +46,11 @@ class AgentPoolTest : public ::testing::Test {
         &loop_, pools_.get(), random_,
         AgentPool::Limits{working, /*per_user=*/4, idle});
   }
+  void Take(const AgentRequest& request) {
+    requests_.push_back(request);
+    if (start_) Start(request.request);
+  }
+  void Take(const AgentKill& kill) { killed_.push_back(kill.agent); }
   void Start(uint64_t request) {
     auto [theirs, ours] = MakeDoorSockets();
     auto door = MakeDoor(&loop_, std::move(ours));
@@ -57,6 +62,13 @@ class AgentPoolTest : public ::testing::Test {
     ready.request = ready.agent = request;
     ready.ok = true;
     pool_->OnReady(ready, std::move(theirs));
+  }
+  void RefuseForRoom(uint64_t request) {
+    AgentReady no;
+    no.request = request;
+    no.error = absl::StrCat(kNoAgentRoom, ": not started");
+    pool_->OnReady(no, OwnedFd());
+    loop_.RunReady();
   }
   // Those whose doors were closed do end.
   void EndClosed() {
@@ -85,6 +97,7 @@ class AgentPoolTest : public ::testing::Test {
   std::vector<AgentRequest> requests_;
   std::map<uint64_t, std::unique_ptr<Door>> agents_;
   std::set<uint64_t> closed_;
+  std::vector<uint64_t> killed_;
 };
 
 // As many users as agents are kept: nobody's is started twice.
@@ -145,10 +158,14 @@ TEST_F(AgentPoolTest, SoManyWorkAtOnce) {
   EXPECT_FALSE(users[3].has);
   for (User& user : users) pool_->Forget(&user);
   for (User& user : users) pool_->Release(&user);
-  // Those that are being started count, too.
+  // Those that are being started count, too, and are half of them.
   start_ = false;
   User more[3];
   for (int i = 0; i < 3; ++i) Want(10 + i, &more[i]);
+  EXPECT_THAT(requests_, SizeIs(5 + 1));
+  Start(requests_[5].request);
+  loop_.RunReady();
+  EXPECT_TRUE(more[0].has);
   EXPECT_THAT(requests_, SizeIs(5 + 2));
 }
 
@@ -169,6 +186,151 @@ TEST_F(AgentPoolTest, AnAgentThatEndsWhileItIsIdleIsForgotten) {
   pool_->OnEnded({requests_[1].request, "terminated; signal 9"});
   EXPECT_TRUE(next.ended);
   EXPECT_EQ(pool_->agents(), 0u);
+}
+
+// A user may stop his agents: they do not count for ever.
+TEST_F(AgentPoolTest, WhoDoesNotEndIsKilled) {
+  Begin(/*working=*/8, /*idle=*/10);
+  std::vector<User> users(4);
+  for (User& user : users) Want(1, &user);
+  for (User& user : users) pool_->Release(&user);
+  ASSERT_THAT(requests_, SizeIs(4));
+  loop_.Advance(kAgentIdle);
+  EXPECT_THAT(closed_, SizeIs(4));
+  User next;
+  Want(1, &next);
+  EXPECT_THAT(requests_, SizeIs(4));
+  loop_.Advance(kAgentLeave - absl::Seconds(1));
+  EXPECT_THAT(killed_, IsEmpty());
+  loop_.Advance(absl::Seconds(1));
+  EXPECT_THAT(killed_, UnorderedElementsAre(1, 2, 3, 4));
+  EndClosed();
+  EXPECT_TRUE(next.has);
+  loop_.Advance(kAgentLeave);
+  EXPECT_THAT(killed_, SizeIs(4));
+}
+
+TEST_F(AgentPoolTest, SoIsWhoOnlyClosesHisDoor) {
+  Begin(/*working=*/2, /*idle=*/10);
+  User user;
+  Want(1, &user);
+  agents_.clear();
+  loop_.RunReady();
+  loop_.Advance(kAgentLeave);
+  EXPECT_THAT(killed_, ElementsAre(1));
+  pool_->OnEnded({1, "terminated; signal 9"});
+  EXPECT_TRUE(user.ended);
+}
+
+// What is known of a user when his agent begins may change.
+TEST_F(AgentPoolTest, ABusyOneIsNotKeptForEver) {
+  Begin(/*working=*/2, /*idle=*/10);
+  User user;
+  const absl::Duration step = kAgentIdle / 2;
+  for (absl::Duration t; t < kAgentAge; t += step) {
+    EXPECT_THAT(closed_, IsEmpty()) << t;
+    Want(1, &user);
+    pool_->Release(&user);
+    loop_.Advance(step);
+  }
+  EXPECT_THAT(requests_, SizeIs(1));
+  EXPECT_THAT(closed_, ElementsAre(1));
+  EndClosed();
+  Want(1, &user);
+  EXPECT_THAT(requests_, SizeIs(2));
+  loop_.Advance(kAgentAge);  // what it does it may end
+  EXPECT_THAT(closed_, IsEmpty());
+  pool_->Release(&user);
+  loop_.RunReady();
+  EXPECT_THAT(closed_, ElementsAre(2));
+}
+
+TEST_F(AgentPoolTest, ASlowProgramLeavesRoomForOthers) {
+  Begin(/*working=*/4, /*idle=*/10);
+  start_ = false;
+  std::vector<User> slow(5);
+  for (int i = 0; i < 5; ++i) {
+    AgentKey key = Key(i);
+    key.action = "p";
+    key.program = "people";
+    pool_->Acquire(key, &slow[static_cast<size_t>(i)]);
+  }
+  loop_.RunReady();
+  EXPECT_THAT(requests_, SizeIs(2));
+  start_ = true;
+  User other;
+  Want(7, &other);
+  EXPECT_TRUE(other.has);
+  pool_->Release(&other);
+  // One answer makes room for one more question.
+  start_ = false;
+  Start(requests_[0].request);
+  loop_.RunReady();
+  EXPECT_TRUE(slow[0].has);
+  EXPECT_THAT(requests_, SizeIs(4));
+  EXPECT_EQ(requests_[3].user, "user2");
+}
+
+// Gives its agent back at once.
+class HastyUser : public User {
+ public:
+  explicit HastyUser(AgentPool* pool) : pool_(pool) {}
+  void OnAgent(Door* door, const std::string& home,
+               SessionId session) override {
+    User::OnAgent(door, home, session);
+    pool_->Release(this);
+  }
+
+ private:
+  AgentPool* const pool_;
+};
+
+// The first in line was looked at before the agent that is in its way was free.
+TEST_F(AgentPoolTest, WhatIsReleasedMeanwhileIsSeen) {
+  Begin(/*working=*/1, /*idle=*/0);
+  HastyUser hasty(pool_.get());
+  Want(0, &hasty);
+  ASSERT_TRUE(hasty.has);
+  User first;
+  pool_->Acquire(Key(1), &first);
+  pool_->Acquire(Key(0), &hasty);
+  EndClosed();
+  EXPECT_TRUE(first.has);
+}
+
+TEST_F(AgentPoolTest, IdleOnesMakeRoomWhenThereIsNone) {
+  Begin(/*working=*/10, /*idle=*/10);
+  User busy[2], idle, next, last;
+  Want(0, &busy[0]);
+  Want(1, &busy[1]);
+  Want(2, &idle);
+  pool_->Release(&idle);
+  start_ = false;
+  Want(3, &next);
+  RefuseForRoom(requests_.back().request);
+  EXPECT_FALSE(next.ended);
+  EXPECT_THAT(closed_, ElementsAre(3));
+  EXPECT_THAT(requests_, SizeIs(4));  // not again before it has ended
+  start_ = true;
+  EndClosed();
+  EXPECT_TRUE(next.has);
+  EXPECT_EQ(pool_->agents(), 3u);
+  // Nor is parent asked for more, for a time.
+  Want(4, &last);
+  EXPECT_THAT(requests_, SizeIs(5));
+  loop_.Advance(kAgentsFull);
+  EXPECT_TRUE(last.has);
+  EXPECT_EQ(pool_->agents(), 4u);
+}
+
+TEST_F(AgentPoolTest, WithoutIdleOnesItIsAnError) {
+  Begin(/*working=*/10, /*idle=*/10);
+  User busy, next;
+  Want(0, &busy);
+  start_ = false;
+  Want(1, &next);
+  RefuseForRoom(requests_.back().request);
+  EXPECT_TRUE(next.ended);
 }
 
 TEST_F(AgentPoolTest, RefusedIsWhoeverWaitsForThatKind) {

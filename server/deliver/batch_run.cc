@@ -51,6 +51,8 @@ AgentKey BatchRun::Key() const {
       (action_->userbase != nullptr &&
        (action_->userbase->is_static() || action_->userbase->is_process())))
     key.action = action_->name;
+  if (action_->userbase != nullptr && action_->userbase->is_process())
+    key.program = action_->userbase->name();
   if (!key.mbox && !commands_ && NeedsDirectory(action_->maildir_path))
     key.mailbox_user = batch_.user;
   return key;
@@ -318,7 +320,7 @@ void BatchRun::OnAgentFrame(Frame& frame) {
   // The agent is not as it should be; what it did is known when it has ended.
   if (understood) return;
   agent_ = nullptr;
-  Watch(kAgentLeave);
+  watchdog_.reset();  // the pool has one for those that are to leave
   pool_->Abandon(this);
 }
 
@@ -368,7 +370,7 @@ void BatchRun::Abort() {
       state_ = State::kAborting;
       outcomes_.clear();
       agent_ = nullptr;
-      Watch(kAgentLeave);
+      watchdog_.reset();
       return pool_->Abandon(this);
     case State::kCommitting:
     case State::kAborting:

@@ -28,11 +28,9 @@ namespace holdfast {
 inline constexpr size_t kAgentBacklog = 256 << 10;
 // An agent that makes no step for so long is killed; one that runs a command,
 // so long after that command's time.  Its own alarm comes first
-// (server/agent/agent.h).
+// (server/agent/agent_arguments.h).
 inline constexpr absl::Duration kAgentStall = absl::Seconds(330);
 inline constexpr absl::Duration kCommandStall = absl::Seconds(30);
-// One that was given up has nothing left to wait for.
-inline constexpr absl::Duration kAgentLeave = absl::Seconds(10);
 // A header longer than this is not searched further for a loop.
 inline constexpr size_t kMaxLoopHeader = 1 << 20;
 

@@ -165,6 +165,8 @@ TEST_F(DeliverEndsTest, AnAgentThatSaysNonsenseIsGivenUp) {
   EXPECT_TRUE(agent->closed);
   Claim(BatchId(1));
   EXPECT_THAT(agent->commits, IsEmpty());
+  loop_.Advance(kAgentLeave);
+  EXPECT_THAT(killed_, ElementsAre(agent->number));
   EndAgent(agent);
   EXPECT_THAT(Results(), ElementsAre(Result::kTempFail));
 }
@@ -178,6 +180,8 @@ TEST_F(DeliverEndsTest, QueueDiesBeforeTheCommit) {
   ConnectQueue();
   EXPECT_THAT(states_.back().batches, ElementsAre(BatchId(1)));
   EXPECT_THAT(outcomes_, IsEmpty());
+  loop_.Advance(kAgentLeave);
+  EXPECT_THAT(killed_, ElementsAre(agent->number));
   EndAgent(agent);
   EXPECT_THAT(Results(), ElementsAre(Result::kReturned));
 }
@@ -299,12 +303,17 @@ TEST_F(DeliverEndsTest, AllUsersTogetherHaveALimit) {
     batch.user = batch.run_as = absl::StrCat("user", id);
     Send(batch);
   }
-  EXPECT_THAT(asked_, SizeIs(50));
+  // Half of them are being started at a time.
+  EXPECT_THAT(asked_, SizeIs(25));
   FakeAgent* agent = StartAgent();
+  for (int i = 1; i < 25; ++i) StartAgent();
+  EXPECT_THAT(asked_, SizeIs(25));
+  StartAgent();
+  EXPECT_THAT(asked_, SizeIs(24));
   Answer(agent);
   // It is idle: another user's may work.
   EXPECT_FALSE(agent->closed);
-  EXPECT_THAT(asked_, SizeIs(50));
+  EXPECT_THAT(asked_, SizeIs(25));
 }
 
 TEST_F(DeliverEndsTest, ACommandMayTakeAsLongAsTheConfigurationSays) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/agent/agent_arguments.h"
 #include "server/deliver/deliver_room_test_bed.h"
 
 namespace holdfast {
@@ -285,7 +286,7 @@ TEST_F(DeliverRoomTest, RefusalsOfAgents) {
   Send(other);
   RefuseAgent(true, "delivery user 'vmail' does not exist");
   Send(Batch(3));
-  RefuseAgent(false, "too many delivery agents");
+  RefuseAgent(false, absl::StrCat(kNoAgentRoom, ": too many"));
   Send(Batch(4));
   RefuseAgent(false, "user database: Input/output error");
   Send(Batch(5));
@@ -301,8 +302,30 @@ TEST_F(DeliverRoomTest, RefusalsOfAgents) {
   EXPECT_EQ(outcomes_[0].outcomes[0].status.code, 16);
   EXPECT_EQ(outcomes_[1].outcomes[0].text,
             "Error (user unknown: delivery user 'vmail' does not exist)");
-  EXPECT_EQ(outcomes_[2].outcomes[0].text,
-            "Error (temporary failure: too many delivery agents)");
+  EXPECT_EQ(
+      outcomes_[2].outcomes[0].text,
+      "Error (temporary failure: no room for a delivery agent: too many)");
+}
+
+// A userbase's program that is slow holds up only those who wait for it.
+TEST_F(DeliverRoomTest, UsersOfAProgramTakeHalfOfThePlaces) {
+  const size_t half = config_->mda_limits.max_session / 2;
+  Action action = config_->actions["local"];
+  action.userbase = std::make_shared<Table>("people", Table::Kind::kDynamic,
+                                            "ldap", "/etc/people");
+  for (const char* name : {"p", "q"}) {
+    action.name = name;
+    config_->actions[name] = action;
+  }
+  for (uint64_t id = 1; id <= half + 3; ++id) {
+    DeliverBatch batch = Batch(id, id % 2 == 0 ? "p" : "q");
+    batch.user = batch.run_as = absl::StrCat("user", id);
+    Send(batch);
+  }
+  EXPECT_THAT(asked_, SizeIs(half));
+  Send(Batch(half + 4));
+  ASSERT_THAT(asked_, SizeIs(half + 1));
+  EXPECT_EQ(asked_.back().user, "bob");
 }
 
 TEST_F(DeliverRoomTest, AnActionThatIsGoneIsATemporaryFailure) {

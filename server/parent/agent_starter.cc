@@ -14,7 +14,6 @@
 #include "config/userinfo.h"
 #include "protocol/vis.h"
 #include "server/log/log.h"
-#include "server/parent/userbase_check.h"
 
 namespace holdfast {
 namespace {
@@ -24,6 +23,15 @@ constexpr size_t kMaxStatusBytes = 4096;
 
 constexpr char kUserLookupFailed[] = "Permanent failure in user lookup";
 constexpr char kUserLookupLater[] = "Temporary failure in user lookup";
+constexpr char kDoesNotEnd[] = "does not end";
+
+// One without a limit is not waited for any longer than others: it holds up
+// what all other users got from that `deliver`.
+absl::Duration StepOf(const AgentArguments& arguments) {
+  const unsigned seconds =
+      arguments.commands ? CommandStepSeconds(arguments.seconds) : 0;
+  return absl::Seconds(seconds == 0 ? kAgentStepSeconds : seconds);
+}
 
 bool IsName(const std::string& name) {
   return !name.empty() && name.size() <= kMaxNameBytes &&
@@ -42,9 +50,11 @@ absl::StatusOr<AgentArguments::User> FindInTable(
   const std::optional<Userinfo> info = ParseUserinfo(**value);
   if (!info || info->home.find('\0') != std::string::npos)
     return absl::UnavailableError(kUserLookupLater);
-  if (userbase.is_process() && !MayBeNamed(info->uid, own_uids)) {
-    LogWarn("warn: table %s: %s: uid %d may not be a user of a program's table",
-            VisEncode(userbase.name()), VisEncode(name), info->uid);
+  if (userbase.is_process() && !MayBeNamed(info->uid, info->gid, own_uids)) {
+    LogWarn(
+        "warn: table %s: %s: uid %d, gid %d may not be a user of a program's "
+        "table",
+        VisEncode(userbase.name()), VisEncode(name), info->uid, info->gid);
     return absl::UnavailableError(kUserLookupLater);
   }
   AgentArguments::User user;
@@ -133,8 +143,10 @@ size_t AgentStarter::MaxAgents() const {
 
 void AgentStarter::OnRequest(WorkerId worker, Door* door,
                              const AgentRequest& request) {
-  if (agents_.size() + waiting_.size() >= MaxAgents())
-    return Refuse(door, request.request, false, "too many delivery agents");
+  if (agents_.size() + waiting_.size() >= MaxAgents()) {
+    return Refuse(door, request.request, false,
+                  absl::StrCat(kNoAgentRoom, ": too many"));
+  }
   auto waiting = std::make_unique<Waiting>();
   waiting->worker = worker;
   waiting->deliver = door;
@@ -176,8 +188,10 @@ void AgentStarter::Launch(WorkerId worker, Door* door, uint64_t request,
                           const AgentArguments& arguments) {
   auto [ours, theirs] = MakeDoorSockets();
   int status[2] = {-1, -1};
-  if (!ours || !theirs || pipe2(status, O_CLOEXEC | O_NONBLOCK) != 0)
-    return Refuse(door, request, false, "no descriptors for an agent");
+  if (!ours || !theirs || pipe2(status, O_CLOEXEC | O_NONBLOCK) != 0) {
+    return Refuse(door, request, false,
+                  absl::StrCat(kNoAgentRoom, ": no descriptors"));
+  }
   const uint64_t number = next_++;
   auto agent = std::make_unique<Agent>();
   agent->worker = worker;
@@ -195,18 +209,25 @@ void AgentStarter::Launch(WorkerId worker, Door* door, uint64_t request,
       std::move(program), [this, number](int how) { OnExit(number, how); });
   if (!pid.ok()) {
     LogWarn("warn: agent: %s", pid.status().message());
-    return Refuse(door, request, false, "no delivery agent");
+    return Refuse(door, request, false,
+                  absl::StrCat(kNoAgentRoom, ": not started"));
   }
   agent->pid = *pid;
+  agent->step = StepOf(arguments);
   Agent* kept = agent.get();
   agents_.emplace(number, std::move(agent));
   kept->watch = loop_->WatchDescriptor(
       kept->status.get(), [this, number, kept] { ReadStatus(number, kept); },
       [] {});
   kept->watch->Want(true, false);
-  kept->deadline = loop_->RunAfter(kAgentStartDeadline, [this, kept] {
-    LogWarn("warn: agent: no answer from the user database");
-    processes_->Kill(kept->pid, SIGKILL);
+  KillAfter(kAgentStartDeadline, "no answer from the user database", kept);
+}
+
+void AgentStarter::KillAfter(absl::Duration delay, const char* why,
+                             Agent* agent) {
+  agent->deadline = loop_->RunAfter(delay, [this, why, agent] {
+    LogWarn("warn: agent: %s", why);
+    processes_->Kill(agent->pid, SIGKILL);
   });
 }
 
@@ -227,12 +248,14 @@ void AgentStarter::ReadStatus(uint64_t number, Agent* agent) {
 void AgentStarter::Answer(uint64_t number, Agent* agent) {
   agent->deadline.reset();
   agent->answered = true;
-  if (agent->deliver == nullptr) {
+  const bool started = agent->said[0] == kAgentStarted;
+  if (agent->deliver == nullptr || !started) {
     agent->door.Reset();  // nobody wants it: it ends
-    return;
+    KillAfter(kAgentEnd, kDoesNotEnd, agent);
   }
+  if (agent->deliver == nullptr) return;
   const std::string text = agent->said.substr(1);
-  if (agent->said[0] != kAgentStarted) {
+  if (!started) {
     return Refuse(agent->deliver, agent->request,
                   agent->said[0] == kAgentPermanent, text);
   }
@@ -287,6 +310,9 @@ bool AgentStarter::OnDeliverDied(WorkerId worker) {
     any = true;
     agent->deliver = nullptr;
     agent->door.Reset();
+    // Others have a deadline.
+    if (agent->announced)
+      KillAfter(agent->step + kAgentEnd, kDoesNotEnd, agent.get());
   }
   return any;
 }

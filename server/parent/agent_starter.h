@@ -20,11 +20,15 @@
 #include "server/door/parent_messages.h"
 #include "server/loop/event_loop.h"
 #include "server/parent/processes.h"
+#include "server/parent/userbase_check.h"
 
 namespace holdfast {
 
 // The user database answers an agent in this time, or it is killed.
 inline constexpr absl::Duration kAgentStartDeadline = absl::Seconds(30);
+// One that nobody has any more ends in this time, or it is killed: its user may
+// have stopped it.
+inline constexpr absl::Duration kAgentEnd = absl::Seconds(30);
 // However many `deliver` asks for: `mda limit max-session` of them, and those
 // that it keeps for their users' next message.
 inline constexpr size_t kMaxKeptAgents = 1000;
@@ -50,13 +54,16 @@ class AgentStarter {
       : loop_(loop),
         processes_(processes),
         options_(std::move(options)),
-        on_last_ended_(std::move(on_last_ended)) {}
+        on_last_ended_(std::move(on_last_ended)) {
+    OwnGroups(options_.own_uids);  // asked of the user database now
+  }
 
   // What `deliver`, this start of it, says.  Answers go through its door until
   // OnDeliverDied().
   void OnRequest(WorkerId worker, Door* door, const AgentRequest& request);
   void OnKill(WorkerId worker, const AgentKill& kill);
-  // Returns whether agents of it live on.
+  // Returns whether agents of it live on: they end what they are at, but not
+  // later than kAgentEnd after the limit of a step.
   bool OnDeliverDied(WorkerId worker);
 
  private:
@@ -69,6 +76,7 @@ class AgentStarter {
     OwnedFd status;           // what the agent says at its beginning
     std::string said;
     std::unique_ptr<EventLoop::Watch> watch;
+    absl::Duration step;  // a step takes no longer
     EventLoop::Timer deadline;
     bool answered = false;   // AgentReady was sent
     bool announced = false;  // with ok: AgentEnded is to follow
@@ -90,6 +98,7 @@ class AgentStarter {
               const AgentArguments& arguments);
   void ReadStatus(uint64_t number, Agent* agent);
   void Answer(uint64_t number, Agent* agent);
+  void KillAfter(absl::Duration delay, const char* why, Agent* agent);
   void OnExit(uint64_t number, int wait_status);
 
   EventLoop* const loop_;

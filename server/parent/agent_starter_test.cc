@@ -1,5 +1,6 @@
 #include "server/parent/agent_starter.h"
 
+#include <pwd.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -36,6 +37,8 @@ std::shared_ptr<Config> MakeConfig() {
   action.user = "vmail";
   config->actions["as"] = action;
   action = Action();
+  action.name = "c";
+  config->actions["c"] = action;
   action.name = "p";
   action.userbase = std::make_shared<Table>("people", Table::Kind::kDynamic,
                                             "ldap", "/etc/people");
@@ -194,6 +197,57 @@ TEST_F(AgentStarterTest, OnlyItsOwnDeliverMayKill) {
   EXPECT_THAT(child(0)->signals, ElementsAre(SIGKILL));
 }
 
+// Their users may have stopped them: others' mail does not wait for that.
+TEST_F(AgentStarterTest, ADeadDeliversAgentsEndInTime) {
+  constexpr absl::Duration kSecond = absl::Seconds(1);
+  Ask("bob", 1);
+  Ask("ann", 2);
+  AgentRequest commands;
+  commands.request = 3;
+  commands.user = "joe";
+  commands.action = "c";
+  commands.commands = true;
+  starter_->OnRequest(kDeliver, door_.get(), commands);
+  loop_.RunReady();
+  Say(child(0), "o");
+  Say(child(2), "o");
+  ASSERT_TRUE(starter_->OnDeliverDied(kDeliver));
+  door_.reset();
+  Say(child(1), "o");  // has nothing to end
+  loop_.Advance(kAgentEnd - kSecond);
+  EXPECT_THAT(child(1)->signals, IsEmpty());
+  loop_.Advance(kSecond);
+  EXPECT_THAT(child(1)->signals, ElementsAre(SIGKILL));
+  loop_.Advance(absl::Seconds(kAgentStepSeconds) - kSecond);
+  EXPECT_THAT(child(0)->signals, IsEmpty());
+  loop_.Advance(kSecond);
+  EXPECT_THAT(child(0)->signals, ElementsAre(SIGKILL));
+  EXPECT_THAT(child(2)->signals, IsEmpty());
+  const unsigned limit =
+      CommandStepSeconds(static_cast<unsigned>(MdaLimits().command_timeout));
+  ASSERT_GT(limit, kAgentStepSeconds);
+  loop_.Advance(absl::Seconds(limit - kAgentStepSeconds));
+  EXPECT_THAT(child(2)->signals, ElementsAre(SIGKILL));
+  for (const size_t i : {0, 1, 2}) End(child(i), kKilled);
+  EXPECT_THAT(last_ended_, ElementsAre(kDeliver));
+}
+
+TEST_F(AgentStarterTest, OneThatWasRefusedAndDoesNotEnd) {
+  Ask("bob");
+  Say(child(0), "tno");
+  EXPECT_THAT(ready_, testing::SizeIs(1));
+  loop_.Advance(kAgentEnd);
+  EXPECT_THAT(child(0)->signals, ElementsAre(SIGKILL));
+}
+
+TEST_F(AgentStarterTest, DeliverIsToldThatThereIsNoRoom) {
+  processes_.refuse = true;
+  Ask("bob");
+  ASSERT_THAT(ready_, testing::SizeIs(1));
+  EXPECT_FALSE(ready_[0].permanent);
+  EXPECT_THAT(ready_[0].error, testing::StartsWith(kNoAgentRoom));
+}
+
 TEST_F(AgentStarterTest, ADeadDeliversAgents) {
   EXPECT_FALSE(starter_->OnDeliverDied(kDeliver));
   Ask("bob");
@@ -247,7 +301,8 @@ TEST_F(ProgramUserbaseTest, IsAskedFirst) {
 }
 
 TEST_F(ProgramUserbaseTest, SomeNobodyMayName) {
-  for (const char* value : {"0:0:/root", "0:5:/", "102:102:/var/spool"}) {
+  for (const char* value : {"0:5000:/root", "102:5000:/var/spool", "99:5000:/",
+                            "5000:0:/", "5000:8:/var/mail", "5000:99:/"}) {
     AskFor("joe");
     Answer(Found(value));
   }
@@ -258,9 +313,9 @@ TEST_F(ProgramUserbaseTest, SomeNobodyMayName) {
   AskFor("joe");
   Answer(std::optional<std::string>());
   EXPECT_THAT(processes_.children, IsEmpty());
-  ASSERT_EQ(ready_.size(), 6u);
-  for (size_t i = 0; i < 5; ++i) EXPECT_FALSE(ready_[i].permanent) << i;
-  EXPECT_TRUE(ready_[5].permanent);
+  ASSERT_EQ(ready_.size(), 9u);
+  for (size_t i = 0; i < 8; ++i) EXPECT_FALSE(ready_[i].permanent) << i;
+  EXPECT_TRUE(ready_[8].permanent);
 }
 
 TEST_F(ProgramUserbaseTest, DeliverMayDieMeanwhile) {
@@ -276,13 +331,26 @@ TEST_F(ProgramUserbaseTest, WhoWaitsCounts) {
   for (size_t i = 0; i < limit + 1; ++i) AskFor("joe");
   EXPECT_EQ(asked_.size(), limit);
   ASSERT_EQ(ready_.size(), 1u);
-  EXPECT_EQ(ready_[0].error, "too many delivery agents");
+  EXPECT_THAT(ready_[0].error, testing::StartsWith(kNoAgentRoom));
 }
 
-TEST(MayBeNamed, NotRootNorUs) {
-  EXPECT_FALSE(MayBeNamed(0, {}));
-  EXPECT_FALSE(MayBeNamed(102, {101, 102}));
-  EXPECT_TRUE(MayBeNamed(103, {101, 102}));
+TEST(MayBeNamed, NotTheSystemNorUs) {
+  EXPECT_FALSE(MayBeNamed(0, 5000, {}));
+  EXPECT_FALSE(MayBeNamed(kFirstNameableId - 1, 5000, {}));
+  EXPECT_FALSE(MayBeNamed(5000, 0, {}));
+  EXPECT_FALSE(MayBeNamed(5000, kFirstNameableId - 1, {}));
+  EXPECT_TRUE(MayBeNamed(kFirstNameableId, kFirstNameableId, {}));
+  EXPECT_FALSE(MayBeNamed(102, 5000, {101, 102}));
+  EXPECT_TRUE(MayBeNamed(103, 5000, {101, 102}));
+}
+
+TEST(MayBeNamed, NotInAGroupOfOurs) {
+  const passwd* nobody = getpwnam("nobody");
+  ASSERT_NE(nobody, nullptr);
+  const uint32_t uid = nobody->pw_uid, gid = nobody->pw_gid;
+  ASSERT_GE(gid, kFirstNameableId);
+  EXPECT_TRUE(MayBeNamed(5000, gid, {102}));
+  EXPECT_FALSE(MayBeNamed(5000, gid, {102, uid}));
 }
 
 TEST(IsInUserbase, OfAProgramAnybodyElse) {
@@ -293,8 +361,11 @@ TEST(IsInUserbase, OfAProgramAnybodyElse) {
   question.name = "joe";
   question.has_user = true;
   question.home = "/home/joe";
-  question.uid = 5000;
+  question.uid = question.gid = 5000;
   EXPECT_TRUE(IsInUserbase(config, question, {102}));
+  question.gid = 0;
+  EXPECT_FALSE(IsInUserbase(config, question, {102}));
+  question.gid = 5000;
   question.uid = 102;
   EXPECT_FALSE(IsInUserbase(config, question, {102}));
   question.uid = 0;

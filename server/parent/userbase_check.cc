@@ -1,5 +1,8 @@
 #include "server/parent/userbase_check.h"
 
+#include <pwd.h>
+
+#include <map>
 #include <optional>
 #include <string>
 
@@ -7,15 +10,30 @@
 
 namespace holdfast {
 
-bool MayBeNamed(uint32_t uid, const std::set<uint32_t>& own_uids) {
-  return uid != 0 && own_uids.count(uid) == 0;
+bool MayBeNamed(uint32_t uid, uint32_t gid,
+                const std::set<uint32_t>& own_uids) {
+  return uid >= kFirstNameableId && gid >= kFirstNameableId &&
+         own_uids.count(uid) == 0 && OwnGroups(own_uids).count(gid) == 0;
+}
+
+// They do not change while we run, and parent's loop must not wait.
+const std::set<uint32_t>& OwnGroups(const std::set<uint32_t>& own_uids) {
+  static auto* const known =
+      new std::map<std::set<uint32_t>, std::set<uint32_t>>;
+  const auto [it, added] = known->try_emplace(own_uids);
+  if (!added) return it->second;
+  for (const uint32_t uid : own_uids) {
+    if (const passwd* found = getpwuid(uid)) it->second.insert(found->pw_gid);
+  }
+  return it->second;
 }
 
 bool IsInUserbase(const Config& config, const ForwardQuestion& question,
                   const std::set<uint32_t>& own_uids) {
   for (const auto& [name, action] : config.actions) {
     if (action.userbase == nullptr) continue;
-    if (action.userbase->is_process() && MayBeNamed(question.uid, own_uids))
+    if (action.userbase->is_process() &&
+        MayBeNamed(question.uid, question.gid, own_uids))
       return true;
     if (!action.userbase->is_static()) continue;
     const absl::StatusOr<std::optional<std::string>> value =
