@@ -30,6 +30,7 @@ class LookupProgramsTest : public ::testing::Test {
           "action here mbox virtual <pt> userbase <pt>\n"
           "action out relay host <pt> src <pt> helo-src <pt> auth <pt>\n"
           "listen on socket\nlisten on 192.0.2.1 hostnames <pt>\n"
+          "match from any for domain plain.test action out\n"
           "match from any for domain <pt> action here\n");
     });
     for (const std::string& line : parsed.messages) ADD_FAILURE() << line;
@@ -57,6 +58,10 @@ class LookupProgramsTest : public ::testing::Test {
   void On(const TableAnswer& answer) { told_ = answer; }
   void On(const ForwardQuestion& question) {
     EXPECT_EQ(question.uid, 5000u);
+    if (parent_is_slow_) {
+      forward_ = question.question;
+      return;
+    }
     ForwardAnswer answer;
     answer.question = question.question;
     answer.result = ForwardAnswer::Result::kNone;
@@ -77,7 +82,10 @@ class LookupProgramsTest : public ::testing::Test {
     room_->OnDoor(to, std::move(end));
     return std::move(door);
   }
-  void Heard(const ExpandAnswer& m) { expanded_ = m; }
+  void Heard(const ExpandAnswer& m) {
+    expanded_ = m;
+    refusals_[m.question] = m.refusal;
+  }
   void Heard(const TableAnswer& m) { told_ = m; }
   void Heard(const RelaySecretAnswer& m) { secret_ = m.secret; }
   void Heard(const ListenerTableAnswer& m) { hostname_ = m.value; }
@@ -106,9 +114,11 @@ class LookupProgramsTest : public ::testing::Test {
       char bytes[4096];
       const ssize_t n = read(program_.get(), bytes, sizeof bytes);
       if (n <= 0) return;
+      heard_.append(bytes, size_t(n));
       std::string said;
-      for (const absl::string_view line :
-           absl::StrSplit(absl::string_view(bytes, size_t(n)), '\n')) {
+      const std::vector<std::string> lines = absl::StrSplit(heard_, '\n');
+      heard_ = lines.back();
+      for (const std::string& line : lines) {
         if (line == "config|ready")
           for (const char* service : {"alias", "domain", "userinfo", "source",
                                       "credentials", "addrname", "ready"})
@@ -122,9 +132,10 @@ class LookupProgramsTest : public ::testing::Test {
         TableReply reply;
         reply.op = request->op;
         reply.id = request->id;
-        reply.result = entries_.count(key) != 0 ? TableReply::Result::kFound
-                                                : TableReply::Result::kNotFound;
-        reply.text = entries_[key];
+        const auto entry = entries_.find(key);
+        reply.result = entry != entries_.end() ? TableReply::Result::kFound
+                                               : TableReply::Result::kNotFound;
+        if (entry != entries_.end()) reply.text = entry->second;
         if (request->op == TableOp::kUpdate) {
           reply.result = TableReply::Result::kError;
           reply.text = "no file";
@@ -134,6 +145,14 @@ class LookupProgramsTest : public ::testing::Test {
       EXPECT_EQ(write(program_.get(), said.data(), said.size()),
                 static_cast<ssize_t>(said.size()));
     }
+  }
+
+  static void Expand(Door* door, uint64_t question, const std::string& rcpt) {
+    ExpandRequest expand;
+    expand.question = question;
+    expand.sockaddr = "203.0.113.9";
+    expand.rcpt = SplitAddress(rcpt);
+    door->Send(expand);
   }
 
   FakeEventLoop loop_;
@@ -147,7 +166,11 @@ class LookupProgramsTest : public ::testing::Test {
   std::vector<uint64_t> killed_;
   std::map<std::string, std::string> entries_;
   std::vector<std::string> asked_;
+  std::string heard_;  // by the program, not yet a whole line
+  bool parent_is_slow_ = false;
+  uint64_t forward_ = 0;  // what it is asked then
   ExpandAnswer expanded_;
+  std::map<uint64_t, std::string> refusals_;  // all of these, by question
   TableAnswer told_;
   std::string secret_, hostname_;
   TableUpdated updated_;
@@ -220,6 +243,76 @@ TEST_F(LookupProgramsTest, ParentAsksForUsersAndRelayDoesNot) {
   EXPECT_EQ(told_.result, TableAnswer::Result::kError);
   EXPECT_TRUE(asked_.empty());
   EXPECT_EQ(closed_, 0);
+}
+
+constexpr uint64_t kPlain = 100000;
+constexpr uint64_t kFurther = 200000;
+
+// It says nothing: who does not need it is answered.
+TEST_F(LookupProgramsTest, ASilentProgramDoesNotStopTheDoor) {
+  const auto receive = Connect(Room::kReceive);
+  for (uint64_t i = 0; i < kMaxExpansionsAtProgram; ++i)
+    Expand(receive.get(), i, "x@a.test");
+  Expand(receive.get(), kPlain, "x@plain.test");
+  loop_.RunReady();
+  EXPECT_EQ(refusals_, (std::map<uint64_t, std::string>{{kPlain, ""}}));
+  testing::internal::CaptureStderr();
+  Expand(receive.get(), kFurther, "x@a.test");
+  Expand(receive.get(), kFurther + 1, "x@a.test");
+  Expand(receive.get(), kPlain, "x@plain.test");
+  loop_.RunReady();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "warn: table-proc: pt: too many recipients wait for it\n");
+  EXPECT_EQ(refusals_.size(), 3u);
+  EXPECT_EQ(refusals_[kFurther], "451 Temporary failure");
+  EXPECT_EQ(refusals_[kFurther + 1], "451 Temporary failure");
+  // Once these are given up, others may wait for it.
+  loop_.Advance(TableCare().timeout);
+  EXPECT_EQ(refusals_.size(), kMaxExpansionsAtProgram + 3);
+  Expand(receive.get(), kFurther + 2, "x@a.test");
+  loop_.RunReady();
+  EXPECT_EQ(refusals_.count(kFurther + 2), 0u);
+}
+
+TEST_F(LookupProgramsTest, WhoseAskerHasGoneStillWaitsAtTheProgram) {
+  auto receive = Connect(Room::kReceive);
+  for (uint64_t i = 0; i < kMaxExpansionsAtProgram; ++i)
+    Expand(receive.get(), i, "x@a.test");
+  loop_.RunReady();
+  receive = Connect(Room::kReceive);
+  Expand(receive.get(), kFurther, "x@a.test");
+  loop_.RunReady();
+  EXPECT_EQ(refusals_[kFurther], "451 Temporary failure");
+  loop_.Advance(TableCare().timeout);
+  EXPECT_EQ(refusals_.size(), 1u);
+  Expand(receive.get(), kFurther + 1, "x@a.test");
+  loop_.RunReady();
+  EXPECT_EQ(refusals_.size(), 1u);
+}
+
+// What comes back from the program counts as open again.
+TEST_F(LookupProgramsTest, WhatWaitsForOthersStopsTheDoor) {
+  entries_ = {{"check domain a.test", ""},
+              {"lookup alias info@a.test", "joe"},
+              {"lookup userinfo joe", "5000:5000:/home/joe"}};
+  parent_is_slow_ = true;
+  StartProgram();
+  Serve();
+  const auto receive = Connect(Room::kReceive);
+  for (uint64_t i = 0; i < kMaxOpenExpansions; ++i)
+    Expand(receive.get(), i, "info@a.test");
+  Serve();
+  EXPECT_TRUE(killed_.empty());
+  Expand(receive.get(), kPlain, "x@plain.test");
+  loop_.RunReady();
+  EXPECT_TRUE(refusals_.empty());
+  ForwardAnswer answer;
+  answer.question = forward_;
+  answer.result = ForwardAnswer::Result::kNone;
+  parent_->Send(answer);
+  loop_.RunReady();
+  EXPECT_EQ(refusals_.size(), kMaxOpenExpansions + 1);
+  EXPECT_EQ(refusals_[7], "");
 }
 
 TEST_F(LookupProgramsTest, AFilterAsksForNothingElse) {

@@ -32,8 +32,14 @@
 
 namespace holdfast {
 
-// Of one door: questions not yet answered, and answers not yet taken.
+// Of one door: questions not yet answered, and answers not yet taken.  Those
+// that wait for the program of a table are not counted: what it does not
+// answer must not keep others from asking.
 inline constexpr size_t kMaxOpenExpansions = 1000;
+// Of one table, and all doors: expansions that wait for its program.  Further
+// ones fail at once.  Less than the questions that it takes, so that other
+// askers have their part of those.
+inline constexpr size_t kMaxExpansionsAtProgram = kMaxOpenTableQuestions / 2;
 inline constexpr size_t kMaxAnswerBacklog = 4 << 20;
 // Tables that are being read again because smtpctl asked.
 inline constexpr size_t kMaxOpenUpdates = 64;
@@ -60,9 +66,16 @@ class LookupRoom : public RoomHandler {
   struct Question {
     PeerKey peer;
     uint64_t serial = 0;
+    uint64_t number = 0;  // the peer's
     // Null: only the answer counts.  The expansion writes into it.
     std::unique_ptr<Explanation> explanation;
     std::unique_ptr<Expansion> expansion;
+  };
+
+  // Of one table.
+  struct AtProgram {
+    size_t waiting = 0;  // expansions, also those that nobody waits for now
+    bool full = false;   // and the log says so
   };
 
   // Of the operator: a table is to be read again.
@@ -93,6 +106,8 @@ class LookupRoom : public RoomHandler {
   void Begin(const PeerKey& key, uint64_t serial, const UpdateTable& update);
   void OnUpdated(TableUpdated answer);
   void Go(uint64_t id, Expansion::Step step);
+  void AskProgram(uint64_t id, TableQuery query);
+  void OnProgram(uint64_t id, const std::string& table, TableResult result);
   void OnUser(uint64_t id, UserAnswer::Result result);
   void Answer(uint64_t id, ExpandAnswer answer);
   void PauseIfFull(const PeerKey& key, Peer* peer);
@@ -104,6 +119,7 @@ class LookupRoom : public RoomHandler {
   std::map<uint64_t, Question> questions_;
   std::map<uint64_t, Update> updates_;
   std::map<PeerKey, Peer> peers_;
+  std::map<std::string, AtProgram> at_programs_;  // by table
   TableProcesses tables_;
   UserDirectory users_;
   IncludeReader includes_;
