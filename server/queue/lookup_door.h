@@ -35,7 +35,8 @@ class LookupDoor {
   // The same; with lookup away an answer that is not ok.
   void Explain(ExplainRequest request, ExplainDone done);
   void UpdateTable(const std::string& name, UpdateDone done);
-  // The same, of the program of a table; with lookup away an error.
+  // The same, of the program of a table; with lookup away an error, as when
+  // the program does not answer.
   void AskTable(TableQuestion question, TableDone done);
 
  private:

@@ -33,7 +33,8 @@ class NextHops {
     DestinationId destination{};
   };
   // kUnavailable: the program of a table is being asked, and the destination
-  // will be woken.  Else not ok: there is none; the message is the error line
+  // will be woken; or it could not answer now (ProgramHops::kErrorGrace).  Else
+  // not ok: there is none; the message is the error line
   // ("Cannot retrieve smarthost").
   absl::StatusOr<RelayTarget> TargetOf(const Action& action, const Batch& batch,
                                        absl::Duration now);

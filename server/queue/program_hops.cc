@@ -28,10 +28,11 @@ absl::StatusOr<TableAnswer> ProgramHops::Find(const Table& table, Op op,
     if (found->second.asked) return absl::UnavailableError("is being asked");
     const bool fresh = loop_->Elapsed() < found->second.until;
     TableAnswer answer = found->second.answer;
+    const bool error = answer.result == TableAnswer::Result::kError;
     // An error is told once.
-    if (!fresh || op == Op::kFetch ||
-        answer.result == TableAnswer::Result::kError)
-      hops_.erase(found);
+    if (!fresh || op == Op::kFetch || error) hops_.erase(found);
+    if (fresh && error && FailsBriefly(table.name()))
+      return absl::UnavailableError("cannot be asked now");
     if (fresh) return answer;
   }
   if (hops_.size() >= kMaxKept)
@@ -47,9 +48,20 @@ absl::StatusOr<TableAnswer> ProgramHops::Find(const Table& table, Op op,
     hop.asked = false;
     hop.answer = std::move(answer);
     hop.until = loop_->Elapsed() + kFresh;
+    const std::string& table = std::get<0>(place);
+    if (hop.answer.result == TableAnswer::Result::kError)
+      failing_.try_emplace(table, loop_->Elapsed());
+    else
+      failing_.erase(table);
     wake_(std::get<DestinationId>(place));
   });
   return absl::UnavailableError("is being asked");
+}
+
+bool ProgramHops::FailsBriefly(const std::string& table) const {
+  const auto failing = failing_.find(table);
+  return failing == failing_.end() ||
+         loop_->Elapsed() - failing->second < kErrorGrace;
 }
 
 }  // namespace holdfast

@@ -26,6 +26,9 @@ class ProgramHops {
   // What a program has said is for batches of that destination that go within
   // this time; of `host`, for one batch.
   static constexpr absl::Duration kFresh = absl::Seconds(10);
+  // One that has not been able to answer for less than this is asked again: it,
+  // or `lookup`, may be starting.  Only then its destinations have failed.
+  static constexpr absl::Duration kErrorGrace = absl::Minutes(1);
   // Answers that are kept; then those that are not being asked for are dropped.
   static constexpr size_t kMaxKept = 10000;
 
@@ -35,8 +38,9 @@ class ProgramHops {
   ProgramHops(EventLoop* loop, Ask ask, std::function<void(DestinationId)> wake)
       : loop_(loop), ask_(std::move(ask)), wake_(std::move(wake)) {}
 
-  // The next of a `host` table.  kUnavailable: it is being asked; `wake` will
-  // be called with `destination`.
+  // The next of a `host` table.  kUnavailable: it is being asked, and `wake`
+  // will be called with `destination`; or it could not answer (kErrorGrace),
+  // and is asked with the next call.
   absl::StatusOr<TableAnswer> Next(const Table& table,
                                    DestinationId destination);
   // The one for this domain.
@@ -55,11 +59,14 @@ class ProgramHops {
   absl::StatusOr<TableAnswer> Find(const Table& table, TableQuestion::Op op,
                                    const std::string& key,
                                    DestinationId destination);
+  bool FailsBriefly(const std::string& table) const;
 
   EventLoop* const loop_;
   const Ask ask_;
   const std::function<void(DestinationId)> wake_;
   std::map<Key, Hop> hops_;
+  // Of tables whose last answer was an error: since when.
+  std::map<std::string, absl::Duration> failing_;
 };
 
 }  // namespace holdfast

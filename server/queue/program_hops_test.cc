@@ -76,8 +76,47 @@ TEST_F(ProgramHopsTest, ErrorsAreToldOnce) {
   action_.domain = table_;
   Target("d.test");
   Answer(Result::kError);
+  loop_.Advance(ProgramHops::kErrorGrace);
+  EXPECT_EQ(Target("d.test"), "...");
+  Answer(Result::kError);
   EXPECT_EQ(Target("d.test"), "Cannot retrieve smarthost");
   EXPECT_EQ(Target("d.test"), "...");
+  EXPECT_EQ(asked_.size(), 3u);
+}
+
+// `lookup` may have ended, and the program be starting: no destination has
+// failed by that.
+TEST_F(ProgramHopsTest, WhoCannotAnswerForAMomentIsAskedAgain) {
+  action_.domain = table_;
+  const auto ask_in_vain = [this](const std::string& domain) {
+    EXPECT_EQ(Target(domain), "...");
+    Answer(Result::kError);
+    return Target(domain);
+  };
+  EXPECT_EQ(ask_in_vain("d.test"), "...");
+  EXPECT_EQ(woken_.size(), 1u);
+  loop_.Advance(ProgramHops::kErrorGrace - absl::Seconds(1));
+  EXPECT_EQ(ask_in_vain("d.test"), "...");
+  Target("d.test");
+  Answer(Result::kFound, "smtp://a.test");
+  EXPECT_EQ(Target("d.test"), "smtp://a.test");
+  // That was the end of it: the next error is a first one.
+  loop_.Advance(absl::Hours(1));
+  EXPECT_EQ(ask_in_vain("d.test"), "...");
+  // For all destinations of the table, and not for ever.
+  loop_.Advance(ProgramHops::kErrorGrace);
+  EXPECT_EQ(ask_in_vain("e.test"), "Cannot retrieve smarthost");
+  // Other tables have their own time.
+  action_.domain =
+      std::make_shared<Table>("other", Table::Kind::kDynamic, "ldap", "");
+  EXPECT_EQ(ask_in_vain("e.test"), "...");
+}
+
+TEST_F(ProgramHopsTest, ThatThereIsNoneIsKnownAtOnce) {
+  action_.host = table_;
+  Target("d.test");
+  Answer(Result::kNotFound);
+  EXPECT_EQ(Target("d.test"), "Cannot retrieve smarthost");
 }
 
 TEST_F(ProgramHopsTest, EachBatchTakesOneOfHost) {

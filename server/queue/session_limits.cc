@@ -34,7 +34,7 @@ size_t MaxSessionsTo(const Config& config, const Action& action,
   if (absl::StrContains(recipient_domain, "://")) {
     // An operator has named the next hop.
     sessions = MaxSessionsToUrl(config, recipient_domain);
-  } else if (action.host != nullptr) {
+  } else if (action.host != nullptr && !action.host->is_process()) {
     size_t counted = 0;
     for (const auto& [element, none] : action.host->entries()) {
       if (++counted > kMaxCountedHosts) break;
@@ -47,6 +47,7 @@ size_t MaxSessionsTo(const Config& config, const Action& action,
       sessions = MaxSessionsToUrl(config, **url);
     }
   } else {
+    // Also where a program will say it: to whom is not known before.
     sessions = MaxSessions(config, recipient_domain);
   }
   return std::max<size_t>(1, sessions);

@@ -1,7 +1,8 @@
 // How many sessions `mta limit` allows towards where a destination's mail goes
 // (reference part 2, section 3.5): one set of limits counts, that of the
 // recipients' domain where MX are looked up, that of the smarthost's name where
-// there is one.  Pure.
+// there is one.  What the program of a table will name is not known yet: there
+// it is the recipients' domain, too.  Pure.
 #ifndef HOLDFAST_SERVER_QUEUE_SESSION_LIMITS_H_
 #define HOLDFAST_SERVER_QUEUE_SESSION_LIMITS_H_
 

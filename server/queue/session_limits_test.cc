@@ -71,6 +71,18 @@ TEST_F(SessionLimitsTest, AHugeTableIsNotReadThrough) {
   EXPECT_EQ(To("rcpt.test"), 20 * kMaxCountedHosts);
 }
 
+TEST_F(SessionLimitsTest, WhatAProgramNamesIsNotKnownYet) {
+  const auto program =
+      std::make_shared<Table>("pt", Table::Kind::kDynamic, "ldap", "");
+  action_.host = program;
+  EXPECT_EQ(To("any.test"), 20u);
+  EXPECT_EQ(To("rcpt.test"), 3u);
+  EXPECT_EQ(To("smtp://slow.test"), 2u);
+  action_.host = nullptr;
+  action_.domain = program;
+  EXPECT_EQ(To("any.test"), 20u);
+}
+
 TEST_F(SessionLimitsTest, ADomainMapNamesTheSmarthost) {
   auto map = std::make_shared<Table>("map", Table::Kind::kMap, "static", "");
   map->Add("rcpt.test", "smtp://slow.test");
