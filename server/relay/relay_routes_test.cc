@@ -269,6 +269,21 @@ TEST_F(RelayRoutesTest, AProgramThatKnowsNoSource) {
   EXPECT_EQ(tables_["src "].size(), kMaxSourceFetches);
 }
 
+TEST_F(RelayRoutesTest, AProgramThatNamesOnlySourcesThatAreOfNoUse) {
+  config_->actions["out"].src =
+      std::make_shared<Table>("src", Table::Kind::kDynamic, "ldap", "");
+  for (int i = 1; i <= 5 * kMaxSourceFetches; ++i) {
+    tables_["src "].push_back(absl::StrCat("198.51.100.", i));
+    answers_.push_back(
+        {0, SlotAnswer::Result::kNoRoute, 0, 0, {}, "No valid route"});
+  }
+  Start();
+  Give(Batch(1, {{"a@a.test"}}));
+  EXPECT_THAT(slot_requests_, SizeIs(kMaxSourceFetches));
+  EXPECT_EQ(failure_, "No valid route");
+  EXPECT_THAT(outcomes_, ElementsAre("100 Returned "));
+}
+
 TEST_F(RelayRoutesTest, NothingOfSourcesIsUsable) {
   config_->actions["out"].src =
       std::make_shared<Table>("src", Table::Kind::kList, "static", "");

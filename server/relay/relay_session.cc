@@ -90,8 +90,10 @@ void RelaySession::OnSecured(absl::StatusOr<std::unique_ptr<Stream>> stream) {
 }
 
 void RelaySession::OnAuthWanted() {
+  const Table* const table =
+      route_.action == nullptr ? nullptr : route_.action->auth.get();
   secret_question_ = services_->secrets()->Ask(
-      route_.target.action, route_.policy.label,
+      route_.target.action, route_.policy.label, AnswerTimeout(table),
       [this](absl::StatusOr<ClientCredentials> credentials) {
         OnSecret(std::move(credentials));
       });

@@ -179,7 +179,7 @@ void RouteSearch::AskTable(TableQuestion::Op op, TableService service,
   question.service = service;
   question.key = key;
   table_question_ = services_->secrets()->AskTable(
-      std::move(question),
+      std::move(question), AnswerTimeout(&table),
       [this, done = std::move(done)](const TableAnswer& answer) {
         table_question_ = 0;
         done(answer);
@@ -425,10 +425,12 @@ void RouteSearch::SourceFailed(const std::string& error) {
 }
 
 // The table gives its addresses in turn, to all searches: this one may come
-// again.
+// again.  A program may name ever more of them.
 void RouteSearch::LeaveSource(const std::string& why) {
   bad_sources_.push_back(*source_);
   why_no_source_ = why;
+  if (action_->src->is_process() && bad_sources_.size() >= kMaxSourceFetches)
+    return Unreachable(why);
   AskSlot();
 }
 

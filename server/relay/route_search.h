@@ -29,7 +29,8 @@ namespace holdfast {
 // Hosts that one search tries.
 inline constexpr int kMaxHostTries = 10;
 // Addresses that the program of a `src` table is asked for, one after the
-// other, until one is of use.
+// other, until one is of use; and of those that seem to be, how many are left
+// again.
 inline constexpr int kMaxSourceFetches = 10;
 // Hosts whose failures are told.
 inline constexpr size_t kMaxToldFailures = 3;

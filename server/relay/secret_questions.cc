@@ -1,11 +1,17 @@
 #include "server/relay/secret_questions.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "protocol/secret.h"
 #include "server/log/log.h"
 
 namespace holdfast {
+
+absl::Duration AnswerTimeout(const Table* table) {
+  if (table == nullptr || !table->is_process()) return kSecretTimeout;
+  return std::max(kSecretTimeout, table->care().timeout + kProgramMargin);
+}
 
 void SecretQuestions::SetDoor(std::unique_ptr<Door> door) {
   Lose();
@@ -35,25 +41,27 @@ void SecretQuestions::Lose() {
 }
 
 uint64_t SecretQuestions::Ask(const std::string& action,
-                              const std::string& label, Done done) {
+                              const std::string& label, absl::Duration timeout,
+                              Done done) {
   const uint64_t id = ++last_question_;
   Open& open = open_[id];
   open.question = {id, action, label};
   open.done = std::move(done);
-  open.timer = loop_->RunAfter(kSecretTimeout, [this, id] {
+  open.timer = loop_->RunAfter(timeout, [this, id] {
     Answer(id, absl::DeadlineExceededError("lookup does not answer"));
   });
   if (door_ != nullptr) door_->Send(open.question);
   return id;
 }
 
-uint64_t SecretQuestions::AskTable(TableQuestion question, TableDone done) {
+uint64_t SecretQuestions::AskTable(TableQuestion question,
+                                   absl::Duration timeout, TableDone done) {
   const uint64_t id = ++last_question_;
   OpenTable& open = open_tables_[id];
   question.question = id;
   open.question = std::move(question);
   open.done = std::move(done);
-  open.timer = loop_->RunAfter(kSecretTimeout, [this, id] {
+  open.timer = loop_->RunAfter(timeout, [this, id] {
     TableAnswer late;
     late.question = id;
     On(late);

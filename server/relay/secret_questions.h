@@ -11,6 +11,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "config/table.h"
 #include "protocol/sasl_client.h"
 #include "server/door/door.h"
 #include "server/door/lookup_messages.h"
@@ -19,8 +20,14 @@
 
 namespace holdfast {
 
-// An answer that takes longer is a failure.
+// An answer that takes longer is a failure; but the program of a table may
+// think as long as its `timeout` says, and so much longer is waited for what
+// `lookup` says of it then.
 inline constexpr absl::Duration kSecretTimeout = absl::Seconds(30);
+inline constexpr absl::Duration kProgramMargin = absl::Seconds(5);
+
+// For an answer that comes out of this table.  Null: there is none.
+absl::Duration AnswerTimeout(const Table* table);
 
 // Nothing of what comes is kept: it is handed on and wiped.  Used on the loop's
 // thread.
@@ -36,10 +43,12 @@ class SecretQuestions {
   void SetDoor(std::unique_ptr<Door> door);
 
   // `done` runs in a later turn, not once it is cancelled.
-  uint64_t Ask(const std::string& action, const std::string& label, Done done);
+  uint64_t Ask(const std::string& action, const std::string& label,
+               absl::Duration timeout, Done done);
   // The same; an error when lookup does not answer.
   using TableDone = absl::AnyInvocable<void(const TableAnswer&)>;
-  uint64_t AskTable(TableQuestion question, TableDone done);
+  uint64_t AskTable(TableQuestion question, absl::Duration timeout,
+                    TableDone done);
   void Cancel(uint64_t question) {
     open_.erase(question);
     open_tables_.erase(question);

@@ -31,7 +31,8 @@ class SecretQuestionsTest : public ::testing::Test {
 
   uint64_t Ask(const std::string& label) {
     const uint64_t id = questions_.Ask(
-        "out", label, [this](absl::StatusOr<ClientCredentials> answer) {
+        "out", label, kSecretTimeout,
+        [this](absl::StatusOr<ClientCredentials> answer) {
           got_ = answer.ok() ? answer->user + ":" + answer->secret
                              : std::string(answer.status().message());
         });
@@ -121,7 +122,7 @@ TEST_F(SecretQuestionsTest, Tables) {
     question.table = "src";
     question.op = TableQuestion::Op::kFetch;
     const uint64_t id = questions_.AskTable(
-        std::move(question),
+        std::move(question), absl::Minutes(2),
         [this](const TableAnswer& answer) { got_ = answer.value + "."; });
     loop_.RunReady();
     return id;
@@ -145,8 +146,20 @@ TEST_F(SecretQuestionsTest, Tables) {
   answer(1);
   EXPECT_FALSE(got_.has_value());
   ask();
-  loop_.Advance(kSecretTimeout);
+  loop_.Advance(absl::Minutes(2) - absl::Seconds(1));
+  EXPECT_FALSE(got_.has_value());
+  loop_.Advance(absl::Seconds(1));
   EXPECT_EQ(got_, ".");
+}
+
+TEST(AnswerTimeoutTest, AProgramMayThinkAsLongAsItsTableSays) {
+  EXPECT_EQ(AnswerTimeout(nullptr), kSecretTimeout);
+  Table table("pt", Table::Kind::kDynamic, "ldap", "");
+  EXPECT_EQ(AnswerTimeout(&table), kSecretTimeout);
+  TableCare care;
+  care.timeout = absl::Minutes(2);
+  table.set_care(care);
+  EXPECT_EQ(AnswerTimeout(&table), absl::Minutes(2) + kProgramMargin);
 }
 
 TEST_F(SecretQuestionsTest, NonsenseClosesTheDoor) {
