@@ -73,7 +73,14 @@ void SmtpServerSession::ResumeFilter(uint64_t question, FilterVerdict verdict,
   if (refused) {
     RefuseByFilter(IsRefusal(text) ? RefusalFromText(text, 0)
                                    : InternalError());
-    if (verdict == FilterVerdict::kDisconnect) Abandon();
+    if (verdict == FilterVerdict::kDisconnect) {
+      // Nobody waits for the rest of a chunk.
+      if (state_ == State::kSkippingChunk) {
+        state_ = chunk_.next;
+        Answer(chunk_.refusal, command_);
+      }
+      Abandon();
+    }
   } else if (asked.phase == FilterPhase::kConnect) {
     SayBanner();
   } else if (asked.phase == FilterPhase::kCommit) {

@@ -529,6 +529,19 @@ TEST(SmtpServerFilterTest, OfARefusedMessageNoChunkBeginsAnother) {
   EXPECT_EQ(asked_data, 1);
 }
 
+TEST(SmtpServerFilterTest, DisconnectDoesNotWaitForTheChunk) {
+  Dialogue d;
+  d.Open();
+  d.decide = [](const FilterAsked& asked) {
+    return asked.phase == FilterPhase::kData
+               ? Dialogue::Decision(FilterVerdict::kDisconnect, "550 5.7.1 No")
+               : Dialogue::Decision(FilterVerdict::kProceed, "");
+  };
+  EXPECT_THAT(Only("< ", d.Say("BDAT 1000 LAST\r\nab")),
+              ElementsAre("< 550 5.7.1 No"));
+  EXPECT_TRUE(d.session().closed());
+}
+
 TEST(SmtpServerFilterTest, ResetBetweenChunksIsAsked) {
   Dialogue d;
   d.Open();

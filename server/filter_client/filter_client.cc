@@ -136,11 +136,13 @@ void FilteredSession::OnLost() {
 
 FilterClient::FilterClient(EventLoop* loop, std::string room,
                            std::function<void()> on_wants,
-                           std::function<void()> on_taken)
+                           std::function<void()> on_taken,
+                           std::function<void()> on_broken)
     : loop_(loop),
       room_(std::move(room)),
       on_wants_(std::move(on_wants)),
-      on_taken_(std::move(on_taken)) {}
+      on_taken_(std::move(on_taken)),
+      on_broken_(std::move(on_broken)) {}
 
 void FilterClient::SetDoor(std::unique_ptr<Door> door) {
   if (door_ != nullptr) Lose();
@@ -247,6 +249,7 @@ void FilterClient::Check(bool sane, uint16_t type) {
   if (sane || door_ == nullptr) return;
   LogWarn("warn: %s: malformed message of type %d from filters", room_, type);
   Lose();
+  if (on_broken_) on_broken_();
 }
 
 // Every session of it goes on without an answer.

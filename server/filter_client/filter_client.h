@@ -83,7 +83,10 @@ class FilteredSession {
   // The text under way, if any, is given up: the session goes on.
   void DropText();
   // The same, and the session ends at once: that says all.
-  void ForgetText() { text_ = Text::kNone; }
+  void ForgetText() {
+    text_ = Text::kNone;
+    returned_untaken_ = 0;
+  }
   bool text_open() const { return text_ != Text::kNone; }
 
  private:
@@ -123,9 +126,12 @@ class FilteredSession {
 class FilterClient {
  public:
   // `room`: ours, for the log.  `on_wants`: Wants() has changed.  `on_taken`:
-  // MayGoOn() holds again.  Either may be null.
+  // MayGoOn() holds again.  `on_broken`: what `filters` said makes no sense,
+  // which the log has; nobody makes another door between two rooms that live,
+  // so that ours is to be begun anew.  Each may be null.
   FilterClient(EventLoop* loop, std::string room,
-               std::function<void()> on_wants, std::function<void()> on_taken);
+               std::function<void()> on_wants, std::function<void()> on_taken,
+               std::function<void()> on_broken);
 
   // A door, the first or after a restart of `filters`.
   void SetDoor(std::unique_ptr<Door> door);
@@ -161,6 +167,7 @@ class FilterClient {
   const std::string room_;
   const std::function<void()> on_wants_;
   const std::function<void()> on_taken_;
+  const std::function<void()> on_broken_;
   std::unique_ptr<Door> door_;
   std::unique_ptr<Door> closed_door_;  // until nobody is in its callbacks
   uint64_t generation_ = 0;            // of door_

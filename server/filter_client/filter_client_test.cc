@@ -115,8 +115,9 @@ class FilterClientTest : public testing::Test, protected FilteredSessionOwner {
   std::vector<std::string> failed_;
   int wants_told_ = 0;
   int taken_told_ = 0;
+  int broken_told_ = 0;
   FilterClient client_{&loop_, "receive", [this] { ++wants_told_; },
-                       [this] { ++taken_told_; }};
+                       [this] { ++taken_told_; }, [this] { ++broken_told_; }};
 };
 
 TEST_F(FilterClientTest, NoSessionBeginsUntilItIsKnownWhatIsWanted) {
@@ -265,7 +266,28 @@ TEST_F(FilterClientTest, ARoomThatIsNotSaneIsDropped) {
   EXPECT_TRUE(lost([this] { Give("x", true); }));  // before our end
   EXPECT_TRUE(lost([this] { Take(2); }));
   EXPECT_TRUE(lost([this] { Say(FilterQuestion{}); }));
+  // Who lives would give no other door.
+  EXPECT_EQ(broken_told_, 4);
   EXPECT_FALSE(lost([this] { Take(1); }));
+  // Its end is nobody's fault here: another comes.
+  EXPECT_TRUE(lost([this] {
+    filters_.reset();
+    loop_.RunReady();
+  }));
+  EXPECT_EQ(broken_told_, 4);
+}
+
+TEST_F(FilterClientTest, TheEndOfASessionSaysAllOfItsText) {
+  Tell("f", MaskOf(FilterPhase::kDataLine), 0);
+  std::shared_ptr<FilteredSession> link = Begin();
+  link->SendText("x", false);
+  Give("x", false);
+  TakeHeard();
+  link->ForgetText();
+  link->TookText(1);
+  link->DropText();
+  link.reset();
+  EXPECT_THAT(TakeHeard(), ElementsAre("ended"));
 }
 
 TEST_F(FilterClientTest, TheSameNumberMayBeginAnew) {

@@ -141,7 +141,7 @@ class FakeQueueServices : public QueueServices {
   uint32_t next_message_ = 0x10000000;
   std::set<DeliveryKind> paused_;
   bool smtp_paused_ = false;
-  FilterClient filters_{&loop_, "queue", nullptr, nullptr};
+  FilterClient filters_{&loop_, "queue", nullptr, nullptr, nullptr};
   Router router_{&config_, [](const std::string&) {}};
   HostStats host_stats_;
 };

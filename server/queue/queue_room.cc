@@ -37,7 +37,7 @@ QueueRoom::QueueRoom(RoomContext context, StoreOpener open)
           [this] {
             if (reports_ != nullptr) reports_->OnFilterKnown();
           },
-          nullptr) {
+          nullptr, [this] { context_.exit(1); }) {
   if (context_.start->has_control && !context_.fds.empty()) {
     control_ = std::move(context_.fds[0]);
   }

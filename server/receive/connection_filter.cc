@@ -54,6 +54,18 @@ void SmtpConnection::AskForWants() {
   if (services_->filters->Wants(listener_->filter) != nullptr) return;
   ++open_facts_;
   filtering_->waits_for_wants = true;
+  filtering_->patience =
+      services_->loop->RunAfter(kFilterPatience, [this] { GiveUpWaiting(); });
+}
+
+// In TLS from the first byte there is nobody to tell yet.
+void SmtpConnection::GiveUpWaiting() {
+  if (phase_ != Phase::kNaming || !filtering_->waits_for_wants) return;
+  LogInfo("%s smtp refused address=%s result=\"%s\"", ToString(id_), address_,
+          kFiltersLost);
+  if (listener_->smtp.tls != SmtpServerOptions::Tls::kWrapped)
+    stream_->Write(absl::StrCat(kFiltersLost, "\r\n"));
+  Linger();
 }
 
 void SmtpConnection::MeetFilters() {
@@ -118,6 +130,7 @@ void SmtpConnection::OnFiltersChanged() {
         services_->filters->Wants(listener_->filter) == nullptr)
       return;
     filtering_->waits_for_wants = false;
+    filtering_->patience.reset();
     return OnFact();
   }
   UpdateFilters();
@@ -230,8 +243,20 @@ bool SmtpConnection::ChangeSender(const FilterDecision& decision) {
   return true;
 }
 
-// In SMTP form.  One that is not there is no error.
+// In SMTP form, as the client may have written it: `<"joe"@c.test>`, and
+// `<joe>` without the domain.
+std::string SmtpConnection::PrintedPath(absl::string_view address) const {
+  ParameterRules rules;
+  rules.smtputf8 = transaction_->sender.parameters.smtputf8;
+  const auto parsed = ParseRcptArgument(address, {session_.name(), rules});
+  const ForwardPath* const path = std::get_if<ForwardPath>(&parsed);
+  if (path == nullptr) return std::string(address);
+  return absl::StrCat("<", path->address.ForPath(), ">");
+}
+
+// One that is not there is no error.
 void SmtpConnection::RemoveRecipient(absl::string_view address) {
+  const std::string removed = PrintedPath(address);
   std::vector<Recipient> recipients;
   std::vector<Envelope> envelopes;
   size_t begin = 0;
@@ -239,7 +264,7 @@ void SmtpConnection::RemoveRecipient(absl::string_view address) {
     const size_t end = recipient.last_envelope + 1;
     const std::string path =
         absl::StrCat("<", recipient.address.ForPath(), ">");
-    if (!absl::EqualsIgnoreCase(path, address)) {
+    if (!absl::EqualsIgnoreCase(path, removed)) {
       std::move(transaction_->envelopes.begin() + begin,
                 transaction_->envelopes.begin() + end,
                 std::back_inserter(envelopes));
@@ -331,8 +356,9 @@ void SmtpConnection::Discard(uint64_t question) {
 // ---- The text
 
 void SmtpConnection::On(const MessageTextEnds& asked) {
-  if (reading_ == nullptr || reading_->text == nullptr)
-    return session_.Resume(asked.question, replies::TemporaryError());
+  if (message() == nullptr || reading_->text == nullptr ||
+      reading_->refusal.has_value())
+    return session_.Resume(asked.question, RefusalOfText());
   filtering_->text_question = asked.question;
   reading_->text->End();
 }
@@ -362,12 +388,22 @@ void SmtpConnection::OnFilterTextFailed(const std::string& reply) {
   owner_->PumpLater(this);
 }
 
-// While the message is read, or while its text is on its way.
+// While the message is read, or while its text is on its way.  Between the two,
+// when its end waits for room, the session has nothing to answer yet: it hears
+// of it when it asks.
 void SmtpConnection::RefuseText(Reply reply) {
   const bool ending = filtering_ != nullptr && filtering_->text_question != 0;
-  if (!ending) return session_.RefuseMessage(std::move(reply));
-  session_.Resume(std::exchange(filtering_->text_question, 0),
-                  std::move(reply));
+  if (ending)
+    return session_.Resume(std::exchange(filtering_->text_question, 0),
+                           std::move(reply));
+  if (reading_ != nullptr && !reading_->refusal) reading_->refusal = reply;
+  session_.RefuseMessage(std::move(reply));
+}
+
+// What a message hears whose text has failed.
+Reply SmtpConnection::RefusalOfText() const {
+  return reading_ != nullptr && reading_->refusal ? *reading_->refusal
+                                                  : replies::TemporaryError();
 }
 
 }  // namespace holdfast

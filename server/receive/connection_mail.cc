@@ -329,7 +329,7 @@ void SmtpConnection::OnMessageProgress() {
 void SmtpConnection::On(const MessageEnds& asked) {
   // Lost with the queue while filters decided.
   if (message() == nullptr)
-    return session_.Resume(asked.question, replies::TemporaryError());
+    return session_.Resume(asked.question, RefusalOfText());
   const MessageHeaders::Verdict verdict =
       message()->Finish(&services_->scratch);
   if (MessageIsTooBig())

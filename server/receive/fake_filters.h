@@ -45,6 +45,8 @@ class FakeFilters {
     loop_->RunReady();
   }
   Door* door() { return door_.get(); }
+  // How much text may go back now.
+  size_t credit() const { return credit_; }
 
   template <class Message>
   void Send(const Message& message) {

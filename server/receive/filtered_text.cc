@@ -19,6 +19,13 @@ FilteredText::FilteredText(std::shared_ptr<FilteredSession> filters,
   filters_->SendText(std::move(head), false);
 }
 
+// What is held goes with it, and so does what it has taken of the window: the
+// session's next text needs all of it, even if all of this one was back.
+FilteredText::~FilteredText() {
+  filters_->TookText(returned_.size());
+  filters_->DropText();
+}
+
 size_t FilteredText::Room() const {
   const size_t room = filters_->TextRoom();
   return room < kLeastPiece ? 0 : std::min(room - kSpare, kMessageSlice);

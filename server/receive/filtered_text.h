@@ -20,7 +20,7 @@ class FilteredText {
  public:
   // Begins with `head`, our own header fields.
   FilteredText(std::shared_ptr<FilteredSession> filters, std::string head);
-  ~FilteredText() { filters_->DropText(); }
+  ~FilteredText();
 
   // How much of what the client sends may be taken now; 0: wait.
   size_t Room() const;

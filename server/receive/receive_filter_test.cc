@@ -32,7 +32,10 @@ FilterDecision Decision(Verdict verdict, const std::string& text = "") {
 
 class ReceiveFilterTest : public ReceiveRoomTest {
  protected:
-  ReceiveFilterTest() : ReceiveRoomTest("f", kMaxText) { filters_.Connect(); }
+  explicit ReceiveFilterTest(uint64_t max_message_size = kMaxText)
+      : ReceiveRoomTest("f", max_message_size) {
+    filters_.Connect();
+  }
 
   // A client that was greeted.
   void Meet(uint32_t phases, uint32_t in = 0) {
@@ -86,6 +89,27 @@ TEST_F(ReceiveFilterTest, SessionsWaitUntilFiltersAreReady) {
   filters_.Connect();
   filters_.Want(0);
   EXPECT_THAT(later.Read(), StartsWith("220 "));
+}
+
+TEST_F(ReceiveFilterTest, NobodyWaitsForFiltersForever) {
+  Client early(&loop_, room_.get());
+  EXPECT_EQ(early.Read(), "");
+  loop_.Advance(kFilterPatience);
+  EXPECT_EQ(early.Read(), absl::StrCat(kFiltersLost, "\r\n"));
+  EXPECT_TRUE(early.ended());
+  // Who was in time is served.
+  Client later(&loop_, room_.get());
+  filters_.Want(0);
+  EXPECT_THAT(later.Read(), StartsWith("220 "));
+  loop_.Advance(kFilterPatience - absl::Seconds(1));
+  EXPECT_FALSE(later.ended());
+}
+
+TEST_F(ReceiveFilterTest, FiltersThatMakeNoSenseGetAnotherRoom) {
+  Meet(0);
+  EXPECT_EQ(exited_, -1);
+  filters_.Send(FilterQuestion{});
+  EXPECT_EQ(exited_, 1);
 }
 
 TEST_F(ReceiveFilterTest, AMessageIsToldFromItsBeginToItsEnd) {
@@ -285,6 +309,96 @@ TEST_F(ReceiveFilterTest, AClientThatGoesInItsTextIsToldOf) {
   EXPECT_THAT(accepts_, IsEmpty());
 }
 
+// The window has no room for its end, and nothing is taken.
+class TextEndTest : public ReceiveFilterTest {
+ protected:
+  TextEndTest() : ReceiveFilterTest(kMaxMessageSize) {
+    Meet(kText);
+    filters_.change = nullptr;
+    Say(kOpening);
+    std::string text = "Subject: x\r\n\r\n";
+    while (text.size() < 63700) text += std::string(70, 'a') + "\r\n";
+    EXPECT_EQ(Say(text + ".\r\n"), "");
+    EXPECT_THAT(filters_.text, EndsWith("a\n"));
+    EXPECT_GT(filters_.untaken, kFilterWindow - 4096);
+    EXPECT_FALSE(filters_.text_ended);
+  }
+  // It was refused, and is not begun anew by its end.
+  void ExpectRefused(absl::string_view reply) {
+    const std::string text = filters_.text;
+    EXPECT_EQ(client_->Read(), absl::StrCat(reply, "\r\n"));
+    EXPECT_EQ(filters_.text, text);
+    EXPECT_FALSE(filters_.text_ended);
+    EXPECT_THAT(accepts_, IsEmpty());
+  }
+  void ExpectSessionGoesOn() {
+    filters_.change = [](const FilterText& text) { return text.bytes; };
+    EXPECT_THAT(Mail(), HasSubstr("Message accepted"));
+    ASSERT_EQ(accepts_.size(), 1u);
+    EXPECT_THAT(AcceptedBody(), EndsWith("\n\nhi\n"));
+  }
+};
+
+TEST_F(TextEndTest, FiltersMayGiveTheTextUpWhileItsEndWaits) {
+  filters_.Drop("451 4.3.0 Temporary failure");
+  ExpectRefused("451 4.3.0 Temporary failure");
+  ExpectSessionGoesOn();
+}
+
+TEST_F(TextEndTest, TheQueueMayGoWhileTheEndOfATextWaits) {
+  queue_.reset();
+  loop_.RunReady();
+  ExpectRefused(replies::TemporaryError().FirstLine());
+  EXPECT_EQ(filters_.drops, 1);
+  EXPECT_TRUE(client_->ended());
+}
+
+TEST_F(TextEndTest, FiltersMayGoWhileTheEndOfATextWaits) {
+  filters_.Die();
+  ExpectRefused(kFiltersLost);
+  EXPECT_TRUE(client_->ended());
+}
+
+TEST_F(TextEndTest, TheQueueMayHaveNoRoomWhileTheEndOfATextWaits) {
+  answer_chunks_ = false;
+  filters_.Return(absl::StrCat("\n", absl::StrReplaceAll(RandomText(2700),
+                                                         {{"\r\n", "\n"}})),
+                  false);
+  ASSERT_THAT(chunks_, Not(IsEmpty()));
+  AnswerChunks(AcceptResult::kNoRoom);
+  loop_.RunReady();
+  ExpectRefused(replies::NoRoom().FirstLine());
+  answer_chunks_ = true;
+  ExpectSessionGoesOn();
+}
+
+TEST_F(TextEndTest, ARefusedTextLeavesTheNextTheWholeWindow) {
+  filters_.Take(std::exchange(filters_.untaken, 0));
+  EXPECT_TRUE(filters_.text_ended);
+  // All is back, and not all of it taken by the queue.
+  answer_chunks_ = false;
+  const std::string lines =
+      absl::StrReplaceAll(RandomText(100), {{"\r\n", "\n"}});
+  filters_.Return("Subject: x\n\n", false);
+  for (int i = 0; i < 1000 && filters_.credit() == kFilterWindow; ++i)
+    filters_.Return(lines, false);
+  filters_.Return(lines, true);
+  EXPECT_LT(filters_.credit(), kFilterWindow);
+  AnswerChunks(AcceptResult::kNoRoom);
+  EXPECT_EQ(client_->Read(),
+            absl::StrCat(replies::NoRoom().FirstLine(), "\r\n"));
+  EXPECT_EQ(filters_.drops, 0);
+  EXPECT_EQ(filters_.credit(), kFilterWindow);
+  answer_chunks_ = true;
+  Say(kOpening);
+  Say("Subject: x\r\n\r\nhi\r\n.\r\n");
+  filters_.Return(
+      absl::StrCat("Subject: x\n\n", std::string(kFilterWindow - 12, 'x')),
+      true);
+  EXPECT_EQ(exited_, -1);
+  EXPECT_EQ(accepts_.size(), 1u);
+}
+
 // ---- Decisions
 
 TEST_F(ReceiveFilterTest, JunkIsMarkedInTheFirstLine) {
@@ -380,6 +494,18 @@ TEST_F(ReceiveFilterTest, OneOfSeveralRecipientsMayBeRemoved) {
   ASSERT_EQ(accepts_[0].envelopes.size(), 2u);
   EXPECT_EQ(accepts_[0].envelopes[0].rcpt.user, "ann");
   EXPECT_EQ(accepts_[0].envelopes[1].rcpt.user, "joe");
+}
+
+TEST_F(ReceiveFilterTest, ARecipientIsRemovedAsItWasWritten) {
+  Meet(kCommit);
+  FilterDecision decision = Decision(Verdict::kProceed);
+  decision.remove_recipients = {"<\"joe\"@c.test>", "<ann>"};
+  In(FilterPhase::kCommit, decision);
+  Say("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<\"joe\"@c.test>\r\n"
+      "RCPT TO:<two@c.test>\r\nRCPT TO:<ann>\r\nDATA\r\n\r\n.\r\n");
+  ASSERT_EQ(accepts_.size(), 1u);
+  ASSERT_EQ(accepts_[0].envelopes.size(), 2u);
+  EXPECT_EQ(accepts_[0].envelopes[0].rcpt.user, "two");
 }
 
 TEST_F(ReceiveFilterTest, AChangeThatCannotBeMadeRefusesForNow) {

@@ -105,7 +105,7 @@ ReceiveRoom::ReceiveRoom(RoomContext context, size_t max_sessions)
       keys_(context_.loop),
       filters_(
           context_.loop, "receive", [this] { OnFiltersChanged(); },
-          [this] { OnFiltersChanged(); }),
+          [this] { OnFiltersChanged(); }, [this] { context_.exit(1); }),
       queue_([this] { UpdateAccepting(); }, [this] { OnQueueGone(); }),
       names_(context_.loop),
       services_{

@@ -46,6 +46,8 @@ inline constexpr absl::Duration kMessageGrace = absl::Minutes(10);
 inline constexpr absl::Duration kTlsHandshakeTimeout = absl::Seconds(60);
 // After our last word the client has this long to close.
 inline constexpr absl::Duration kLingerTimeout = absl::Seconds(5);
+// Before the banner, until it is known what filters want; then 421.
+inline constexpr absl::Duration kFilterPatience = absl::Minutes(5);
 // Replies that the client does not read: above this we don't read either.
 inline constexpr size_t kMaxReplyBacklog = 64 << 10;
 // What the recipients of one message may become: they travel in one frame,
@@ -147,6 +149,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection>,
     bool waits_for_wants = false;  // before the banner
     bool junk = false;             // all messages of the session
     bool discard = false;          // the message whose MAIL is decided
+    EventLoop::Timer patience;     // with that
     uint64_t text_question = 0;    // MessageTextEnds, until it was answered
   };
   // While a message is read.
@@ -156,6 +159,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection>,
     absl::Duration started;  // later, for the time we made it wait
     absl::Duration blocked_since = absl::InfiniteDuration();
     int64_t bytes = 0;
+    std::optional<Reply> refusal;  // its text has failed
   };
 
   // ---- smtp_connection.cc
@@ -207,6 +211,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection>,
 
   // ---- connection_filter.cc
   void AskForWants();
+  void GiveUpWaiting();
   void MeetFilters();
   bool BeginFiltering();
   void RestartFiltering(const XclientAsked& asked);
@@ -223,6 +228,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection>,
                const FilterDecision& decision);
   void ChangeEnvelopes(uint64_t question, const FilterDecision& decision);
   bool ChangeSender(const FilterDecision& decision);
+  std::string PrintedPath(absl::string_view address) const;
   void RemoveRecipient(absl::string_view address);
   void AddRecipients(uint64_t question, std::vector<std::string> addresses,
                      size_t next);
@@ -234,6 +240,7 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection>,
   void OnFilterTextFailed(const std::string& reply) override;
   void MoveText();
   void RefuseText(Reply reply);
+  Reply RefusalOfText() const;
 
   // ---- connection_mail.cc
   void On(const SenderAsked& asked);

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -33,8 +34,10 @@ class FilterReports {
   // How often the log has a line about that.
   static constexpr absl::Duration kLogEvery = absl::Minutes(1);
 
-  explicit FilterReports(EventLoop* loop)
-      : loop_(loop), client_(loop, "relay", nullptr, nullptr) {}
+  // `on_broken`: as FilterClient's.
+  FilterReports(EventLoop* loop, std::function<void()> on_broken)
+      : loop_(loop),
+        client_(loop, "relay", nullptr, nullptr, std::move(on_broken)) {}
 
   // Replaces the one before.  Sessions that have begun before it are not told
   // of any more.

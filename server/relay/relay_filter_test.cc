@@ -274,7 +274,7 @@ TEST_F(RelayFilterTest, AnotherRoomHearsOfNewSessionsOnly) {
 TEST_F(RelayFilterTest, ASlowRoomLosesReportsNotEnds) {
   Start();
   auto [theirs, ours] = MakeDoorPair(&loop_);
-  FilterReports reports(&loop_);
+  FilterReports reports(&loop_, nullptr);
   reports.SetDoor(std::move(theirs));
   std::vector<uint16_t> heard;
   ours->SetCallbacks([&](Frame& frame) { heard.push_back(frame.type); },

@@ -24,7 +24,7 @@ RelayRoom::RelayRoom(RoomContext context, Parts parts)
     : context_(std::move(context)),
       parts_(std::move(parts)),
       secrets_(context_.loop),
-      filter_reports_(context_.loop),
+      filter_reports_(context_.loop, [this] { context_.exit(1); }),
       reverse_(context_.loop, parts_.resolver.get()),
       batches_(context_.loop) {}
 
