@@ -96,7 +96,7 @@ class LdapBackend : public TableBackend {
   // A connection on which nobody is anybody yet.
   absl::StatusOr<Connection> Open(const TableDeadline& deadline) const;
   static int Bind(LDAP* ldap, const std::string& name,
-                  absl::string_view password);
+                  absl::string_view password, const TableDeadline& deadline);
   absl::StatusOr<Message> Search(const LdapSearch& search,
                                  absl::string_view key, int scope,
                                  const TableDeadline& deadline);
@@ -137,7 +137,10 @@ absl::StatusOr<Connection> LdapBackend::Open(
 }
 
 int LdapBackend::Bind(LDAP* ldap, const std::string& name,
-                      absl::string_view password) {
+                      absl::string_view password,
+                      const TableDeadline& deadline) {
+  // Some has gone since the connection was made.
+  SetTimes(ldap, deadline);
   std::string copy(password);
   berval credentials;
   credentials.bv_val = copy.data();
@@ -153,7 +156,7 @@ absl::Status LdapBackend::Connect(const TableDeadline& deadline) {
   absl::StatusOr<Connection> opened = Open(deadline);
   if (!opened.ok()) return opened.status();
   const int result =
-      Bind(opened->get(), settings_.username, settings_.password);
+      Bind(opened->get(), settings_.username, settings_.password, deadline);
   if (result != LDAP_SUCCESS)
     return Failure(
         absl::StrCat(settings_.url, ": bind as \"", settings_.username, "\""),
@@ -236,20 +239,29 @@ absl::StatusOr<bool> LdapBackend::Authenticate(absl::string_view user,
   ldap_memfree(name);
   const absl::StatusOr<Connection> own = Open(deadline);
   if (!own.ok()) return own.status();
-  const int result = Bind(own->get(), entry, password);
-  switch (result) {
-    case LDAP_SUCCESS:
-      return !entry.empty();
-    case LDAP_INVALID_CREDENTIALS:
-    case LDAP_INAPPROPRIATE_AUTH:
-    case LDAP_NO_SUCH_OBJECT:
-      return false;
-    default:
-      return Failure("bind as a user", result);
-  }
+  const int result = Bind(own->get(), entry, password, deadline);
+  const std::optional<bool> right = LdapPasswordAnswer(result);
+  if (!right) return Failure("bind as a user", result);
+  return *right && !entry.empty();
 }
 
 }  // namespace
+
+std::optional<bool> LdapPasswordAnswer(int result) {
+  switch (result) {
+    case LDAP_SUCCESS:
+      return true;
+    case LDAP_INVALID_CREDENTIALS:
+    case LDAP_INAPPROPRIATE_AUTH:
+    case LDAP_NO_SUCH_OBJECT:
+    // An account that is locked, or whose password was tried too often.
+    case LDAP_CONSTRAINT_VIOLATION:
+    case LDAP_UNWILLING_TO_PERFORM:
+      return false;
+    default:
+      return std::nullopt;
+  }
+}
 
 absl::StatusOr<std::unique_ptr<TableBackend>> MakeLdapBackend(
     TableSettings* settings, const std::string& table, const TableClock&) {

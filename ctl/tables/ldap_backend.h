@@ -3,6 +3,7 @@
 #define HOLDFAST_CTL_TABLES_LDAP_BACKEND_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -15,6 +16,10 @@ namespace holdfast {
 // the entry that auth_filter finds, on a connection of its own.
 absl::StatusOr<std::unique_ptr<TableBackend>> MakeLdapBackend(
     TableSettings* settings, const std::string& table, const TableClock& clock);
+
+// Whether a password is right, by the result code of a bind with it (RFC 4511,
+// appendix A); nullopt: the directory cannot say now.
+std::optional<bool> LdapPasswordAnswer(int result);
 
 }  // namespace holdfast
 

@@ -3,6 +3,7 @@
 #include <mariadb/errmsg.h>
 #include <mariadb/mysql.h>
 #include <mariadb/mysqld_error.h>
+#include <sys/socket.h>
 
 #include <map>
 #include <utility>
@@ -72,16 +73,16 @@ class MysqlBackend : public TableBackend {
   void Disconnect() override;
   absl::StatusOr<TableRows> Ask(absl::string_view service,
                                 absl::string_view key,
-                                const TableDeadline&) override {
+                                const TableDeadline& deadline) override {
     const auto found = asks_.find(std::string(service));
     if (found == asks_.end()) return NoSuchQuery("query", service);
-    return Run(found->second.get(), key);
+    return Run(found->second.get(), key, deadline);
   }
   absl::StatusOr<TableRows> List(absl::string_view service,
-                                 const TableDeadline&) override {
+                                 const TableDeadline& deadline) override {
     const auto found = lists_.find(std::string(service));
     if (found == lists_.end()) return NoSuchQuery("fetch", service);
-    return Run(found->second.get(), "");
+    return Run(found->second.get(), "", deadline);
   }
   TableListLimits ListLimits(absl::string_view service) const override {
     return queries_.ListLimits(service);
@@ -97,9 +98,11 @@ class MysqlBackend : public TableBackend {
   void SetOptions(const TableDeadline& deadline);
   void LimitStatements(const TableDeadline& deadline);
   absl::Status Prepare(const std::vector<SqlQuery>& queries, bool with_key,
-                       Statements* into);
-  absl::StatusOr<TableRows> Run(MYSQL_STMT* statement, absl::string_view key);
-  absl::StatusOr<TableRows> ReadRows(MYSQL_STMT* statement);
+                       const TableDeadline& deadline, Statements* into);
+  absl::StatusOr<TableRows> Run(MYSQL_STMT* statement, absl::string_view key,
+                                const TableDeadline& deadline);
+  absl::StatusOr<TableRows> ReadRows(MYSQL_STMT* statement,
+                                     const TableDeadline& deadline);
 
   const MysqlServer server_;
   const SqlQueries queries_;
@@ -107,6 +110,12 @@ class MysqlBackend : public TableBackend {
   Statements asks_;
   Statements lists_;
 };
+
+// The library's waits have a time each.  Looked at before each, the deadline
+// is passed by no more than one of them.
+absl::Status TooLate() {
+  return absl::DeadlineExceededError("the database does not answer in time");
+}
 
 absl::Status Failure(MYSQL_STMT* statement) {
   return ToStatus(mysql_stmt_errno(statement), mysql_stmt_error(statement));
@@ -156,10 +165,12 @@ absl::Status MysqlBackend::Connect(const TableDeadline& deadline) {
                          OrNull(server_.database), server_.port,
                          OrNull(server_.socket), /*clientflag=*/0) == nullptr)
     return absl::UnavailableError(mysql_error(connection_));
+  if (deadline.Over()) return TooLate();
   LimitStatements(deadline);
-  const absl::Status prepared = Prepare(queries_.queries(), true, &asks_);
+  const absl::Status prepared =
+      Prepare(queries_.queries(), true, deadline, &asks_);
   if (!prepared.ok()) return prepared;
-  return Prepare(queries_.lists(), false, &lists_);
+  return Prepare(queries_.lists(), false, deadline, &lists_);
 }
 
 void MysqlBackend::Disconnect() {
@@ -170,8 +181,10 @@ void MysqlBackend::Disconnect() {
 }
 
 absl::Status MysqlBackend::Prepare(const std::vector<SqlQuery>& queries,
-                                   bool with_key, Statements* into) {
+                                   bool with_key, const TableDeadline& deadline,
+                                   Statements* into) {
   for (const SqlQuery& query : queries) {
+    if (deadline.Over()) return TooLate();
     Statement statement(mysql_stmt_init(connection_));
     if (statement == nullptr) return absl::UnavailableError("no memory");
     const std::string& sql = query.word.value;
@@ -193,7 +206,8 @@ absl::Status MysqlBackend::Prepare(const std::vector<SqlQuery>& queries,
 }
 
 absl::StatusOr<TableRows> MysqlBackend::Run(MYSQL_STMT* statement,
-                                            absl::string_view key) {
+                                            absl::string_view key,
+                                            const TableDeadline& deadline) {
   std::string copy(key);
   unsigned long size = copy.size();
   MYSQL_BIND parameter = {};
@@ -206,13 +220,18 @@ absl::StatusOr<TableRows> MysqlBackend::Run(MYSQL_STMT* statement,
   if (!parameters.empty() &&
       mysql_stmt_bind_param(statement, parameters.data()) != 0)
     return Failure(statement);
+  if (deadline.Over()) return TooLate();
   if (mysql_stmt_execute(statement) != 0) return Failure(statement);
-  absl::StatusOr<TableRows> rows = ReadRows(statement);
+  absl::StatusOr<TableRows> rows = ReadRows(statement, deadline);
+  // Else the rows that nobody wants would be waited for.
+  if (absl::IsDeadlineExceeded(rows.status()))
+    shutdown(mysql_get_socket(connection_), SHUT_RDWR);
   mysql_stmt_free_result(statement);
   return rows;
 }
 
-absl::StatusOr<TableRows> MysqlBackend::ReadRows(MYSQL_STMT* statement) {
+absl::StatusOr<TableRows> MysqlBackend::ReadRows(
+    MYSQL_STMT* statement, const TableDeadline& deadline) {
   struct Column {
     std::string text = std::string(kMaxColumn, '\0');
     unsigned long size = 0;
@@ -235,6 +254,7 @@ absl::StatusOr<TableRows> MysqlBackend::ReadRows(MYSQL_STMT* statement) {
   int status;
   while ((status = mysql_stmt_fetch(statement)) == 0 ||
          status == MYSQL_DATA_TRUNCATED) {
+    if (deadline.Over()) return TooLate();
     if (rows.size() == kMaxTableRows)
       return absl::OutOfRangeError("too many rows");
     TableRow row;

@@ -9,9 +9,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "ctl/tables/sql_queries.h"
+#include "protocol/xtext.h"
 
 namespace holdfast {
 namespace {
+
+// character_not_in_repertoire: not of the database's encoding.
+constexpr char kNoSuchCharacters[] = "22021";
 
 struct ClearResult {
   void operator()(PGresult* result) const { PQclear(result); }
@@ -72,8 +76,10 @@ class PostgresBackend : public TableBackend {
   absl::Status Lost() const {
     return absl::UnavailableError(OneLine(PQerrorMessage(connection_)));
   }
+  // kNotFound: the database cannot hold such characters.
   absl::Status Failure(const PGresult* result) const;
-  // Waits for all of the answer to what was sent; `sent` is libpq's.
+  // Waits for all of the answer to what was sent, also if it is an error:
+  // before that nothing else can be sent.  `sent` is libpq's.
   absl::StatusOr<Result> Finish(int sent, const TableDeadline& deadline);
   absl::StatusOr<TableRows> Run(const std::string& name, const char* key,
                                 const TableDeadline& deadline);
@@ -139,7 +145,9 @@ absl::Status PostgresBackend::Failure(const PGresult* result) const {
   for (const char* lost : {"57P", "08", "0A000", "26000"}) {
     if (absl::StartsWith(state, lost)) return absl::UnavailableError(text);
   }
-  return absl::InternalError(text);
+  return absl::string_view(state) == kNoSuchCharacters
+             ? absl::NotFoundError(text)
+             : absl::InternalError(text);
 }
 
 absl::StatusOr<Result> PostgresBackend::Finish(int sent,
@@ -153,6 +161,7 @@ absl::StatusOr<Result> PostgresBackend::Finish(int sent,
     if (PQconsumeInput(connection_) == 0) return Lost();
   }
   Result last;
+  absl::Status failure;
   for (;;) {
     while (PQisBusy(connection_) != 0) {
       const absl::Status waited = WaitFor(fd, POLLIN, deadline);
@@ -162,10 +171,11 @@ absl::StatusOr<Result> PostgresBackend::Finish(int sent,
     Result next(PQgetResult(connection_));
     if (next == nullptr) break;
     const ExecStatusType status = PQresultStatus(next.get());
-    if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
-      return Failure(next.get());
+    if (failure.ok() && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK)
+      failure = Failure(next.get());
     last = std::move(next);
   }
+  if (!failure.ok()) return failure;
   if (last == nullptr) return Lost();
   return last;
 }
@@ -177,7 +187,8 @@ absl::Status PostgresBackend::Prepare(const SqlQuery& query, int parameters,
       Finish(PQsendPrepare(connection_, name, query.word.value.c_str(),
                            parameters, nullptr),
              deadline);
-  if (absl::IsInternal(prepared.status()))
+  if (absl::IsInternal(prepared.status()) ||
+      absl::IsNotFound(prepared.status()))
     return queries_.Wrong(query, prepared.status().message());
   if (!prepared.ok()) return prepared.status();
   const absl::StatusOr<Result> described =
@@ -221,8 +232,14 @@ absl::StatusOr<TableRows> PostgresBackend::Ask(absl::string_view service,
                                                absl::string_view key,
                                                const TableDeadline& deadline) {
   for (const SqlQuery& query : queries_.queries()) {
-    if (query.service == service)
-      return Run(query.word.name, std::string(key).c_str(), deadline);
+    if (query.service != service) continue;
+    absl::StatusOr<TableRows> rows =
+        Run(query.word.name, std::string(key).c_str(), deadline);
+    // What the database cannot hold is not in it.  A key that it can hold gets
+    // the same error from a query that converts what it finds.
+    if (absl::IsNotFound(rows.status()) && !IsValidUtf8(key))
+      return TableRows();
+    return rows;
   }
   return NoSuchQuery("query", service);
 }

@@ -102,7 +102,8 @@ class RedisBackend : public TableBackend {
   }
 
  private:
-  absl::Status ConnectTo(const RedisServer& server, const timeval& limit,
+  // A server that only lets one connect, and then says nothing, is none.
+  absl::Status ConnectTo(const RedisServer& server,
                          const TableDeadline& deadline);
   absl::StatusOr<Reply> Send(const std::vector<std::string>& words,
                              const TableDeadline& deadline);
@@ -147,8 +148,8 @@ absl::StatusOr<Reply> RedisBackend::Send(const std::vector<std::string>& words,
 }
 
 absl::Status RedisBackend::ConnectTo(const RedisServer& server,
-                                     const timeval& limit,
                                      const TableDeadline& deadline) {
+  const timeval limit = deadline.Timeval();
   absl::string_view path = server.place;
   const bool is_path = absl::ConsumePrefix(&path, "unix:");
   connection_.reset(
@@ -166,8 +167,14 @@ absl::Status RedisBackend::ConnectTo(const RedisServer& server,
     const absl::StatusOr<Reply> reply = Send(words, deadline);
     if (!reply.ok()) return reply.status();
   }
-  if (settings_.database == 0) return absl::OkStatus();
-  return Send({"SELECT", absl::StrCat(settings_.database)}, deadline).status();
+  if (settings_.database != 0) {
+    const absl::StatusOr<Reply> reply =
+        Send({"SELECT", absl::StrCat(settings_.database)}, deadline);
+    if (!reply.ok()) return reply.status();
+  }
+  const absl::Status answers = Send({"PING"}, deadline).status();
+  // One that may not say PING has heard so from a server that answers.
+  return absl::IsInternal(answers) ? absl::OkStatus() : answers;
 }
 
 absl::Status RedisBackend::Connect(const TableDeadline& deadline) {
@@ -179,10 +186,10 @@ absl::Status RedisBackend::Connect(const TableDeadline& deadline) {
   const absl::Duration share =
       std::max(deadline.Left() / (alone ? 1 : 2), absl::Milliseconds(1));
   const absl::Status master =
-      ConnectTo(settings_.master, absl::ToTimeval(share), deadline);
+      ConnectTo(settings_.master, TableDeadline(clock_, share));
   if (master.ok() || alone) return master;
   on_replica_ = true;
-  return ConnectTo(settings_.replica, deadline.Timeval(), deadline);
+  return ConnectTo(settings_.replica, deadline);
 }
 
 absl::StatusOr<TableRows> RedisBackend::Ask(absl::string_view service,

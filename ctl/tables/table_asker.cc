@@ -5,6 +5,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "protocol/secret.h"
 
 namespace holdfast {
 namespace {
@@ -101,8 +102,10 @@ TableAnswer TableAsker::AskRows(TableOp op, const TableShape& shape,
         return backend_->Ask(shape.service, key, deadline);
       });
   if (!rows.ok()) return TableError(rows.status().message());
-  if (op == TableOp::kLookup) return ShapeTableRows(shape, *rows);
-  return rows->empty() ? TableNotFound() : TableFound("");
+  TableAnswer answer = ShapeTableRows(shape, *rows);
+  // A row that is no value to a lookup is none to a check.
+  if (op == TableOp::kCheck) Wipe(&answer.text);
+  return answer;
 }
 
 TableAnswer TableAsker::Authenticate(absl::string_view key) {

@@ -35,6 +35,8 @@ class TableAsker {
   TableAsker& operator=(const TableAsker&) = delete;
 
   std::vector<std::string> Services() const { return backend_->Services(); }
+  // Of an answer.
+  absl::Duration Limit() const { return limit_; }
   // Connects now, so that what is wrong is known early.  Need not be called.
   absl::Status Connect();
   // Not for kUpdate.  A question that finds no connection makes a new one, if

@@ -86,6 +86,20 @@ TEST_F(TableAskerTest, ConnectsOnceAndAnswers) {
   EXPECT_EQ(server_.connects, 1);
 }
 
+TEST_F(TableAskerTest, ACheckFindsWhatALookupDoes) {
+  const auto check = [this](const TableRows& rows) {
+    server_.rows = rows;
+    return asker_.Ask(TableOp::kCheck, "alias", "k");
+  };
+  // Such as of SELECT max(...).
+  EXPECT_EQ(check({{std::nullopt}}).result, Result::kNotFound);
+  EXPECT_EQ(check({{""}}).result, Result::kNotFound);
+  EXPECT_EQ(check({{}}).result, Result::kNotFound);
+  const TableAnswer found = check({{std::nullopt}, {"v"}});
+  EXPECT_EQ(found.result, Result::kFound);
+  EXPECT_EQ(found.text, "");
+}
+
 TEST_F(TableAskerTest, AwayIsAnErrorNeverNotFound) {
   server_.up = false;
   EXPECT_EQ(Lookup().result, Result::kError);

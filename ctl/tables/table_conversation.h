@@ -9,17 +9,29 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "ctl/tables/table_answer.h"
 #include "protocol/table_lines.h"
 
 namespace holdfast {
 
+// A request that seems to be older than this was given its time by hand, or a
+// clock has been put right since.
+inline constexpr absl::Duration kMaxTableRequestAge = absl::Hours(1);
+
 class TableConversation {
  public:
-  using Answer = std::function<TableAnswer(const TableRequest&)>;
+  struct Setup {
+    std::vector<std::string> services;
+    std::function<TableAnswer(const TableRequest&)> answer;
+    // The wall clock's: requests have theirs.
+    std::function<absl::Time()> now;
+    // How old a request may be; nobody waits for older ones, so they get an
+    // error and answer() is not asked.  Not of kUpdate.
+    std::function<absl::Duration()> limit;
+  };
 
-  TableConversation(std::vector<std::string> services, Answer answer)
-      : services_(std::move(services)), answer_(std::move(answer)) {}
+  explicit TableConversation(Setup setup) : setup_(std::move(setup)) {}
 
   // `line` without its end; what is to be written, maybe nothing.  Questions
   // may come without the greeting, as from a terminal.  kInvalidArgument: that
@@ -27,8 +39,9 @@ class TableConversation {
   absl::StatusOr<std::string> OnLine(absl::string_view line);
 
  private:
-  const std::vector<std::string> services_;
-  const Answer answer_;
+  bool IsTooLate(const TableRequest& request, absl::string_view line) const;
+
+  const Setup setup_;
 };
 
 }  // namespace holdfast

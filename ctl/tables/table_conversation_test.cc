@@ -22,7 +22,11 @@ class TableConversationTest : public testing::Test {
     return answer.ok() ? *answer : "";
   }
 
-  TableConversation conversation_{{"alias", "domain"}, Echo};
+  absl::Time now_ = absl::FromUnixSeconds(1000000);
+  TableConversation conversation_{{{"alias", "domain"},
+                                   Echo,
+                                   [this] { return now_; },
+                                   [] { return absl::Seconds(4); }}};
 };
 
 TEST_F(TableConversationTest, GreetingThenQuestionsInOrder) {
@@ -51,6 +55,23 @@ TEST_F(TableConversationTest, ErrorsSayWhy) {
 TEST_F(TableConversationTest, KeysMayHoldBars) {
   EXPECT_EQ(Say("table|0.1|1.000000|t|lookup|alias|00000001|a|b"),
             "lookup-result|00000001|not-found\n");
+}
+
+TEST_F(TableConversationTest, WhatNobodyWaitsForIsNotAsked) {
+  const auto says_too_late = [this](const std::string& time) {
+    return Say("table|0.1|" + time + "|t|check|alias|00000001|joe") ==
+           "check-result|00000001|error|too late\n";
+  };
+  for (const char* time : {"999995.999999", "999995", "996401"})
+    EXPECT_TRUE(says_too_late(time)) << time;
+  // Not yet; from the time to come, as after a clock was put back; of a clock
+  // that was put forward; by hand.
+  for (const char* time :
+       {"999996.000000", "1000000.0", "1000001.5", "2000000", "996400", "1.0",
+        "0", "-5", "", "x", "nan", "inf", "-inf", "1e300", "-1e300"})
+    EXPECT_FALSE(says_too_late(time)) << time;
+  EXPECT_EQ(Say("table|0.1|999990|t|update|00000002"),
+            "update-result|00000002|error|f:3: x: broken\n");
 }
 
 TEST_F(TableConversationTest, WhatIsNoLineEndsIt) {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "ctl/tables/table_asker.h"
 #include "ctl/tables/table_conversation.h"
@@ -138,8 +139,9 @@ int Converse(Table* table) {
   // What is wrong with the server is logged at once.
   table->asker().Connect().IgnoreError();
   TableConversation conversation(
-      table->asker().Services(),
-      [table](const TableRequest& request) { return table->Answer(request); });
+      {table->asker().Services(),
+       [table](const TableRequest& request) { return table->Answer(request); },
+       absl::Now, [table] { return table->asker().Limit(); }});
   std::string text;
   char buffer[4096];
   for (;;) {

@@ -44,9 +44,21 @@ absl::Status ReadWhole(int fd, std::string* text) {
   }
 }
 
+// "SCHEME://USER:PASSWORD@HOST"; a colon behind the '@' stands before a port.
+bool IsAddressWithPassword(absl::string_view text) {
+  const size_t start = text.find("://");
+  if (start == absl::string_view::npos) return false;
+  text.remove_prefix(start + 3);
+  text = text.substr(0, text.find_first_of("/?"));
+  const size_t at = text.find('@');
+  return at != absl::string_view::npos && text.find(':') < at;
+}
+
 bool HoldsSecret(const TableSettings::Word& word) {
   return word.name == "password" ||
-         (word.name == "conninfo" && absl::StrContains(word.value, "password"));
+         (word.name == "conninfo" &&
+          (absl::StrContains(word.value, "password") ||
+           IsAddressWithPassword(word.value)));
 }
 
 }  // namespace

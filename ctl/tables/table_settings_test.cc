@@ -73,6 +73,34 @@ TEST(TableSettingsTest, WhatNobodyTakesIsUnknown) {
             (std::vector<std::string>{"f:2: strange: unknown word"}));
 }
 
+TEST(TableSettingsTest, KnowsWhatHoldsAPassword) {
+  const std::string path = testing::TempDir() + "/secrets";
+  const struct {
+    const char* text;
+    size_t warnings;
+  } cases[] = {
+      {"conninfo postgresql://u:pw@h/mail", 1},
+      {"conninfo postgres://u:pw@/mail?host=/run", 1},
+      {"conninfo postgresql://h?password=pw", 1},
+      {"conninfo host=h password=pw", 1},
+      {"conninfo postgresql://u@h1:1,h2:2/mail", 0},
+      {"conninfo postgresql://h:5432/u:x@y", 0},
+      {"conninfo host=h user=u", 0},
+      {"url ldap://h:389", 0},
+  };
+  for (const auto& c : cases) {
+    std::ofstream(path) << c.text << "\n";
+    ASSERT_EQ(chmod(path.c_str(), 0644), 0);
+    absl::StatusOr<TableSettings> settings =
+        TableSettings::Read(path, Faults::kErrors);
+    ASSERT_TRUE(settings.ok()) << settings.status();
+    settings->TakeText("conninfo", "");
+    settings->TakeText("url", "");
+    EXPECT_EQ(settings->Warnings().size(), c.warnings) << c.text;
+  }
+  remove(path.c_str());
+}
+
 TEST(TableSettingsTest, WarnsOfAPasswordForEverybody) {
   const std::string path = testing::TempDir() + "/settings";
   std::ofstream(path) << "password hush\n";

@@ -4,10 +4,12 @@
 #include "absl/strings/string_view.h"
 #include "ctl/tables/ldap_filter.h"
 #include "ctl/tables/redis_command.h"
+#include "ctl/tables/table_conversation.h"
 #include "ctl/tables/table_settings.h"
 
 // Configurations and keys: no key leaves its value in a filter, none makes
-// another word of a command.
+// another word of a command.  Lines of the server get one line, or those of the
+// greeting.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const absl::string_view text(reinterpret_cast<const char*>(data), size);
   holdfast::TableSettings::Parse("f", text,
@@ -26,5 +28,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       holdfast::RedisCommand::Parse(text.substr(0, size / 2), true);
   if (command.ok() && command->With(key).size() != command->With("").size())
     abort();
+  holdfast::TableConversation conversation(
+      {{"alias"},
+       [](const holdfast::TableRequest& request) {
+         return holdfast::TableFound(request.key);
+       },
+       [] { return absl::FromUnixSeconds(1795324000); },
+       [] { return absl::Seconds(4); }});
+  const absl::StatusOr<std::string> said = conversation.OnLine(text);
+  if (said.ok() && !said->empty() && said->back() != '\n') abort();
   return 0;
 }

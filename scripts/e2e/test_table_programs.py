@@ -9,10 +9,12 @@ import re
 import shutil
 import signal
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
 import threading
+import time
 
 sys.dont_write_bytecode = True
 from certificates import Authority                            # noqa: E402
@@ -120,6 +122,7 @@ class Program:
         OPEN.append(self)
         self.count = 0
         self.services = []
+        self.time = time.time    # of the questions
         if greet:
             self.write("config|smtpd-version|7.8.0-portable\n"
                        "config|protocol|0.1\nconfig|tablename|t\n"
@@ -145,7 +148,7 @@ class Program:
         self.count += 1
         fields = [op] + ([rest[0]] if len(rest) > 0 else []) + \
             ["%08x" % self.count] + list(rest[1:])
-        self.write("table|0.1|1795324664.107565|t|%s\n" % "|".join(fields))
+        self.write("table|0.1|%f|t|%s\n" % (self.time(), "|".join(fields)))
 
     def receive(self, op, number):
         fields = self.read().split("|", 3)
@@ -221,6 +224,7 @@ def test_many_questions_at_once(word):
     """They are read in order, and so are the answers."""
     database = FILL[word]("/var/vmail")
     program = Program(word, settings(database))
+    program.time = lambda: 0    # however slow this machine is
     many = [QUESTIONS[i % len(QUESTIONS)] for i in range(500)]
     sender = threading.Thread(target=lambda: [
         program.send(*question[:3]) for question in many])
@@ -296,6 +300,102 @@ def test_a_stopped_database_is_an_error_in_time(word):
              "it answers again")
     for question in QUESTIONS:
         check_right(program, question)
+
+
+def test_what_comes_too_late_is_not_asked():
+    program = Program("sqlite", settings(FILL["sqlite"]("/var/vmail")))
+    program.time = lambda: time.time() - 5
+    expect_equal(program.ask(*QUESTIONS[2][:3]), ("error", "too late"),
+                 "a question that nobody waits for")
+    expect_equal(program.ask("update"), ("ok", ""), "update")
+    program.time = lambda: time.time() + 3600
+    check_right(program, QUESTIONS[2])
+
+
+@for_each("sqlite", "postgres", "mysql", "ldap")
+def test_a_check_finds_what_a_lookup_does(word):
+    database = FILL[word]("/var/vmail")
+    key = "$1" if word == "postgres" else "?"
+    more = "query_domain SELECT max(domain) FROM domains WHERE domain=%s\n" % \
+        key
+    # One row without a value, or an entry that lacks it.
+    missing, there = "example.org", "example.com"
+    if word == "ldap":
+        more = "domain_filter: (|(uid=%u)(associatedDomain=%u))\n" \
+            "domain_attributes: associatedDomain\n"
+        missing = "bob"
+    program = Program(word, settings(database, more, without="domain_filter"
+                                     if word == "ldap" else "query_domain"))
+    for op in ("lookup", "check"):
+        expect_equal(program.ask(op, "domain", missing), ("not-found", ""), op)
+        expect_equal(program.ask(op, "domain", there)[0], "found", op)
+
+
+def test_postgres_keeps_its_connection_after_errors():
+    database = FILL["postgres"]("/var/vmail")
+    program = Program("postgres", settings(
+        database,
+        "query_mailaddr SELECT 1 / (length($1) - 1)\n"
+        "query_string SELECT pg_backend_pid() WHERE $1 <> ''\n"
+        "query_regex SELECT convert_from('\\xff'::bytea, 'UTF8') || $1\n"))
+    process = program.ask("lookup", "string", "x")
+    expect_equal(process[0], "found", "its process there")
+    for _ in range(3):
+        expect_equal(program.ask("lookup", "mailaddr", "x"),
+                     ("error", "division by zero"), "an error")
+        expect_equal(program.ask("lookup", "mailaddr", "xx"), ("found", "1"),
+                     "no error")
+        for key in ("\xff\xfe", "b\xe9b@example.com"):
+            expect_equal(program.ask("lookup", "alias", key),
+                         ("not-found", ""), "what is no UTF-8")
+        expect_equal(program.ask("lookup", "regex", "x")[0], "error",
+                     "a value that is no UTF-8")
+    expect_equal(program.ask("lookup", "string", "x"), process,
+                 "its process there")
+
+
+class SlowSocket:
+    """A socket that leads to another one; what comes back comes late."""
+
+    def __init__(self, path, target, delay):
+        self.target, self.delay = target, delay
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen()
+        OPEN.append(self)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.listener.accept()[0]
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(self.target)
+                for words in ((client, server, 0), (server, client,
+                                                    self.delay)):
+                    threading.Thread(target=self.copy, args=words,
+                                     daemon=True).start()
+
+    def copy(self, source, to, delay):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                time.sleep(delay)
+                to.sendall(data)
+            to.shutdown(socket.SHUT_RDWR)
+
+    def close(self):
+        self.listener.close()
+
+
+def test_mysql_is_late_by_many_short_waits():
+    database = FILL["mysql"]("/var/vmail")
+    slow = database.path("slow")
+    SlowSocket(slow, database.path("socket"), 0.4)
+    database.replaced = {"host localhost": "host localhost\nsocket " + slow}
+    for timeout, status, out in ((1, 75, ""), (60, 0, "bob\n")):
+        expect_equal(run("mysql", settings(database, "timeout %d\n" % timeout),
+                         "lookup", "alias", "bob@example.com")[:2],
+                     (status, out), "within %d s" % timeout)
 
 
 def run(word, *words, text=""):
@@ -461,6 +561,27 @@ def test_the_second_redis_is_asked():
     first.start()
     wait_for(lambda: program.ask(*QUESTIONS[2][:3])[0] == "found", 60,
              "the first is back")
+
+
+def test_the_second_redis_is_asked_when_the_first_hangs():
+    first, second = FILL["redis"]("/var/vmail"), FILL["redis"]("/var/vmail")
+    # Nobody has to say AUTH, so that connecting takes no answer of them.
+    for database in (first, second):
+        database.cli("CONFIG SET requirepass \"\"\n")
+    path = settings(first, "slave unix:%s\n" % second.path("socket"),
+                    without="password")
+    connected = Program("redis", path)
+    check_right(connected, QUESTIONS[2])
+    # One can still connect to it.
+    first.signal(signal.SIGSTOP)
+    expect_equal(connected.ask(*QUESTIONS[2][:3])[0], "error", "nothing said")
+    wait_for(lambda: connected.ask(*QUESTIONS[2][:3])[0] == "found", 60,
+             "the second one")
+    program = Program("redis", path)
+    for question in QUESTIONS:
+        check_right(program, question)
+    expect_equal(program.close(), 0, "its end")
+    expect_equal(program.log, "", "its log")
 
 
 class Site:

@@ -86,8 +86,8 @@ void TableProcess::Lose() {
   for (const uint64_t number : over)
     Fail(requests_.find(number), absl::UnavailableError("the program is gone"));
   for (const uint64_t number : std::deque<uint64_t>(waiting_)) {
+    if (!Waits(number)) continue;
     const auto request = requests_.find(number);
-    if (request == requests_.end() || request->second.over) continue;
     if (kept_.Get(request->second.query, setup_.loop->Elapsed()) != nullptr)
       Fail(request, absl::UnavailableError("the program is gone"));
   }
@@ -176,6 +176,7 @@ void TableProcess::Ask(TableQuery query, Done done) {
   Request& request = requests_[number];
   request.query = std::move(query);
   request.done = std::move(done);
+  request.asked_at = setup_.loop->Elapsed();
   if (requests_.size() > kMaxOpenTableQuestions) {
     return Fail(requests_.find(number),
                 absl::ResourceExhaustedError("too many questions are open"));
@@ -193,12 +194,16 @@ void TableProcess::Ask(TableQuery query, Done done) {
 
 void TableProcess::SendWaiting() {
   while (state_ == State::kReady && !waiting_.empty() &&
-         sent_.size() < kMaxSentTableQuestions) {
+         Owed() < kMaxSentTableQuestions) {
     const uint64_t number = waiting_.front();
     waiting_.pop_front();
-    if (requests_.count(number) != 0 && !requests_.at(number).over)
-      Send(number);
+    if (Waits(number)) Send(number);
   }
+}
+
+bool TableProcess::Waits(uint64_t number) const {
+  const auto request = requests_.find(number);
+  return request != requests_.end() && !request->second.over;
 }
 
 void TableProcess::Send(uint64_t number) {
@@ -215,12 +220,13 @@ void TableProcess::Send(uint64_t number) {
   asked.service = service;
   asked.id = NewId();
   asked.key = request.query.key;
+  const absl::Duration now = setup_.loop->Elapsed();
   absl::StatusOr<std::string> line =
-      TableRequestLine(asked, setup_.loop->Now());
+      TableRequestLine(asked, setup_.loop->Now() - (now - request.asked_at));
   Wipe(&asked.key);
   if (!line.ok()) return Fail(at, line.status());
   request.id = asked.id;
-  request.sent_at = setup_.loop->Elapsed();
+  if (Owed() == 0) heard_ = now;
   sent_.emplace(asked.id, number);
   stream_->Write(*line);
   Wipe(&*line);
@@ -234,27 +240,29 @@ std::string TableProcess::NewId() {
   return id;
 }
 
+bool TableProcess::Hangs() const {
+  return state_ == State::kReady && Owed() > 0 &&
+         setup_.loop->Elapsed() - heard_ >= setup_.care.timeout;
+}
+
 void TableProcess::OnTimeout(uint64_t number) {
   const RequestRef at = requests_.find(number);
   Request& request = at->second;
-  if (request.id.empty()) {
-    const char* const why =
-        state_ == State::kReady ? "it is too busy" : "the program is not ready";
-    return Fail(at, absl::DeadlineExceededError(why));
+  if (!request.id.empty()) {
+    // It owes the answer still.
+    sent_.erase(request.id);
+    late_.insert(std::exchange(request.id, ""));
+    Fail(at,
+         absl::DeadlineExceededError(absl::StrCat(
+             "no answer within ", absl::FormatDuration(setup_.care.timeout))));
+  } else {
+    Fail(at, absl::DeadlineExceededError(state_ == State::kReady
+                                             ? "it is too busy"
+                                             : "the program is not ready"));
+    // What waits is ended in the order in which it came.
+    while (!waiting_.empty() && !Waits(waiting_.front())) waiting_.pop_front();
   }
-  // Whether there was nothing else either for all that time.
-  const absl::Duration now = setup_.loop->Elapsed();
-  const bool hangs =
-      now - request.sent_at >= setup_.care.timeout && heard_ <= request.sent_at;
-  sent_.erase(request.id);
-  late_.insert(std::exchange(request.id, ""));
-  Fail(at,
-       absl::DeadlineExceededError(absl::StrCat(
-           "no answer within ", absl::FormatDuration(setup_.care.timeout))));
-  if (hangs) return Break("it does not answer");
-  if (late_.size() > kMaxLateTableAnswers)
-    return Break("it owes too many answers");
-  SendWaiting();
+  if (Hangs()) Break("it does not answer");
 }
 
 void TableProcess::Fail(RequestRef at, absl::Status why) {

@@ -5,9 +5,14 @@
 // Questions are open together and answered in any order.  What does not come
 // in time, or makes no sense, is an error of the question (or what the program
 // said last, if the table's `keep` allows that), and never ends more than the
-// program: one that says what cannot be understood or was not asked, or
-// nothing at all for longer than a question may take, is killed.  What it was
-// asked is then asked once more of the next one.
+// program: one that says what cannot be understood or was not asked, or owes
+// answers and says nothing at all for longer than a question may take, is
+// killed.  What it was asked is then asked once more of the next one.
+//
+// A program that cannot keep up is not given more and more: what it still has
+// to answer is bounded, whether somebody waits for it or not.  The time in a
+// request is when the question was asked, so that one that answers in order can
+// leave out what comes too late for anybody.
 #ifndef HOLDFAST_SERVER_LOOKUP_TABLE_PROCESS_H_
 #define HOLDFAST_SERVER_LOOKUP_TABLE_PROCESS_H_
 
@@ -31,11 +36,9 @@ namespace holdfast {
 
 // Of one table: questions that are not answered; further ones are errors.
 inline constexpr size_t kMaxOpenTableQuestions = 2000;
-// Of these, at the program at once; the others wait.
+// Answers that the program owes at once, those that nobody waits for any more
+// among them; other questions wait here.
 inline constexpr size_t kMaxSentTableQuestions = 64;
-// Questions that were given up while the program had them: its answers to them
-// are taken and thrown away.  One that owes more is killed.
-inline constexpr size_t kMaxLateTableAnswers = 10000;
 // From its start until it is ready.
 inline constexpr absl::Duration kTableGreetingTimeout = absl::Minutes(1);
 // Lines about it in the log in a minute; of others only how many they were.
@@ -83,7 +86,7 @@ class TableProcess {
     TableQuery query;
     Done done;
     std::string id;  // empty: the program does not have it
-    absl::Duration sent_at;
+    absl::Duration asked_at;
     bool sent_before = false;  // to one that failed
     EventLoop::Timer timer;
     bool over = false;  // `timer` gives `result`
@@ -99,9 +102,13 @@ class TableProcess {
   void Lose();
   void Break(const std::string& why);
   void SendWaiting();
+  bool Waits(uint64_t number) const;
   void Send(uint64_t number);
   std::string NewId();
   void OnTimeout(uint64_t number);
+  size_t Owed() const { return sent_.size() + late_.size(); }
+  // It owes answers and has said nothing for as long as a question may take.
+  bool Hangs() const;
   // Ends a question without an answer of the program.
   void Fail(RequestRef request, absl::Status why);
   void Answer(RequestRef request, TableResult result);
@@ -118,13 +125,15 @@ class TableProcess {
   EventLoop::Timer greeting_;
   std::string input_;  // not yet a whole line
   std::set<std::string> services_;
-  absl::Duration heard_ = absl::ZeroDuration();  // when it said anything
+  // When it said anything, or began to owe an answer.
+  absl::Duration heard_ = absl::ZeroDuration();
 
   uint64_t last_request_ = 0;
   std::map<uint64_t, Request> requests_;
   std::deque<uint64_t> waiting_;          // may name what is over
   std::map<std::string, uint64_t> sent_;  // by id
-  std::set<std::string> late_;            // ids that nobody waits for
+  // Ids that nobody waits for: what it answers to them is thrown away.
+  std::set<std::string> late_;
   KeptAnswers kept_;
   bool uses_kept_ = false;
 

@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <deque>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -313,6 +315,99 @@ TEST_F(TableProcessTest, OneThatIsSlowIsNot) {
   // A second time it is.
   Say("lookup-result|00000001|found|late\n");
   EXPECT_EQ(killed_, std::vector<uint64_t>{1});
+}
+
+// One that cannot keep up gets no more than it can hold, whether anybody still
+// waits for its answers or not.
+TEST_F(TableProcessTest, LateAnswersAreOwedStill) {
+  StartReady();
+  for (size_t i = 0; i < kMaxSentTableQuestions; ++i) AskAlias("early");
+  loop_.Advance(absl::Seconds(4));
+  Say("lookup-result|00000001|found|x\n");
+  loop_.Advance(absl::Seconds(1));
+  EXPECT_EQ(Answers().size(), kMaxSentTableQuestions);
+  Heard();
+  AskAlias("b");
+  AskAlias("c");
+  const std::string id =
+      absl::StrCat(absl::Hex(kMaxSentTableQuestions + 1, absl::kZeroPad8));
+  EXPECT_EQ(Asked(), absl::StrCat("lookup|alias|", id, "|b\n"));
+  loop_.Advance(absl::Seconds(3));
+  EXPECT_EQ(Asked(), "");
+  Say("lookup-result|00000002|found|late\n");
+  EXPECT_THAT(Asked(), HasSubstr("|c\n"));
+  EXPECT_THAT(killed_, IsEmpty());
+}
+
+TEST_F(TableProcessTest, WhatWaitedTooLongIsNotSent) {
+  StartReady();
+  for (size_t i = 0; i < kMaxSentTableQuestions; ++i) AskAlias("early");
+  AskAlias("waits");
+  loop_.Advance(absl::Seconds(4));
+  Say("lookup-result|0000");
+  loop_.Advance(absl::Seconds(1));
+  EXPECT_THAT(Answers(), testing::Contains("waits: ! it is too busy"));
+  Heard();
+  AskAlias("next");
+  EXPECT_EQ(Asked(), "");
+  Say("0001|found|late\n");
+  EXPECT_THAT(Asked(), testing::EndsWith("|next\n"));
+  EXPECT_THAT(killed_, IsEmpty());
+}
+
+// Also when only questions that it was never given wait for it.
+TEST_F(TableProcessTest, OneThatStopsWhileItOwesIsKilled) {
+  StartReady();
+  for (size_t i = 0; i <= kMaxSentTableQuestions; ++i) AskAlias("early");
+  loop_.Advance(absl::Seconds(4));
+  Say("lookup-result|00000001|found|x\n");
+  loop_.Advance(absl::Seconds(1));
+  AskAlias("waits");
+  EXPECT_THAT(killed_, IsEmpty());
+  loop_.Advance(absl::Seconds(5));
+  EXPECT_EQ(killed_, std::vector<uint64_t>{1});
+  EXPECT_THAT(Answers(), testing::Contains("waits: ! it is too busy"));
+}
+
+TEST_F(TableProcessTest, TheTimeIsThatOfTheQuestion) {
+  AskAlias("a");
+  loop_.Advance(absl::Seconds(3));
+  loop_.JumpWallClock(absl::Seconds(100));
+  Start();
+  Heard();
+  Say(kReady);
+  EXPECT_EQ(Heard(),
+            "table|0.1|1795324100.000000|pt|lookup|alias|00000001|a\n");
+}
+
+// Ten answers in a second, fifteen questions: most are answered, for ever.
+TEST_F(TableProcessTest, TooManyQuestionsDoNotStopTheAnswers) {
+  StartReady();
+  std::deque<std::pair<int64_t, std::string>> has;  // asked at, id
+  size_t answered = 0;
+  for (int tick = 0; tick < 600; ++tick) {
+    AskAlias("a");
+    if (tick % 2 == 0) AskAlias("b");
+    for (const absl::string_view line : absl::StrSplit(Heard(), '\n')) {
+      const std::vector<std::string> words = absl::StrSplit(line, '|');
+      if (words.size() > 6) has.emplace_back(std::stoll(words[2]), words[6]);
+    }
+    EXPECT_LE(has.size(), kMaxSentTableQuestions);
+    std::string said;
+    const int64_t now = absl::ToUnixSeconds(loop_.Now());
+    for (; !has.empty() && has.front().first < now - 4; has.pop_front())
+      said += "lookup-result|" + has.front().second + "|error|too late\n";
+    if (!has.empty()) {
+      said += "lookup-result|" + has.front().second + "|found|x\n";
+      has.pop_front();
+    }
+    Say(said);
+    loop_.Advance(absl::Milliseconds(100));
+    for (const std::string& answer : Answers())
+      answered += tick >= 300 && absl::EndsWith(answer, "= x");
+  }
+  EXPECT_GE(answered, 250u);
+  EXPECT_THAT(killed_, IsEmpty());
 }
 
 TEST_F(TableProcessTest, DyingAtEachQuestionIsAnError) {
