@@ -6,6 +6,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "protocol/filter_lines.h"
+#include "protocol/secret.h"
 
 namespace holdfast {
 namespace {
@@ -32,6 +33,23 @@ absl::string_view ResponseWord(Verdict verdict) {
       break;
   }
   return "proceed";
+}
+
+// As protocol-client has secrets.
+constexpr char kMaskedArgument[] = "********";
+
+// Phases of a command with an argument, which can be rewritten.
+constexpr uint32_t kWithArgument =
+    MaskOf(FilterPhase::kHelo) | MaskOf(FilterPhase::kEhlo) |
+    MaskOf(FilterPhase::kAuth) | MaskOf(FilterPhase::kMailFrom) |
+    MaskOf(FilterPhase::kRcptTo);
+
+// What comes through a door may be no value of its type.
+bool IsPhase(FilterPhase phase) {
+  return static_cast<int>(phase) < kFilterPhases;
+}
+bool IsEvent(FilterEvent event) {
+  return static_cast<int>(event) < kFilterEvents;
 }
 
 // As one line of a reply; empty if it is none.
@@ -68,13 +86,15 @@ ChainSession::~ChainSession() {
 
 // ---- Events
 
-void ChainSession::OnReport(const FilterReport& report) {
+bool ChainSession::OnReport(const FilterReport& report) {
+  if (!IsEvent(report.event)) return false;
   constexpr uint32_t kOurs =
       MaskOf(FilterEvent::kLinkConnect) | MaskOf(FilterEvent::kLinkDisconnect) |
       MaskOf(FilterEvent::kFilterResponse) | MaskOf(FilterEvent::kFilterReport);
-  if ((MaskOf(report.event) & kOurs) != 0) return;
+  if ((MaskOf(report.event) & kOurs) != 0) return true;
   NoteFacts(report);
   Report(report.at, report.event, report.fields);
+  return true;
 }
 
 void ChainSession::NoteFacts(const FilterReport& report) {
@@ -130,7 +150,8 @@ void ChainSession::OnEnded(absl::Time at) {
 // ---- Questions
 
 bool ChainSession::OnQuestion(FilterQuestion question) {
-  if (open_ || facts_.outgoing || (MaskOf(question.phase) & kAskedPhases) == 0)
+  if (open_ || facts_.outgoing || !IsPhase(question.phase) ||
+      (MaskOf(question.phase) & kAskedPhases) == 0)
     return false;
   NoteQuestion(question);
   open_ = true;
@@ -193,6 +214,10 @@ void ChainSession::OnAnswer(LinkAnswer answer) {
       Decide(Verdict::kJunk, "");
       break;
     case LinkAnswer::Verdict::kRewrite:
+      if ((MaskOf(question_.phase) & kWithArgument) == 0) {
+        ++place_;  // there is nothing to rewrite
+        break;
+      }
       Decide(Verdict::kRewrite, std::move(answer.text));
       break;
     case LinkAnswer::Verdict::kReject:
@@ -232,6 +257,9 @@ void ChainSession::Decide(Verdict verdict, std::string text) {
   open_ = false;
   TellResponse();
   door_->Send(decision_);
+  if (question_.phase != FilterPhase::kAuth) return;
+  Wipe(&question_.argument);
+  Wipe(&decision_.text);
 }
 
 // (reference part 2, section 7.6)
@@ -246,7 +274,11 @@ void ChainSession::TellResponse() {
   std::vector<std::string> fields = {
       std::string(FilterPhaseInResponse(question_.phase)),
       std::string(ResponseWord(decision_.verdict))};
-  if (!decision_.text.empty()) fields.push_back(decision_.text);
+  if (question_.phase == FilterPhase::kAuth &&
+      decision_.verdict == Verdict::kRewrite)
+    fields.push_back(kMaskedArgument);
+  else if (!decision_.text.empty())
+    fields.push_back(decision_.text);
   Report(loop_->Now(), FilterEvent::kFilterResponse, fields);
 }
 
@@ -264,9 +296,9 @@ bool ChainSession::OnText(const FilterText& text) {
   untaken_in_ += text.bytes.size();
   if (untaken_in_ > kFilterWindow) return false;
   if (stages_->empty()) {
-    // All that wanted it are gone, and may be missing.
+    // All that wanted it are gone, and may be missing.  What comes back is
+    // bounded as what goes in: credit is given when it is taken.
     OnChainText(text.bytes);
-    OnChainTaken(text.bytes.size());
     if (text.end) OnChainEnd();
     return true;
   }
@@ -284,7 +316,10 @@ bool ChainSession::OnTaken(const FilterTextTaken& taken) {
   const size_t bytes = taken.bytes - stale;
   if (bytes > untaken_out_) return false;
   untaken_out_ -= bytes;
-  if (bytes > 0 && stages_ != nullptr && !stages_->empty())
+  if (bytes == 0 || stages_ == nullptr) return true;
+  if (stages_->empty())
+    OnChainTaken(bytes);
+  else
     stages_->OutputTaken(bytes);
   return true;
 }

@@ -35,7 +35,7 @@ class ChainSession : private TextChain::Owner {
 
   const Door* door() const { return door_; }
 
-  void OnReport(const FilterReport& report);
+  bool OnReport(const FilterReport& report);
   bool OnQuestion(FilterQuestion question);
   bool OnText(const FilterText& text);
   bool OnTaken(const FilterTextTaken& taken);

@@ -218,6 +218,71 @@ TEST_F(ChainSessionTest, PhasesThatAreNoQuestionsAreRefused) {
     EXPECT_FALSE(Ask(phase));
 }
 
+TEST_F(ChainSessionTest, WhatIsNoPhaseAndNoEventIsRefused) {
+  ScriptedLink* const a = Add("a");
+  a->events = kAllFilterEvents;
+  ChainSession* const session = Begin();
+  a->heard.clear();
+  for (const int value : {kFilterPhases, 32 + 5, 255})
+    EXPECT_FALSE(Ask(static_cast<FilterPhase>(value))) << value;
+  FilterReport report;
+  report.session = kSession;
+  for (const int value : {kFilterEvents, 32 + 2, 64 + 2, 255}) {
+    report.event = static_cast<FilterEvent>(value);
+    EXPECT_FALSE(session->OnReport(report)) << value;
+  }
+  report.event = FilterEvent::kTimeout;
+  EXPECT_TRUE(session->OnReport(report));
+  EXPECT_EQ(a->asked, 0);
+  EXPECT_THAT(a->heard, ElementsAre("timeout"));
+}
+
+// Where there is no argument, nothing is rewritten and the others are asked.
+TEST_F(ChainSessionTest, OnlyArgumentsAreRewritten) {
+  ScriptedLink* const a = Add("a");
+  ScriptedLink* const b = Add("b");
+  ScriptedLink* const c = Add("c");
+  a->answer.add_recipients = {"<a@x>"};
+  b->answer = Answer(V::kRewrite, "other");
+  c->answer = Answer(V::kReject, "550 no");
+  Begin();
+  for (const FilterPhase phase :
+       {FilterPhase::kConnect, FilterPhase::kStartTls, FilterPhase::kData,
+        FilterPhase::kRset, FilterPhase::kQuit, FilterPhase::kNoop}) {
+    Ask(phase);
+    EXPECT_EQ(Decision(), "r 550 no");
+  }
+  c->answer = LinkAnswer();
+  Ask(FilterPhase::kCommit);
+  loop_.RunReady();
+  ASSERT_THAT(decisions_, SizeIs(1));
+  EXPECT_EQ(decisions_[0].verdict, FilterDecision::Verdict::kProceed);
+  EXPECT_EQ(decisions_[0].text, "");
+  EXPECT_THAT(decisions_[0].add_recipients, ElementsAre("<a@x>"));
+  decisions_.clear();
+  for (const FilterPhase phase :
+       {FilterPhase::kHelo, FilterPhase::kEhlo, FilterPhase::kAuth,
+        FilterPhase::kMailFrom, FilterPhase::kRcptTo}) {
+    Ask(phase, "one");
+    EXPECT_EQ(Decision(), "w other");
+  }
+}
+
+// It may hold a password.
+TEST_F(ChainSessionTest, ARewrittenAuthIsNotTold) {
+  ScriptedLink* const a = Add("a");
+  a->events = MaskOf(FilterEvent::kFilterResponse);
+  a->answer = Answer(V::kRewrite, "PLAIN c2VjcmV0");
+  Begin();
+  Ask(FilterPhase::kAuth, "PLAIN b3RoZXI=");
+  EXPECT_EQ(Decision(), "w PLAIN c2VjcmV0");
+  a->answer = Answer(V::kReject, "535 no");
+  Ask(FilterPhase::kAuth, "PLAIN b3RoZXI=");
+  EXPECT_EQ(Decision(), "r 535 no");
+  EXPECT_THAT(a->heard, ElementsAre("filter-response|auth|rewrite|********",
+                                    "filter-response|auth|reject|535 no"));
+}
+
 TEST_F(ChainSessionTest, ChangesOfSeveralAreAddedUp) {
   ScriptedLink* const a = Add("a");
   ScriptedLink* const b = Add("b");

@@ -100,6 +100,7 @@ void FilterProgram::OnProcessClosed() {
 }
 
 void FilterProgram::OnProcessDrained() {
+  UpdateBehind();
   while (pipe_ != nullptr && !text_queue_.empty() &&
          pipe_->backlog() < kMaxProcessBacklog) {
     Client* const client = text_queue_.front();
@@ -117,6 +118,7 @@ absl::Status FilterProgram::On(const FilterRegistersEvents& line) {
 
 absl::Status FilterProgram::On(const FilterRegistersPhase& line) {
   phases_ |= MaskOf(line.phase);
+  if (line.phase == FilterPhase::kCommit) answers_commit_ = true;
   if (ready()) surroundings_->changed();
   return absl::OkStatus();
 }
@@ -228,7 +230,6 @@ void FilterProgram::Await(Client* client) {
   waiting_.splice(waiting_.end(), spare_, spare_.begin());
   client->waits_ = true;
   if (answer_timer_ == nullptr) ArmAnswerTimer(care().timeout);
-  ArmUnreadTimer();
 }
 
 void FilterProgram::Answered(Client* client) {
@@ -246,23 +247,71 @@ void FilterProgram::NoteTextRead(Client* client) {
 
 void FilterProgram::HoldOutput(ptrdiff_t change) {
   held_output_ += static_cast<size_t>(change);
+  if (change < 0) output_taken_ = true;
   if (pipe_ == nullptr) return;
   if (!paused_ && held_output_ > kMaxHeldOutput) {
     paused_ = true;
     pipe_->PauseReading();
+    ArmHeldTimer();
+    UpdateBehind();
   } else if (paused_ && held_output_ <= kMaxHeldOutput / 2) {
     paused_ = false;
+    held_timer_ = nullptr;
     resumed_at_ = loop_->Elapsed();
     pipe_->ResumeReading();
+    UpdateBehind();
   }
+}
+
+// What it says may be for a process that is not read from either, and waits for
+// this one.
+void FilterProgram::ArmHeldTimer() {
+  output_taken_ = false;
+  held_timer_ = loop_->RunAfter(care().timeout, [this] {
+    if (!output_taken_) GiveTextsUp();
+    ArmHeldTimer();
+  });
+}
+
+void FilterProgram::GiveTextsUp() {
+  std::vector<Client*> holders;
+  for (const auto& [session, head] : clients_) {
+    for (Client* client = head; client != nullptr; client = client->next_) {
+      if (client->held_output() > 0) holders.push_back(client);
+    }
+  }
+  if (holders.empty()) return;  // texts of a start before this
+  std::sort(holders.begin(), holders.end(),
+            [](const Client* a, const Client* b) {
+              return a->held_output() > b->held_output();
+            });
+  size_t left = held_output_, count = 0;
+  while (count < holders.size() && left > kMaxHeldOutput / 2)
+    left -= holders[count++]->held_output();
+  holders.resize(count);
+  surroundings_->log(absl::StrCat("warn: filter ", name(),
+                                  ": nothing of what it says was taken for ",
+                                  absl::FormatDuration(care().timeout),
+                                  "; messages refused for now: ", count));
+  // They let go of it at the turn's end.
+  for (Client* const client : holders) client->GiveTextUp();
 }
 
 // ---- Supervision
 
 void FilterProgram::CheckUnread() {
-  ArmUnreadTimer();
+  UpdateBehind();
   if (pipe_->backlog() > kMaxUnreadReports)
     FailLater("does not read what it is told");
+}
+
+// While it is not read from, it may wait for us: then nobody waits for it, for
+// what they say may be what lets it go on.
+void FilterProgram::UpdateBehind() {
+  const size_t limit = behind_ ? kMaxReportBacklog / 2 : kMaxReportBacklog;
+  const bool behind = pipe_ != nullptr && !paused_ && pipe_->backlog() > limit;
+  if (std::exchange(behind_, behind) != behind)
+    surroundings_->behind(name(), behind);
 }
 
 void FilterProgram::ArmAnswerTimer(absl::Duration delay) {
@@ -311,13 +360,14 @@ void FilterProgram::Fail(absl::string_view what) {
 
 void FilterProgram::GoDown() {
   state_ = State::kDown;
-  for (EventLoop::Timer* timer :
-       {&start_timer_, &answer_timer_, &unread_timer_, &fail_timer_})
+  for (EventLoop::Timer* timer : {&start_timer_, &answer_timer_, &unread_timer_,
+                                  &held_timer_, &fail_timer_})
     *timer = nullptr;
   // Not dropped at once: this may run inside a call of the pipe.
   pipe_->Close();
   loop_->Post([pipe = std::move(pipe_)] {});
   paused_ = false;
+  UpdateBehind();
   waiting_.clear();
   text_queue_.clear();
   read_.clear();

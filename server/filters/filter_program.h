@@ -37,8 +37,11 @@ namespace holdfast {
 inline constexpr size_t kMaxProcessBacklog = 1 << 20;
 inline constexpr size_t kMaxUnreadReports = 16 << 20;
 // Text that came from a process and that nobody could take yet: above, the
-// process is not read from.
+// process is not read from.  If nothing of it was taken for FilterCare::timeout
+// (two processes that wait for each other), messages are refused for now.
 inline constexpr size_t kMaxHeldOutput = 8 << 20;
+// What waits to be taken by a process: above, who reports waits.
+inline constexpr size_t kMaxReportBacklog = 4 << 20;
 // Incomplete lines on their way to a process, but for kFreeLineBytes of each:
 // above, messages with longer ones are refused for now.
 inline constexpr size_t kMaxHeldLines = 64 << 20;
@@ -60,6 +63,9 @@ struct ProgramSurroundings {
   std::function<bool(SessionId)> is_live;
   // Ready, or other masks.
   LinkChanged changed;
+  // A program is behind with what it is told, or no longer.
+  std::function<void(const std::string& name, bool behind)> behind =
+      [](const std::string&, bool) {};
   // A line for the log, escaped.
   std::function<void(const std::string&)> log;
 };
@@ -80,6 +86,9 @@ class FilterProgram : private ProcessPipe::Owner {
     virtual void OnTextRead() = 0;
     // Text may be written again, after QueueText().
     virtual void OnTextRoom() = 0;
+    // Of HoldOutput(), for its message; that message is refused for now.
+    virtual size_t held_output() const = 0;
+    virtual void GiveTextUp() = 0;
     // The process is lost: nothing of it may be used any more.  All clients
     // hear this before one of them acts on it.
     virtual void NoteLost() = 0;
@@ -119,6 +128,8 @@ class FilterProgram : private ProcessPipe::Owner {
   // It has said register|ready, and is there.
   bool ready() const { return state_ == State::kReady; }
   uint32_t phases() const { return phases_; }
+  // It has once registered commit: messages that it has had wait for its word.
+  bool answers_commit() const { return answers_commit_; }
   uint32_t events_in() const { return events_in_; }
   uint32_t events_out() const { return events_out_; }
 
@@ -129,7 +140,10 @@ class FilterProgram : private ProcessPipe::Owner {
   void Remove(Client* client);
 
   // Where lines are appended; only for clients that are not lost.
-  std::string* out() { return pipe_->out(); }
+  std::string* out() {
+    ArmUnreadTimer();
+    return pipe_->out();
+  }
   // After reports were appended.
   void CheckUnread();
   // An answer is waited for from now on, for FilterCare::timeout at most; again
@@ -185,6 +199,9 @@ class FilterProgram : private ProcessPipe::Owner {
   void ArmAnswerTimer(absl::Duration delay);
   void OnAnswerTimer();
   void ArmUnreadTimer();
+  void ArmHeldTimer();
+  void GiveTextsUp();
+  void UpdateBehind();
   std::string Consequence() const;
 
   const Processor* processor_;
@@ -197,6 +214,7 @@ class FilterProgram : private ProcessPipe::Owner {
   std::unique_ptr<ProcessPipe> pipe_;
   std::list<std::unique_ptr<StderrLog>> stderrs_;
   uint32_t phases_ = 0, events_in_ = 0, events_out_ = 0;
+  bool answers_commit_ = false;  // this start, or one before
 
   absl::flat_hash_map<SessionId, Client*> clients_;
   std::list<Client::Waiting> waiting_;  // oldest first
@@ -207,6 +225,8 @@ class FilterProgram : private ProcessPipe::Owner {
   size_t held_output_ = 0;
   size_t held_lines_ = 0;
   bool paused_ = false;
+  bool output_taken_ = false;  // since held_timer_ was set
+  bool behind_ = false;
   absl::Duration resumed_at_;  // since when we have been reading
   size_t unasked_ = 0;         // since unasked_since_
   absl::Duration unasked_since_;
@@ -215,6 +235,7 @@ class FilterProgram : private ProcessPipe::Owner {
   EventLoop::Timer answer_timer_;  // while somebody waits
   EventLoop::Timer unread_timer_;  // while there is a backlog
   uint64_t taken_before_ = 0;
+  EventLoop::Timer held_timer_;  // while paused_
   EventLoop::Timer end_timer_;   // it has closed its output
   EventLoop::Timer fail_timer_;  // FailLater()
 };

@@ -62,6 +62,9 @@ FiltersRoom::FiltersRoom(RoomContext context)
       if (!alive.expired()) TellWants();
     });
   };
+  surroundings_.behind = [this](const std::string& program, bool behind) {
+    OnBehind(program, behind);
+  };
   surroundings_.log = LogFilterLine;
   const Config& config = *context_.config;
   milters_.loop = context_.loop;
@@ -170,7 +173,13 @@ void FiltersRoom::OnDoor(const NewDoor& to, std::unique_ptr<Door> door) {
   peers_[key] = std::move(made);
   peer->door->SetCallbacks(
       [this, key, peer](Frame& frame) { OnFrame(key, peer, frame); },
-      [this, key, peer](absl::Status) { DropPeer(key, peer); });
+      [this, key, peer](absl::Status why) {
+        if (!why.ok())
+          LogWarn("warn: filters: lost the door of %s: %s", RoomName(key.first),
+                  std::string(why.message()));
+        DropPeer(key, peer);
+      });
+  UpdateReading(peer);
   TellWants(peer);
 }
 
@@ -200,19 +209,42 @@ void FiltersRoom::OnFrame(const PeerKey& key, Peer* peer, Frame& frame) {
       Dispatch<FilterReport, FilterQuestion, FilterText, FilterTextTaken,
                FilterSession, FilterSessionEnded, FilterTextDropped>(
           frame, [&](auto& message) { good = On(peer, message); });
-  if (known && good) return PauseIfBehind(peer->door.get());
-  LogWarn("warn: filters: unexpected message %d from %s", frame.type,
-          RoomName(key.first));
+  if (known && good) return PauseIfFull(peer);
+  LogWarn("warn: filters: unexpected message %d from %s; its door is closed",
+          frame.type, RoomName(key.first));
   DropPeer(key, peer);
 }
 
-void FiltersRoom::PauseIfBehind(Door* door) {
-  if (door->backlog() <= kMaxPeerBacklog) return;
-  door->PauseReading();
-  door->WhenBelow(kMaxPeerBacklog / 2, [door] { door->ResumeReading(); });
+void FiltersRoom::PauseIfFull(Peer* peer) {
+  if (peer->full || peer->door->backlog() <= kMaxPeerBacklog) return;
+  peer->full = true;
+  UpdateReading(peer);
+  peer->door->WhenBelow(kMaxPeerBacklog / 2, [this, peer] {
+    peer->full = false;
+    UpdateReading(peer);
+  });
 }
 
-// Its sessions end for their filters.
+// What peers have to tell must not fill a program's memory with reports.
+void FiltersRoom::OnBehind(const std::string& program, bool behind) {
+  const bool waited = !behind_.empty();
+  if (behind)
+    behind_.insert(program);
+  else
+    behind_.erase(program);
+  if (waited == !behind_.empty()) return;
+  for (const auto& [key, peer] : peers_) UpdateReading(peer.get());
+}
+
+void FiltersRoom::UpdateReading(Peer* peer) {
+  if (peer->full || !behind_.empty())
+    peer->door->PauseReading();
+  else
+    peer->door->ResumeReading();
+}
+
+// Its sessions end for their filters, and its end of the door is closed: it
+// notices, and comes back with a new one.
 void FiltersRoom::DropPeer(const PeerKey& key, const Peer* peer) {
   const auto found = peers_.find(key);
   if (found == peers_.end() || found->second.get() != peer) return;
@@ -257,8 +289,7 @@ bool FiltersRoom::On(Peer* peer, FilterSessionEnded& ended) {
 
 bool FiltersRoom::On(Peer* peer, FilterReport& report) {
   ChainSession* const session = Find(peer, report.session);
-  if (session != nullptr) session->OnReport(report);
-  return true;
+  return session == nullptr || session->OnReport(report);
 }
 
 bool FiltersRoom::On(Peer* peer, FilterQuestion& question) {

@@ -52,6 +52,7 @@ class FiltersRoom : public RoomHandler {
     // Filters that its sessions may pass, and what it was told of them.
     std::map<std::string, FilterWants> told;
     std::set<std::string> filters;
+    bool full = false;  // it doesn't take its answers
     bool gone = false;  // and about to be dropped
   };
   struct Session {
@@ -70,7 +71,9 @@ class FiltersRoom : public RoomHandler {
   void TellWants();
   void TellWants(Peer* peer);
   void OnFrame(const PeerKey& key, Peer* peer, Frame& frame);
-  void PauseIfBehind(Door* door);
+  void PauseIfFull(Peer* peer);
+  void OnBehind(const std::string& program, bool behind);
+  void UpdateReading(Peer* peer);
   void DropPeer(const PeerKey& key, const Peer* peer);
   ChainSession* Find(const Peer* peer, SessionId session);
 
@@ -101,6 +104,7 @@ class FiltersRoom : public RoomHandler {
   std::map<std::string, FilterChain> chains_;  // those that sessions pass
   std::map<PeerKey, std::unique_ptr<Peer>> peers_;
   absl::flat_hash_map<SessionId, Session> sessions_;
+  std::set<std::string> behind_;  // programs that the peers wait for
   uint64_t last_connect_ = 0;
   std::map<uint64_t, absl::AnyInvocable<void(absl::StatusOr<OwnedFd>)>>
       connects_;

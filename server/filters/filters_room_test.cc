@@ -20,6 +20,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 constexpr char kConfig[] = R"(
@@ -290,6 +291,12 @@ TEST_F(FiltersRoomTest, APeerThatBreaksTheProtocolIsDropped) {
     Send(client.get(), Session(100 + number, "words"));
     send(client.get());
     EXPECT_TRUE(client->closed) << number;
+    // It comes back, in its old place.
+    const auto again = Connect(Room::kReceive, number - 1);
+    EXPECT_THAT(again->wants, Not(IsEmpty()));
+    Send(again.get(), Session(100 + number, "words"));
+    Send(again.get(), Question(100 + number, FilterPhase::kEhlo, "bad.test"));
+    EXPECT_THAT(again->decisions, SizeIs(1));
   };
   expect_dropped([&](Client* c) { Send(c, Session(1, "two")); });
   expect_dropped([&](Client* c) { Send(c, Session(1, "nothing")); });
@@ -299,6 +306,15 @@ TEST_F(FiltersRoomTest, APeerThatBreaksTheProtocolIsDropped) {
   });
   expect_dropped([&](Client* c) {
     Send(c, FilterTextTaken{SessionId(100 + number), 1});
+  });
+  expect_dropped([&](Client* c) {
+    Send(c, Question(100 + number, static_cast<FilterPhase>(32 + 5)));
+  });
+  expect_dropped([&](Client* c) {
+    FilterReport report;
+    report.session = SessionId(100 + number);
+    report.event = static_cast<FilterEvent>(64 + 2);
+    Send(c, report);
   });
   EXPECT_FALSE(good->closed);
   Send(good.get(), Session(1, "words"));
@@ -322,6 +338,44 @@ TEST_F(FiltersRoomTest, APeerThatTakesNoAnswersIsNotHeard) {
   client->door->ResumeReading();
   loop_.RunReady();
   EXPECT_THAT(client->dropped, SizeIs(sent));
+}
+
+// Who reports waits for a program that is behind.
+TEST_F(FiltersRoomTest, AProgramThatIsBehindIsWaitedFor) {
+  Make();
+  const auto one = StartFilter(
+      "one", {"register|report|smtp-in|protocol-client", "register|ready"});
+  one->Lines();
+  const auto client = Connect(Room::kReceive);
+  Send(client.get(), Session(1, "both"));
+  FilterReport report;
+  report.session = SessionId(1);
+  report.event = FilterEvent::kProtocolClient;
+  report.fields = {std::string(60000, 'x')};
+  size_t sent = 0;
+  const auto send_much = [&] {
+    for (size_t bytes = 0; bytes < 2 * kMaxUnreadReports; ++sent) {
+      client->door->Send(report);
+      bytes += 60000;
+    }
+    loop_.RunReady();
+  };
+  send_much();
+  EXPECT_GT(client->door->backlog(), kMaxUnreadReports / 2);
+  size_t heard = 0;
+  for (size_t before = 1; before != heard;) {
+    before = heard;
+    heard += one->Lines().size();
+    loop_.RunReady();
+  }
+  EXPECT_EQ(heard, sent);
+  EXPECT_THAT(killed_, IsEmpty());
+  // But not for ever.
+  send_much();
+  loop_.Advance(absl::Minutes(4));
+  loop_.RunReady();
+  EXPECT_THAT(killed_, ElementsAre("one"));
+  EXPECT_EQ(client->door->backlog(), 0u);
 }
 
 TEST_F(FiltersRoomTest, SoManySessionsAndNoMore) {

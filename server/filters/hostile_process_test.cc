@@ -200,6 +200,37 @@ TEST_F(HostileProcessTest, NoEndOfAMessage) {
   ExpectKilled("no answer for 2m");
 }
 
+// Answers to questions are not the end of the message before.
+TEST_F(HostileProcessTest, NoEndOfAMessageThatWasGivenUp) {
+  Make();
+  ChainSession* const session = Begin();
+  Text("a\n");
+  session->OnDropped();
+  loop_.RunReady();
+  Ask(FilterPhase::kNoop);
+  for (const std::string& line : filter_->Lines()) {
+    if (line.find("|noop|") != line.npos)
+      filter_->Say(AnswerTo(line, "proceed"));
+  }
+  EXPECT_EQ(Decision(), "p");
+  loop_.Advance(absl::Minutes(4));
+  ExpectKilled("no answer for 2m");
+}
+
+// Nor is that end the answer to a question.
+TEST_F(HostileProcessTest, NoAnswerBehindAnEnd) {
+  Make();
+  ChainSession* const session = Begin();
+  Text("a\n");
+  session->OnDropped();
+  loop_.RunReady();
+  Ask(FilterPhase::kNoop);
+  Echo(filter_);
+  EXPECT_EQ(Decision(), "");
+  loop_.Advance(absl::Minutes(4));
+  ExpectKilled("no answer for 2m");
+}
+
 TEST_F(HostileProcessTest, AnEndBeforeOurs) {
   Make();
   Begin();
@@ -225,6 +256,23 @@ TEST_F(HostileProcessTest, ItReadsNothing) {
   loop_.RunReady();
   EXPECT_THAT(killed_, ElementsAre("f 1"));
   EXPECT_THAT(log_.back(), HasSubstr("has read nothing for 2m"));
+}
+
+// In the middle of messages, when no answer is waited for.
+TEST_F(HostileProcessTest, ItReadsNothingOfOneText) {
+  Make();
+  Begin();
+  std::string chunk;
+  while (chunk.size() < 60000) chunk += std::string(70, 'x') + "\n";
+  size_t sent = 0;
+  while (sent == taken_) {
+    Text(chunk);
+    sent += chunk.size();
+    ASSERT_LT(sent, 64u << 20);
+  }
+  loop_.Advance(absl::Minutes(4));
+  ExpectKilled("has read nothing for 2m");
+  EXPECT_THAT(dropped_, ElementsAre("451 4.3.0 Temporary failure"));
 }
 
 TEST_F(HostileProcessTest, ReportsThatItDoesNotRead) {
@@ -298,7 +346,9 @@ TEST_F(HostileProcessTest, OrTheyGoOnWithoutIt) {
   EXPECT_EQ(Decision(), "p");
   EXPECT_THAT(log_, ElementsAre("warn: filter f: line without a field; "
                                 "killed: sessions go on without it"));
-  EXPECT_EQ(chain_.Wants().phases, 0u);
+  // It may have had messages that are not taken yet.
+  EXPECT_EQ(chain_.Wants().phases, MaskOf(FilterPhase::kCommit));
+  EXPECT_EQ(chain_.Wants().in, MaskOf(FilterEvent::kTxReset));
   Ask(FilterPhase::kNoop);
   EXPECT_EQ(Decision(), "p");
   // A message that begins now passes as it is.
@@ -321,6 +371,41 @@ TEST_F(HostileProcessTest, TextThatIsUnderWayIsLostWithIt) {
   loop_.RunReady();
   Text("b\n", true);
   EXPECT_EQ(text_, "b\n");
+}
+
+// It has had the message, and was to say whether it may be taken.
+TEST_F(HostileProcessTest, WhoHasHadAMessageAnswersForIt) {
+  constexpr char kLater[] = "r 451 4.3.0 Temporary failure";
+  for (const bool asked : {false, true}) {
+    Make(/*accept=*/true);
+    Begin();
+    Text("x\n", true);
+    Echo(filter_);
+    EXPECT_EQ(text_, "x\n");
+    if (asked) Ask(FilterPhase::kCommit);
+    filter_->Exit();
+    loop_.RunReady();
+    if (!asked) Ask(FilterPhase::kCommit);
+    EXPECT_EQ(Decision(), kLater) << asked;
+    // The next one it has not had.
+    Ask(FilterPhase::kCommit);
+    EXPECT_EQ(Decision(), "p") << asked;
+    sessions_.clear();
+    chain_.links.clear();
+    text_.clear();
+  }
+}
+
+TEST_F(HostileProcessTest, NotForOneThatWasGivenUp) {
+  Make(/*accept=*/true);
+  Begin();
+  Text("x\n", true);
+  Echo(filter_);
+  Report(FilterEvent::kTxReset, {"12345678"});
+  filter_->Exit();
+  loop_.RunReady();
+  Ask(FilterPhase::kCommit);
+  EXPECT_EQ(Decision(), "p");
 }
 
 // It had said all of it.

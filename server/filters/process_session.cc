@@ -63,11 +63,17 @@ ProcessLink::ProcessLink(std::string name, FilterProgram* program,
 uint32_t ProcessLink::phases() const {
   if (program_->ready())
     return program_->phases() & (kAskedPhases | MaskOf(FilterPhase::kDataLine));
-  return program_->care().accept_on_failure ? 0 : kAskedPhases;
+  if (!program_->care().accept_on_failure) return kAskedPhases;
+  // For messages that it has had before it was lost.
+  return program_->answers_commit() ? MaskOf(FilterPhase::kCommit) : 0;
 }
 
 uint32_t ProcessLink::events_in() const {
-  return program_->ready() ? program_->events_in() : 0;
+  const uint32_t ours =
+      program_->care().accept_on_failure && program_->answers_commit()
+          ? MaskOf(FilterEvent::kTxReset)
+          : 0;
+  return program_->ready() ? program_->events_in() | ours : ours;
 }
 
 uint32_t ProcessLink::events_out() const {
@@ -95,9 +101,18 @@ ProcessSession::~ProcessSession() {
   if (!lost_) program_->Remove(this);
 }
 
-LinkAnswer ProcessSession::AnswerOfMissing() const {
+bool ProcessSession::AnswersForText(FilterPhase phase) const {
+  return phase == FilterPhase::kCommit && given_;
+}
+
+LinkAnswer ProcessSession::AnswerOfMissing(FilterPhase phase) const {
   LinkAnswer answer;
-  if (program_->care().accept_on_failure) return answer;
+  if (program_->care().accept_on_failure) {
+    if (!AnswersForText(phase)) return answer;
+    answer.verdict = LinkAnswer::Verdict::kReject;
+    answer.text = kRefusedForNow;
+    return answer;
+  }
   answer.verdict = LinkAnswer::Verdict::kDisconnect;
   answer.text = kSessionRefused;
   return answer;
@@ -105,6 +120,7 @@ LinkAnswer ProcessSession::AnswerOfMissing() const {
 
 bool ProcessSession::Wants(FilterPhase phase) const {
   const uint32_t all = kAskedPhases | MaskOf(FilterPhase::kDataLine);
+  if (lost_ && AnswersForText(phase)) return true;
   const uint32_t mask = !lost_ ? program_->phases()
                         : program_->care().accept_on_failure ? 0
                                                              : all;
@@ -112,7 +128,13 @@ bool ProcessSession::Wants(FilterPhase phase) const {
 }
 
 void ProcessSession::Ask(const FilterQuestion& question, Done done) {
-  if (lost_) return done(AnswerOfMissing());
+  if (lost_) {
+    const LinkAnswer answer = AnswerOfMissing(question.phase);
+    given_ = false;
+    return done(answer);
+  }
+  // What is asked behind a text is the commit, or another transaction.
+  if (question.phase != FilterPhase::kCommit) given_ = false;
   asked_ = question.phase;
   done_ = std::move(done);
   const uint64_t token = link_->token() | static_cast<uint64_t>(asked_);
@@ -131,16 +153,26 @@ absl::Status ProcessSession::OnResult(FilterPhase phase, FilterVerdict verdict,
   if (!done_ || asked_ != phase) return Wrong("answered without being asked");
   if (verdict == FilterVerdict::kJunk && phase == FilterPhase::kCommit)
     return Wrong("said junk at commit");
-  program_->Answered(this);
+  Done done = std::exchange(done_, nullptr);
+  if (phase == FilterPhase::kCommit) given_ = false;
+  AwaitWhatIsLeft();
   LinkAnswer answer;
   answer.verdict = VerdictOf(verdict);
   answer.text = std::string(text);
-  std::exchange(done_, nullptr)(std::move(answer));
+  done(std::move(answer));
   return absl::OkStatus();
+}
+
+// An answer has come; there may be another to wait for.
+void ProcessSession::AwaitWhatIsLeft() {
+  program_->Answered(this);
+  if (done_ || text_ == Text::kEnded || text_ == Text::kDraining)
+    program_->Await(this);
 }
 
 void ProcessSession::OnReport(absl::Time at, FilterEvent event,
                               const std::vector<std::string>& fields) {
+  if (event == FilterEvent::kTxReset) given_ = false;
   if (lost_ || !reports_) return;
   const uint32_t wanted =
       facts_.outgoing ? program_->events_out() : program_->events_in();
@@ -157,7 +189,10 @@ void ProcessSession::OnSays(absl::string_view text) {
 void ProcessSession::OnLost() {
   text_ = Text::kNone;
   if (stage_ != nullptr) stage_->OnProcessLost();
-  if (done_) std::exchange(done_, nullptr)(AnswerOfMissing());
+  if (!done_) return;
+  const LinkAnswer answer = AnswerOfMissing(asked_);
+  given_ = given_ && asked_ != FilterPhase::kCommit;
+  std::exchange(done_, nullptr)(answer);
 }
 
 // ---- Text
@@ -180,13 +215,13 @@ absl::Status ProcessSession::OnDataline(absl::string_view line) {
     case Text::kEnded:
       if (end) {
         text_ = Text::kNone;
-        program_->Answered(this);
+        AwaitWhatIsLeft();
       }
       break;
     case Text::kDraining:
       if (!end) return program_->CountUnasked(line.size());
       text_ = Text::kNone;
-      program_->Answered(this);
+      AwaitWhatIsLeft();
       if (stage_ != nullptr) stage_->Proceed(program_->HasTextRoom());
       return absl::OkStatus();
   }
@@ -201,6 +236,14 @@ void ProcessSession::OnTextRead() {
 
 void ProcessSession::OnTextRoom() {
   if (stage_ != nullptr) stage_->Proceed(true);
+}
+
+size_t ProcessSession::held_output() const {
+  return stage_ == nullptr ? 0 : stage_->held_output();
+}
+
+void ProcessSession::GiveTextUp() {
+  if (stage_ != nullptr) stage_->GiveUp();
 }
 
 std::string ProcessSession::TextPrefix() const {

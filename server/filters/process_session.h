@@ -46,10 +46,14 @@ class ProcessSession : public LinkSession, private FilterProgram::Client {
   void OnSays(absl::string_view text) override;
   void OnTextRead() override;
   void OnTextRoom() override;
+  size_t held_output() const override;
+  void GiveTextUp() override;
   void NoteLost() override { lost_ = true; }
   void OnLost() override;
 
-  LinkAnswer AnswerOfMissing() const;
+  bool AnswersForText(FilterPhase phase) const;
+  LinkAnswer AnswerOfMissing(FilterPhase phase) const;
+  void AwaitWhatIsLeft();
   std::string TextPrefix() const;
 
   const ProcessLink* link_;
@@ -60,6 +64,8 @@ class ProcessSession : public LinkSession, private FilterProgram::Client {
   FilterPhase asked_{};
   Done done_;  // while a question is open
   Text text_ = Text::kNone;
+  // It has had text of the present transaction, and is to answer for it.
+  bool given_ = false;
   ProcessText* stage_ = nullptr;  // of the present message
 };
 

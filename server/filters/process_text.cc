@@ -16,7 +16,7 @@ ProcessText::ProcessText(ProcessSession* session, TextSink* sink)
 
 ProcessText::~ProcessText() {
   program_->HoldLine(-static_cast<ptrdiff_t>(line_counted_));
-  program_->HoldOutput(-static_cast<ptrdiff_t>(output_.size() - output_at_));
+  program_->HoldOutput(-static_cast<ptrdiff_t>(held_output()));
   if (session_ == nullptr || session_->stage_ != this) return;
   session_->stage_ = nullptr;
   if (!begun_ || session_->lost_) return;
@@ -52,6 +52,7 @@ void ProcessText::Proceed(bool has_room) {
 
 void ProcessText::WriteNow(absl::string_view bytes) {
   begun_ = true;
+  session_->given_ = program_->answers_commit();
   session_->text_ = Text::kFlowing;
   const bool fits =
       encoder_.Append(bytes, session_->TextPrefix(), program_->out());
@@ -67,6 +68,7 @@ void ProcessText::WriteNow(absl::string_view bytes) {
 
 void ProcessText::EndNow() {
   begun_ = true;
+  session_->given_ = program_->answers_commit();
   encoder_.Finish(session_->TextPrefix(), program_->out());
   session_->text_ = Text::kEnded;
   program_->Await(session_);
@@ -110,10 +112,14 @@ void ProcessText::Emit() {
     std::exchange(sink_, nullptr)->OnTextEnd();
 }
 
+void ProcessText::GiveUp() {
+  if (sink_ != nullptr) Fail(kRefusedForNow);
+}
+
 void ProcessText::OnProcessLost() {
   // What it has said whole is not lost with it.
   if (output_ended_) return Emit();
-  if (sink_ != nullptr) Fail(kRefusedForNow);
+  GiveUp();
 }
 
 void ProcessText::OnSessionGone() {

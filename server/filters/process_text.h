@@ -33,6 +33,9 @@ class ProcessText : public TextStage {
   void Emit();
   // Gives the process what waits, or has it wait for its turn.
   void Proceed(bool has_room);
+  // Of what it said, what could not go on; the message is refused for now.
+  size_t held_output() const { return output_.size() - output_at_; }
+  void GiveUp();
   void OnProcessLost();
   void OnSessionGone();
 

@@ -249,15 +249,77 @@ TEST_F(ProcessTextTest, AFilterThatSaysMoreThanCanGoOnIsNotReadFrom) {
   }
   // It is full: the kernel takes a little more, and then nothing.
   EXPECT_EQ(text_.size(), kFilterWindow);
-  // An answer that could not come is no reason to kill it.
-  loop_.Advance(absl::Hours(1));
+  // An answer that could not come is no reason to kill it, and while something
+  // is taken nothing is given up.
+  for (int i = 0; i < 60; ++i) {
+    Take(100);
+    loop_.Advance(absl::Minutes(1));
+  }
   EXPECT_THAT(killed_, IsEmpty());
+  EXPECT_THAT(dropped_, IsEmpty());
   while (text_.size() < said) {
     const size_t had = text_.size();
     Take(kFilterWindow);
     if (text_.size() == had) break;
   }
   EXPECT_EQ(text_.size(), said);
+}
+
+// Two processes that wait for each other would wait for ever.
+TEST_F(ProcessTextTest, WhatNobodyTakesIsGivenUp) {
+  FakeFilter* const filter = Ready("f");
+  Begin();
+  Text("x\n", true);
+  Begin(SessionId(5));
+  Text("y\n", true, SessionId(5));
+  const std::vector<std::string> lines = filter->Lines();
+  const std::string line = Dataline(std::string(60000, 'x'));
+  for (size_t said = 0; said < kMaxHeldOutput + 3 * kFilterWindow;
+       said += line.size()) {
+    filter->Say(line);
+    loop_.RunReady();
+  }
+  loop_.Advance(absl::Minutes(1));
+  EXPECT_THAT(dropped_, IsEmpty());
+  loop_.Advance(absl::Minutes(1));
+  loop_.RunReady();
+  // That of the session which holds most.
+  EXPECT_THAT(dropped_, ElementsAre("451 4.3.0 Temporary failure"));
+  EXPECT_THAT(log_, ElementsAre("warn: filter f: nothing of what it says was "
+                                "taken for 2m; messages refused for now: 1"));
+  EXPECT_THAT(killed_, IsEmpty());
+  // It is heard again.
+  text_.clear();
+  filter->Say("filter-dataline|0000000000000005|0000000000001008|z");
+  filter->Say("filter-dataline|0000000000000005|0000000000001008|.");
+  loop_.RunReady();
+  EXPECT_EQ(text_, "z\n");
+  EXPECT_EQ(ends_, 1);
+}
+
+// The process is gone and may be missing: the text comes back unchanged, no
+// faster than it is taken.
+TEST_F(ProcessTextTest, TheTextThatNobodyWantsHasCreditsToo) {
+  FilterCare care;
+  care.accept_on_failure = true;
+  FilterProgram* const program = AddProgram("f", care);
+  FakeFilter* const filter = StartReady(program, {"data-line"});
+  Begin();
+  filter->Exit();
+  loop_.RunReady();
+  StartReady(program, {"data-line"});
+  const std::string bytes(60000, 'x');
+  EXPECT_TRUE(Text(bytes));
+  EXPECT_EQ(text_.size(), bytes.size());
+  EXPECT_EQ(taken_, 0u);
+  for (size_t i = 1; i < 5; ++i) {
+    Take(bytes.size());
+    EXPECT_EQ(taken_, i * bytes.size());
+    EXPECT_TRUE(Text(bytes));
+  }
+  // All but what is on its way.
+  EXPECT_FALSE(Text(bytes));
+  EXPECT_EQ(text_.size(), 5 * bytes.size());
 }
 
 }  // namespace
