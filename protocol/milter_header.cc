@@ -87,6 +87,10 @@ void MilterHeader::OnLine(absl::string_view line) {
 
 void MilterHeader::EndField() {
   if (field_.empty()) return;
+  if (fields_.size() == kMaxMilterHeaderFields) {
+    too_long_ = true;
+    return;
+  }
   Field field;
   field.text = std::exchange(field_, std::string());
   absl::string_view text = field.text;
@@ -117,19 +121,22 @@ MilterHeader::Field* MilterHeader::Find(absl::string_view name,
   return nullptr;
 }
 
+bool MilterHeader::Add(size_t index, Field field) {
+  if (++added_fields_ > kMaxMilterHeaderFields) return false;
+  fields_.insert(fields_.begin() + std::min(index, fields_.size()),
+                 std::move(field));
+  return true;
+}
+
 bool MilterHeader::Apply(const MilterChange& change, bool leading_space) {
   Field field = FieldOf(change, leading_space);
   added_bytes_ += field.text.size();
   if (added_bytes_ > kMaxMilterHeaderBytes) return false;
   switch (change.kind) {
     case MilterChange::Kind::kAddHeader:
-      fields_.push_back(std::move(field));
-      break;
+      return Add(fields_.size(), std::move(field));
     case MilterChange::Kind::kInsertHeader:
-      fields_.insert(
-          fields_.begin() + std::min<size_t>(change.index, fields_.size()),
-          std::move(field));
-      break;
+      return Add(change.index, std::move(field));
     case MilterChange::Kind::kChangeHeader: {
       Field* present = Find(change.name, change.index);
       if (change.value.empty()) {
@@ -137,7 +144,7 @@ bool MilterHeader::Apply(const MilterChange& change, bool leading_space) {
       } else if (present != nullptr) {
         *present = std::move(field);
       } else {
-        fields_.push_back(std::move(field));
+        return Add(fields_.size(), std::move(field));
       }
       break;
     }

@@ -19,8 +19,10 @@ namespace holdfast {
 
 // Of the header of one message; a milter's additions may take as much again.
 inline constexpr size_t kMaxMilterHeaderBytes = 256 << 10;
+// Its fields, which cost more than their octets; again as many may be added.
+inline constexpr size_t kMaxMilterHeaderFields = 1000;
 
-// Pure.  Memory: the header.
+// Pure.  Memory: the header, and some hundred octets for each field.
 class MilterHeader {
  public:
   struct Field {
@@ -39,8 +41,8 @@ class MilterHeader {
   enum class State {
     kMore,
     kDone,     // the rest of the text is the body
-    kTooLong,  // more than kMaxMilterHeaderBytes, or kMaxMilterFieldBytes in
-               // one field
+    kTooLong,  // more than kMaxMilterHeaderBytes or kMaxMilterHeaderFields, or
+               // kMaxMilterFieldBytes in one field
   };
   // Takes stored text (lines end with LF) from the front of `*text`; what is
   // left belongs to the body.
@@ -52,7 +54,7 @@ class MilterHeader {
 
   // Applies a change to the header.  `leading_space`: values bring the blank
   // behind the colon with them.  False: the milter's fields take more than
-  // kMaxMilterHeaderBytes.
+  // kMaxMilterHeaderBytes, or are more than kMaxMilterHeaderFields.
   [[nodiscard]] bool Apply(const MilterChange& change, bool leading_space);
 
   // The body will be another: between it and the header is an empty line.
@@ -71,6 +73,7 @@ class MilterHeader {
   void OnLine(absl::string_view line);
   void EndField();
   Field* Find(absl::string_view name, uint32_t index);
+  bool Add(size_t index, Field field);
 
   const std::string message_;
   std::vector<Field> fields_;
@@ -79,7 +82,7 @@ class MilterHeader {
   std::string rest_;   // a line that is no header: the beginning of the body
   bool empty_line_ = false;
   bool done_ = false, too_long_ = false;
-  size_t bytes_ = 0, added_bytes_ = 0;
+  size_t bytes_ = 0, added_bytes_ = 0, added_fields_ = 0;
 };
 
 }  // namespace holdfast

@@ -158,5 +158,30 @@ TEST(MilterHeader, Bounds) {
       shown.Change(Kind::kAddHeader, 0, "A", absl::StrCat(line, line)));
 }
 
+TEST(MilterHeader, BoundsOfFields) {
+  std::string text;
+  for (size_t i = 0; i < kMaxMilterHeaderFields; ++i)
+    absl::StrAppend(&text, "A:\n");
+  EXPECT_EQ(Shown(absl::StrCat(text, "B:\n\n")).state, State::kTooLong);
+  MilterHeader unended("");
+  const std::string one_more = absl::StrCat(text, "B:");
+  absl::string_view rest = one_more;
+  EXPECT_EQ(unended.Feed(&rest), State::kMore);
+  EXPECT_EQ(unended.Finish(), State::kTooLong);
+
+  Shown shown(absl::StrCat(text, "\n"));
+  EXPECT_EQ(shown.state, State::kDone);
+  const Kind kinds[] = {Kind::kAddHeader, Kind::kInsertHeader,
+                        Kind::kChangeHeader};
+  for (size_t i = 0; i < kMaxMilterHeaderFields; ++i)
+    ASSERT_TRUE(shown.Change(kinds[i % 3], 0, absl::StrCat("N", i), "x"));
+  for (const Kind kind : {Kind::kAddHeader, Kind::kInsertHeader})
+    EXPECT_FALSE(shown.Change(kind, 0, "New", "x"));
+  EXPECT_FALSE(shown.Change(Kind::kChangeHeader, 1, "Newer", "x"));
+  // Changes of what is there are no more fields.
+  EXPECT_TRUE(shown.Change(Kind::kChangeHeader, 1, "A", "x"));
+  EXPECT_TRUE(shown.Change(Kind::kChangeHeader, 2, "A", ""));
+}
+
 }  // namespace
 }  // namespace holdfast

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "protocol/milter_header.h"
@@ -81,6 +82,119 @@ TEST_F(MilterFilterTest, NothingOfAFailedMiltersChangesIsDone) {
   EXPECT_EQ(Ask(FilterPhase::kCommit), "not asked");
 }
 
+// A milter that goes away while the text, as it wants it, is on its way.
+template <class Base>
+class GoneBehindItsVerdict : public Base {
+ protected:
+  void OnText(absl::string_view bytes) override {
+    if (this->output_.empty())
+      this->loop_->Post([this] { this->milter_ = nullptr; });
+    absl::StrAppend(&this->output_, bytes);
+    TakeLater(6, bytes.size());
+  }
+  void TakeLater(int turns, size_t bytes) {
+    this->loop_->Post([this, turns, bytes] {
+      if (turns > 0) return TakeLater(turns - 1, bytes);
+      if (this->stage_ != nullptr) this->stage_->OutputTaken(bytes);
+    });
+  }
+  void ExpectVerdictDone(size_t body) {
+    for (const bool accept : {false, true}) {
+      this->filter_.care.accept_on_failure = accept;
+      this->answers_['E'].clear();
+      for (size_t n = 0; n < body; n += 32000)
+        this->answers_['E'] += P("b" + std::string(32000, 'N'));
+      this->answers_['E'] += P("hX-Big\0"s + std::string(3000, 'h') + "\0"s) +
+                             P("qvirus\0"s) + P("c");
+      this->UpToData();
+      EXPECT_EQ(this->Pass("To: x\n\nvirus\n"), "end");
+      EXPECT_EQ(this->output_,
+                absl::StrCat("To: x\nX-Big: ", std::string(3000, 'h'), "\n\n",
+                             std::string(body, 'N'), "\n"));
+      EXPECT_EQ(this->Ask(FilterPhase::kCommit), "proceed");
+      EXPECT_TRUE(this->answer_.quarantine);
+      EXPECT_EQ(
+          this->Ask(FilterPhase::kMailFrom, "a@b"),
+          accept ? "not asked" : "disconnect 421 4.3.0 Temporary failure");
+    }
+  }
+};
+using GoneBehindItsVerdictTest = GoneBehindItsVerdict<MilterFilterTest>;
+using GoneBehindItsVerdictFileTest = GoneBehindItsVerdict<MilterFilterFileTest>;
+
+TEST_F(GoneBehindItsVerdictTest, ItStands) { ExpectVerdictDone(64000); }
+
+TEST_F(GoneBehindItsVerdictFileTest, ItStands) { ExpectVerdictDone(640000); }
+
+TEST_F(MilterFilterTest, ADiscardOutlivesItsMilter) {
+  for (const char at : {'M', 'E'}) {
+    SCOPED_TRACE(at);
+    filter_.care.accept_on_failure = true;
+    answers_ = {{at, P("d")}};
+    UpToData();
+    if (at == 'E') {
+      EXPECT_EQ(Pass("To: x\n\nvirus\n"), "end");
+    }
+    milter_ = nullptr;
+    loop_->Run();
+    EXPECT_FALSE(session_->Wants(FilterPhase::kDataLine));
+    EXPECT_EQ(Ask(FilterPhase::kCommit), "discard");
+    EXPECT_EQ(Ask(FilterPhase::kCommit), "not asked");
+  }
+}
+
+// It says goodbye when the message that it was asked about is given up.
+TEST_F(MilterFilterTest, GoneWhileItsMessageIsDropped) {
+  for (const bool asked_before : {false, true}) {
+    SCOPED_TRACE(asked_before);
+    answers_['B'] = "";
+    UpToData();
+    stage_ = session_->BeginText(this);
+    in_ = 12;
+    stage_->Write("To: x\n\nbody\n");
+    stage_->End();
+    loop_->Run();
+    EXPECT_EQ(milter_->heard, "OCHMRTLNB");
+    stage_ = nullptr;
+    session_->OnReport(absl::Now(), FilterEvent::kTxRollback, {});
+    if (asked_before) {
+      loop_->Post([this] { milter_->Say(P("f")); });
+    } else {
+      milter_->Say(P("f"));
+      loop_->Run();
+    }
+    EXPECT_EQ(Ask(FilterPhase::kMailFrom, "evil@b"),
+              "disconnect 421 4.3.0 Temporary failure");
+    EXPECT_EQ(Ask(FilterPhase::kRcptTo, "c@d"),
+              "disconnect 421 4.3.0 Temporary failure");
+    EXPECT_EQ(Pass("To: x\n\nbody\n"), "451 4.3.0 Temporary failure");
+  }
+}
+
+TEST_F(MilterFilterTest, ReadOnWhenAPausedMessageIsDropped) {
+  answers_['E'].clear();
+  for (int i = 0; i < 12; ++i)
+    answers_['E'] += P("b" + std::string(60000, 'N'));
+  UpToData();
+  // The file gets nothing for now.
+  absl::Notification release;
+  background_.Run([&release] {
+    release.WaitForNotification();
+    return [] {};
+  });
+  stage_ = session_->BeginText(this);
+  in_ = 12;
+  stage_->Write("To: x\n\nbody\n");
+  stage_->End();
+  for (int i = 0; i < 100; ++i)
+    static_cast<FakeEventLoop*>(loop_.get())->RunReady();
+  stage_ = nullptr;
+  release.Notify();
+  session_->OnReport(absl::Now(), FilterEvent::kTxReset, {"0123abcd"});
+  milter_->Say(P("c"));
+  EXPECT_EQ(Ask(FilterPhase::kMailFrom, "a@b"), "proceed");
+}
+
 TEST_F(MilterFilterTest, ConnectionRefused) {
   refuses_ = true;
   Begin();
@@ -151,6 +265,14 @@ TEST_F(MilterFilterFileTest, TextThatIsTooLarge) {
     milter_->answers['E'] += P("-<" + std::string(60000, 'x') + ">\0"s);
   Envelope();
   EXPECT_EQ(Pass("A: x\n\nbody\n"), "451 4.3.0 Temporary failure");
+}
+
+TEST_F(MilterFilterTest, TooManyFields) {
+  UpToData();
+  std::string header;
+  for (size_t i = 0; i <= kMaxMilterHeaderFields; ++i) header += "A:\n";
+  EXPECT_EQ(Pass(header + "\n"), "552 5.3.4 Message header too large");
+  EXPECT_EQ(milter_->heard, "OCHMRT");
 }
 
 TEST_F(MilterFilterTest, ProgressExtendsTheTime) {

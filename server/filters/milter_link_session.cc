@@ -72,25 +72,27 @@ MilterLinkSession::~MilterLinkSession() {
 
 bool MilterLinkSession::Wants(FilterPhase phase) const {
   if (facts_.outgoing || (kMilterPhases & MaskOf(phase)) == 0) return false;
-  if (failed_) return !filter_.care.accept_on_failure;
+  // A verdict that was given stands, whatever becomes of the milter.
   if (phase == FilterPhase::kCommit) return at_commit_.has_value();
+  if (phase == FilterPhase::kDataLine && at_commit_.has_value()) return false;
+  if (failed_) return !filter_.care.accept_on_failure;
   if (phase == FilterPhase::kDataLine)
-    return told_mail_ && !at_commit_.has_value() && connection_ != nullptr &&
-           connection_->session().wants_message();
+    return refused_.has_value() || (told_mail_ && connection_ != nullptr &&
+                                    connection_->session().wants_message());
   return !finished_ || refused_.has_value();
 }
 
 void MilterLinkSession::Ask(const FilterQuestion& question, Done done) {
-  if (failed_)
-    return done(filter_.care.accept_on_failure
-                    ? LinkAnswer()
-                    : Say(Verdict::kDisconnect, kMissing));
-  if (refused_.has_value()) return done(*refused_);
   if (question.phase == FilterPhase::kCommit) {
     LinkAnswer answer = std::move(at_commit_).value_or(LinkAnswer());
     at_commit_.reset();
     return done(std::move(answer));
   }
+  if (failed_)
+    return done(filter_.care.accept_on_failure
+                    ? LinkAnswer()
+                    : Say(Verdict::kDisconnect, kMissing));
+  if (refused_.has_value()) return done(*refused_);
   done_ = std::move(done);
   Plan(question);
   Go();
@@ -207,7 +209,7 @@ void MilterLinkSession::Connect() {
 // Goes on with the question, if there is one and the milter can hear it.
 void MilterLinkSession::Go() {
   if (!done_) return;
-  if (finished_) return Finish(LinkAnswer());
+  if (finished_) return Finish(refused_.value_or(LinkAnswer()));
   if (connection_ == nullptr) {
     if (!connecting_) Connect();
     return;
@@ -231,6 +233,7 @@ void MilterLinkSession::OnMilterAnswer(MilterAnswer answer) {
   if (!asked_.has_value()) {
     // The answer to what nobody waits for any more.
     if (std::exchange(abort_due_, false)) Abort();
+    RefuseIfFinished();
     return Go();
   }
   const FilterPhase phase = *asked_;
@@ -245,6 +248,11 @@ void MilterLinkSession::LetGoIfFinished() {
   if (connection_ == nullptr || !connection_->session().finished()) return;
   finished_ = true;
   connection_ = nullptr;
+}
+
+void MilterLinkSession::RefuseIfFinished() {
+  LetGoIfFinished();
+  if (finished_) refused_ = Say(Verdict::kDisconnect, kMissing);
 }
 
 LinkAnswer MilterLinkSession::Meaning(MilterAnswer answer, FilterPhase phase) {
@@ -327,7 +335,7 @@ std::unique_ptr<TextStage> MilterLinkSession::BeginText(TextSink* sink) {
   if (failed_ && filter_.care.accept_on_failure) return nullptr;
   MilterStage::Settings settings;
   settings.message = facts_.message;
-  settings.missing = failed_;
+  settings.missing = failed_ || refused_.has_value();
   settings.accept_on_failure = filter_.care.accept_on_failure;
   settings.max_message_size = services_.max_message_size;
   settings.background = services_.background;
@@ -351,8 +359,7 @@ void MilterLinkSession::OnStageEnded(LinkAnswer at_commit) {
 void MilterLinkSession::OnStageOver() {
   stage_talks_ = false;
   Abort();
-  LetGoIfFinished();
-  if (finished_) refused_ = Say(Verdict::kDisconnect, kMissing);
+  RefuseIfFinished();
 }
 
 void MilterLinkSession::OnStageDropped() {

@@ -68,6 +68,8 @@ class MilterLinkSession : public LinkSession,
   void PlanMail(const std::string& address, const std::string& parameters);
   void Go();
   void LetGoIfFinished();
+  // The same, where it was not done with the session but has left it.
+  void RefuseIfFinished();
   LinkAnswer Meaning(MilterAnswer answer, FilterPhase phase);
   void Finish(LinkAnswer answer);
   void Abort();

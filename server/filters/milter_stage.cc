@@ -54,7 +54,9 @@ MilterStage::MilterStage(Settings settings, TextSink* sink, Owner* owner)
       spool_(settings_.background, settings_.folder, [this] { Step(); }) {}
 
 MilterStage::~MilterStage() {
-  if (owner_ != nullptr) owner_->OnStageDropped();
+  if (owner_ == nullptr) return;
+  StopPausing();
+  owner_->OnStageDropped();
 }
 
 void MilterStage::Write(absl::string_view bytes) {
@@ -266,6 +268,10 @@ void MilterStage::ReplaceBody(absl::string_view wire) {
 
 void MilterStage::OnFailed() {
   waiting_ = false;
+  // Its verdict stands, and may be half out.
+  if (state_ == State::kStored || state_ == State::kEmit ||
+      state_ == State::kOver)
+    return;
   if (!settings_.accept_on_failure) return FailText(kFailed);
   // As if it had asked for nothing.
   changes_.clear();
@@ -366,8 +372,13 @@ bool MilterStage::SpoolFailed() {
 void MilterStage::FailText(std::string reply) {
   if (state_ == State::kOver) return;
   state_ = State::kOver;
+  StopPausing();
   owner_->OnStageOver();
   sink_->OnTextFailed(std::move(reply));
+}
+
+void MilterStage::StopPausing() {
+  if (MilterConnection* milter = owner_->connection()) milter->ResumeReading();
 }
 
 }  // namespace holdfast

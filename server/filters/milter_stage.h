@@ -99,6 +99,8 @@ class MilterStage : public TextStage {
   void ReplaceBody(absl::string_view wire);
   void Conclude();
   void FailText(std::string reply);
+  // What the milter still says is for nobody, and has to be read.
+  void StopPausing();
   MessageSpool* body() { return new_body_ ? new_body_.get() : &spool_; }
 
   const Settings settings_;
