@@ -87,8 +87,9 @@ std::string ConfigToTextWithoutQueueKeys(const Config& config) {
 }
 
 std::string ConfigToTextWithoutSecrets(
-    const Config& config, const std::function<bool(const Table&)>& shown) {
-  return ConfigPrinter(config, shown, false).Run();
+    const Config& config, const std::function<bool(const Table&)>& shown,
+    bool values) {
+  return ConfigPrinter(config, shown, false, values).Run();
 }
 
 // What others refer to comes first, as the parser wants it.
@@ -167,7 +168,9 @@ void ConfigPrinter::Entries(const Table& table) {
       absl::StrAppend(&out_, separator, QuoteForConfig(spelling));
       separator = ", ";
       if (table.kind() != Table::Kind::kMap) continue;
-      absl::StrAppend(&out_, " = ", QuoteForConfig(contents.at(rank).second));
+      absl::StrAppend(&out_, " = ",
+                      values_shown_ ? QuoteForConfig(contents.at(rank).second)
+                                    : "\"hidden\"");
     }
   }
   out_ += " }";

@@ -18,10 +18,12 @@ std::string ConfigToText(const Config& config);
 
 // The same for a process that must not know secrets: the keys of `srs` and
 // `queue encryption` and the entries of all tables but those that `shown` lets
-// through are replaced by one stand-in.  What is parsed from it has the same
-// listeners, actions and rules, in the same order.
+// through are replaced by one stand-in; without `values` so are the values of
+// these.  What is parsed from it has the same listeners, actions and rules, in
+// the same order.
 std::string ConfigToTextWithoutSecrets(
-    const Config& config, const std::function<bool(const Table&)>& shown);
+    const Config& config, const std::function<bool(const Table&)>& shown,
+    bool values = true);
 
 // Everything but the keys of `queue encryption`, which are said to be asked
 // for.

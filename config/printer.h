@@ -18,10 +18,12 @@ class ConfigPrinter {
   using Shown = std::function<bool(const Table&)>;
 
   // Null `shown`: everything.  Else what ConfigToTextWithoutSecrets() says.
-  ConfigPrinter(const Config& config, Shown shown, bool queue_keys_shown)
+  ConfigPrinter(const Config& config, Shown shown, bool queue_keys_shown,
+                bool values_shown = true)
       : config_(config),
         shown_(std::move(shown)),
-        queue_keys_shown_(queue_keys_shown) {}
+        queue_keys_shown_(queue_keys_shown),
+        values_shown_(values_shown) {}
 
   std::string Run();
 
@@ -74,6 +76,7 @@ class ConfigPrinter {
   const Config& config_;
   const Shown shown_;
   const bool queue_keys_shown_;
+  const bool values_shown_;  // of maps
   std::string out_;
 };
 

@@ -10,8 +10,9 @@
 namespace holdfast {
 
 // queue, relay, filters, parent -> lookup: what does this table say?  For
-// process tables that the asker may see (MaySee(),
-// server/parent/config_loader.h).  Answered by TableAnswer.
+// tables of programs, and of `filters` for those in files, that the
+// configuration gives the asker reason to ask
+// (server/lookup/table_questions.h). Answered by TableAnswer.
 struct TableQuestion {
   static constexpr uint16_t kType = 36;
   enum class Op : uint8_t { kCheck = 1, kLookup = 2, kFetch = 3 };
@@ -27,7 +28,12 @@ struct TableQuestion {
 };
 struct TableAnswer {
   static constexpr uint16_t kType = 37;
-  enum class Result : uint8_t { kFound = 1, kNotFound = 2, kError = 3 };
+  enum class Result : uint8_t {
+    kFound = 1,
+    kNotFound = 2,
+    kError = 3,
+    kNotOffered = 4,  // to filters only: the program has no such service
+  };
   uint64_t question = 0;
   Result result = Result::kError;
   std::string value;  // of kLookup and kFetch

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "config/filter_table.h"
 #include "protocol/ip_address.h"
 
 namespace holdfast {
@@ -12,6 +13,17 @@ bool HasName(const std::string& rdns) {
   if (rdns.empty() || rdns == "<unknown>") return false;
   const bool bracketed = rdns.size() > 2 && rdns.front() == '[';
   return !IpAddress::Parse(bracketed ? rdns.substr(1, rdns.size() - 2) : rdns);
+}
+
+// What is compared with the table.
+const std::string& KeyFor(const std::string& condition,
+                          const SessionFacts& facts) {
+  if (condition == "rdns") return facts.rdns;
+  if (condition == "src") return facts.source_address;
+  if (condition == "helo") return facts.helo;
+  if (condition == "auth") return facts.user;
+  if (condition == "mail-from") return facts.sender;
+  return facts.recipient;
 }
 
 class BuiltinSession : public LinkSession {
@@ -77,45 +89,45 @@ void BuiltinLink::Match(const SessionFacts& facts, Matched done) const {
   if (criterion.table == nullptr)
     return tell(condition == "rdns" ? HasName(facts.rdns)
                                     : !facts.user.empty());
-  struct Kind {
-    absl::string_view condition;
-    const std::string* key;
-    TableService service;
-  };
-  const Kind kinds[] = {
-      {"rdns", &facts.rdns, TableService::kDomain},
-      {"src", &facts.source_address, TableService::kNetaddr},
-      {"helo", &facts.helo, TableService::kDomain},
-      {"auth", &facts.user, TableService::kString},
-      {"mail-from", &facts.sender, TableService::kMailaddr},
-      {"rcpt-to", &facts.recipient, TableService::kMailaddr},
-  };
-  for (const Kind& kind : kinds) {
-    if (kind.condition != condition) continue;
-    if (criterion.regex)
-      return MatchTable(TableService::kRegex, *kind.key, std::move(tell));
-    if (condition != "auth")
-      return MatchTable(kind.service, *kind.key, std::move(tell));
-    if (facts.user.empty()) return tell(false);
-    // A list of names, or one of names and passwords.
-    return MatchTable(
-        TableService::kString, facts.user,
-        [this, user = facts.user,
-         tell = std::move(tell)](absl::StatusOr<bool> found) mutable {
-          if (!found.ok() || *found) return tell(found);
-          MatchTable(TableService::kCredentials, user, std::move(tell));
-        });
-  }
-  tell(false);
+  // Who has not said who he is is no user.
+  if (condition == "auth" && !criterion.regex && facts.user.empty())
+    return tell(false);
+  MatchTable(ServicesOf(filter_->phase), KeyFor(condition, facts),
+             std::move(tell));
 }
 
-void BuiltinLink::MatchTable(TableService service, const std::string& key,
-                             Matched done) const {
+void BuiltinLink::MatchTable(std::vector<TableService> services,
+                             const std::string& key, Matched done) const {
   const Table& table = *filter_->phase.criterion.table;
-  if (!table.is_static()) return (*ask_)(table, service, key, std::move(done));
-  // A key that no table can hold is in none.
-  const absl::StatusOr<bool> found = table.Check(service, key, delimiter_);
-  done(found.ok() && *found);
+  if (!IsHeldByFilters(table))
+    return AskNext(std::move(services), key, false, std::move(done));
+  bool matched = false;
+  for (const TableService service : services) {
+    // A key that no table can hold is in none.
+    const absl::StatusOr<bool> found = table.Check(service, key, delimiter_);
+    matched = matched || (found.ok() && *found);
+  }
+  done(matched);
+}
+
+void BuiltinLink::AskNext(std::vector<TableService> services, std::string key,
+                          bool denied, Matched done) const {
+  const TableService service = services.front();
+  services.erase(services.begin());
+  (*ask_)(*filter_->phase.criterion.table, service, key,
+          [this, services = std::move(services), key, denied,
+           done = std::move(done)](absl::StatusOr<bool> found) mutable {
+            const bool not_offered = absl::IsUnimplemented(found.status());
+            if (found.ok() ? *found : !not_offered)
+              return done(std::move(found));
+            denied = denied || !not_offered;
+            if (!services.empty())
+              return AskNext(std::move(services), std::move(key), denied,
+                             std::move(done));
+            // Something must have said so, or nobody can say.
+            if (denied) return done(false);
+            done(std::move(found));
+          });
 }
 
 LinkAnswer BuiltinLink::Decide(const absl::StatusOr<bool>& matched) const {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
@@ -18,7 +19,7 @@ namespace holdfast {
 using Matched = absl::AnyInvocable<void(absl::StatusOr<bool>)>;
 
 // Asks a table that is not asked here.  `done` is called later, once, unless
-// the room ends.
+// the room ends; kUnimplemented: its program does not offer the service.
 using AskTable = std::function<void(const Table& table, TableService service,
                                     std::string key, Matched done)>;
 
@@ -45,8 +46,11 @@ class BuiltinLink : public FilterLink {
   LinkAnswer Decide(const absl::StatusOr<bool>& matched) const;
 
  private:
-  void MatchTable(TableService service, const std::string& key,
+  void MatchTable(std::vector<TableService> services, const std::string& key,
                   Matched done) const;
+  // `denied`: a service before said that the key is not there.
+  void AskNext(std::vector<TableService> services, std::string key, bool denied,
+               Matched done) const;
   LinkAnswer Decision() const;
 
   const Filter* filter_;

@@ -45,7 +45,7 @@ class BuiltinLinkTest : public testing::Test {
     ParseResult parsed = ParseConfig(
         options,
         [&](const std::string&) -> absl::StatusOr<std::string> { return text; },
-        nullptr);
+        [](const Table&) { return nullptr; });
     ASSERT_NE(parsed.config, nullptr)
         << rest << ": " << (parsed.messages.empty() ? "" : parsed.messages[0]);
     config_ = parsed.config;
@@ -217,6 +217,54 @@ TEST_F(BuiltinLinkTest, UsersOfAProgramAreNamesThenCredentials) {
   std::exchange(done_, nullptr)(true);
   ASSERT_TRUE(answer_.has_value());
   EXPECT_EQ(answer_->verdict, LinkAnswer::Verdict::kReject);
+}
+
+// What a program does not offer, it does not have; but something must answer.
+TEST_F(BuiltinLinkTest, UsersOfAProgramThatOffersOneOfBoth) {
+  using V = LinkAnswer::Verdict;
+  const absl::Status none = absl::UnimplementedError("not offered");
+  const struct {
+    absl::StatusOr<bool> names, credentials;
+    V verdict;
+    const char* text;
+  } cases[] = {
+      {none, true, V::kReject, "550 no"},
+      {none, false, V::kProceed, ""},
+      {false, none, V::kProceed, ""},
+      {none, none, V::kReject, "451 4.3.0 Temporary failure"},
+      {false, absl::UnavailableError("down"), V::kReject,
+       "451 4.3.0 Temporary failure"},
+  };
+  facts_.user = "joe";
+  for (const auto& one : cases) {
+    Decide("mail-from match auth <t> reject \"550 no\"",
+           "table t proc:/etc/t\n");
+    std::exchange(done_, nullptr)(one.names);
+    EXPECT_FALSE(answer_.has_value());
+    std::exchange(done_, nullptr)(one.credentials);
+    ASSERT_TRUE(answer_.has_value());
+    EXPECT_EQ(answer_->verdict, one.verdict);
+    EXPECT_EQ(answer_->text, one.text);
+  }
+  // Of anything else one cannot say without it.
+  Decide("connect match src <t> reject \"550 no\"", "table t proc:/etc/t\n");
+  std::exchange(done_, nullptr)(none);
+  ASSERT_TRUE(answer_.has_value());
+  EXPECT_EQ(answer_->verdict, V::kDisconnect);
+}
+
+// The room has nothing of them: they may hold passwords.
+TEST_F(BuiltinLinkTest, TablesInFilesAreAskedOfLookup) {
+  facts_.user = "joe";
+  EXPECT_FALSE(Decide("mail-from match auth <t> reject \"550 no\"",
+                      "table t file:/etc/passwords\n")
+                   .has_value());
+  std::exchange(done_, nullptr)(true);
+  ASSERT_TRUE(answer_.has_value());
+  EXPECT_EQ(answer_->verdict, LinkAnswer::Verdict::kReject);
+  EXPECT_THAT(asked_,
+              ElementsAre(absl::StrCat(
+                  "t ", static_cast<int>(TableService::kString), " joe")));
 }
 
 // Whether it is negated or not: nobody can say.

@@ -8,9 +8,16 @@ namespace holdfast {
 namespace {
 
 absl::StatusOr<bool> ResultOf(const TableAnswer& answer) {
-  if (answer.result == TableAnswer::Result::kError)
-    return absl::UnavailableError("table error");
-  return answer.result == TableAnswer::Result::kFound;
+  switch (answer.result) {
+    case TableAnswer::Result::kFound:
+      return true;
+    case TableAnswer::Result::kNotFound:
+      return false;
+    case TableAnswer::Result::kNotOffered:
+      return absl::UnimplementedError("not offered");
+    default:
+      return absl::UnavailableError("table error");
+  }
 }
 
 absl::Status NotThere() { return absl::UnavailableError("lookup is away"); }
@@ -18,6 +25,8 @@ absl::Status NotThere() { return absl::UnavailableError("lookup is away"); }
 }  // namespace
 
 void TableAsker::SetDoor(std::unique_ptr<Door> door) {
+  // What asks again meanwhile must not do it at the old one.
+  const std::unique_ptr<Door> old = std::move(door_);
   FailAll();
   door_ = std::move(door);
   door_->SetCallbacks(
@@ -31,9 +40,9 @@ void TableAsker::SetDoor(std::unique_ptr<Door> door) {
                   frame.type);
       },
       [this](absl::Status) {
-        FailAll();
         // Not inside its own callback.
         loop_->Post([door = std::move(door_)] {});
+        FailAll();
       });
 }
 

@@ -1,4 +1,4 @@
-// Asks lookup what the programs of tables say.
+// Asks lookup what the tables say that are not in this room.
 #ifndef HOLDFAST_SERVER_FILTERS_TABLE_ASKER_H_
 #define HOLDFAST_SERVER_FILTERS_TABLE_ASKER_H_
 
@@ -30,7 +30,8 @@ class TableAsker {
   // What was open at a door before is an error.
   void SetDoor(std::unique_ptr<Door> door);
   // `done` is called later, once: kUnavailable if the table can't say, or
-  // lookup is not there.  Not after this is gone.
+  // lookup is not there; kUnimplemented if its program does not offer the
+  // service.  Not after this is gone.
   void Check(const Table& table, TableService service, std::string key,
              Done done);
 

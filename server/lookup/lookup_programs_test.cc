@@ -24,15 +24,25 @@ class LookupProgramsTest : public ::testing::Test {
     ParseOptions options;
     options.path = "c.conf";
     options.server_name = "mx.test";
-    const ParseResult parsed = ParseConfig(options, [](const std::string&) {
-      return absl::StatusOr<std::string>(
-          "table pt ldap:/etc/pt\n"
-          "action here mbox virtual <pt> userbase <pt>\n"
-          "action out relay host <pt> src <pt> helo-src <pt> auth <pt>\n"
-          "listen on socket\nlisten on 192.0.2.1 hostnames <pt>\n"
-          "match from any for domain plain.test action out\n"
-          "match from any for domain <pt> action here\n");
-    });
+    const ParseResult parsed = ParseConfig(
+        options,
+        [](const std::string&) {
+          return absl::StatusOr<std::string>(
+              "table pt ldap:/etc/pt\n"
+              "action here mbox virtual <pt> userbase <pt>\n"
+              "action out relay host <pt> src <pt> helo-src <pt> auth <pt>\n"
+              "table here file:/users\n"
+              "filter f phase data match !auth <pt> reject \"550 no\"\n"
+              "filter g phase data match !auth <here> reject \"550 no\"\n"
+              "listen on socket\nlisten on 192.0.2.1 hostnames <pt>\n"
+              "match from any for domain plain.test action out\n"
+              "match from any for domain <pt> action here\n");
+        },
+        [](const Table&) {
+          TableContents::Builder builder(TableContents::Kind::kMap);
+          builder.Add("joe", "$6$secret");
+          return builder.Finish();
+        });
     for (const std::string& line : parsed.messages) ADD_FAILURE() << line;
     std::tie(room_parent_, parent_) = MakeDoorPair(&loop_);
     parent_->SetCallbacks(
@@ -313,6 +323,53 @@ TEST_F(LookupProgramsTest, WhatWaitsForOthersStopsTheDoor) {
   loop_.RunReady();
   EXPECT_EQ(refusals_.size(), kMaxOpenExpansions + 1);
   EXPECT_EQ(refusals_[7], "");
+}
+
+// As `match auth` of a builtin filter asks (server/filters/builtin_link.cc): by
+// names, which this program does not offer, then by credentials.
+TEST_F(LookupProgramsTest, AFilterLearnsWhoIsAUserOfAProgram) {
+  using Result = TableAnswer::Result;
+  entries_ = {{"check credentials joe", ""}};
+  StartProgram();
+  Serve();
+  const auto filters = Connect(Room::kFilters);
+  const struct {
+    const char* table;
+    TableService service;
+    const char* key;
+    Result result;
+  } cases[] = {
+      {"pt", TableService::kString, "joe", Result::kNotOffered},
+      {"pt", TableService::kCredentials, "joe", Result::kFound},
+      {"pt", TableService::kCredentials, "ann", Result::kNotFound},
+      {"pt", TableService::kAuth, "joe:secret", Result::kError},
+      {"here", TableService::kString, "Joe", Result::kFound},
+      {"here", TableService::kString, "ann", Result::kNotFound},
+  };
+  uint64_t number = 0;
+  for (const auto& one : cases) {
+    TableQuestion question;
+    question.question = ++number;
+    question.table = one.table;
+    question.service = one.service;
+    question.key = one.key;
+    filters->Send(question);
+    Serve();
+    EXPECT_EQ(told_.question, number);
+    EXPECT_EQ(told_.result, one.result) << one.table << " " << one.key;
+    EXPECT_EQ(told_.value, "");
+  }
+  EXPECT_EQ(closed_, 0);
+}
+
+TEST_F(LookupProgramsTest, WhoHasNoQuestionsAboutTablesIsShownTheDoor) {
+  for (const Room room : {Room::kReceive, Room::kDeliver}) {
+    closed_ = 0;
+    const auto peer = Connect(room);
+    peer->Send(TableQuestion());
+    loop_.RunReady();
+    EXPECT_EQ(closed_, 1);
+  }
 }
 
 TEST_F(LookupProgramsTest, AFilterAsksForNothingElse) {

@@ -113,7 +113,8 @@ void LookupRoom::OnPeerFrame(const PeerKey& key, Frame& frame) {
 
 // False: this peer may not ask that.
 bool LookupRoom::OnAnyFrame(const PeerKey& key, Peer* peer, Frame& frame) {
-  if (OnTableFrame(key, peer->serial, frame)) return true;
+  if (MayAskTables(key.first) && OnTableFrame(key, peer->serial, frame))
+    return true;
   if (key.first == Room::kFilters) return false;
   if (key.first == Room::kRelay) return OnRelayFrame(key, peer->serial, frame);
   return Dispatch<ExpandRequest>(frame,
@@ -154,8 +155,7 @@ bool LookupRoom::OnRelayFrame(const PeerKey& key, uint64_t serial,
       });
 }
 
-// What the programs of tables are asked by those who have them from the
-// configuration.
+// What is asked about tables by those who have them from the configuration.
 bool LookupRoom::OnTableFrame(const PeerKey& key, uint64_t serial,
                               Frame& frame) {
   return Dispatch<TableQuestion>(frame, [&](const TableQuestion& question) {
@@ -169,14 +169,14 @@ bool LookupRoom::OnTableFrame(const PeerKey& key, uint64_t serial,
 void LookupRoom::OnTableQuestion(Room asker, const TableQuestion& question,
                                  std::function<void(const TableAnswer&)> tell) {
   absl::StatusOr<TableQuery> query = QueryOf(asker, *context_.config, question);
-  if (!query.ok()) {
-    LogWarn("warn: lookup: %s may not ask table \"%s\": %s", RoomName(asker),
-            VisEncode(question.table), std::string(query.status().message()));
-    return tell(AnswerTo(question, query.status()));
-  }
+  if (absl::IsPermissionDenied(query.status()))
+    refusals_.Warn(context_.loop->Elapsed(), asker, question, query.status());
+  if (!query.ok()) return tell(AnswerTo(asker, question, query.status()));
+  if (!tables_.Has(query->table))
+    return tell(AnswerTo(asker, question, CheckHere(*context_.config, *query)));
   tables_.Ask(*std::move(query),
-              [question, tell = std::move(tell)](TableResult result) {
-                tell(AnswerTo(question, std::move(result)));
+              [asker, question, tell = std::move(tell)](TableResult result) {
+                tell(AnswerTo(asker, question, std::move(result)));
               });
 }
 

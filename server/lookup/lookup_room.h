@@ -3,10 +3,10 @@
 //
 // `receive` and `queue` ask (ExpandRequest; queue also ExplainRequest) through
 // a door each and are always answered while the door is open; `relay` asks for
-// its credentials (RelaySecretQuestion).  All of these and `filters` and parent
-// ask the programs of tables through us (TableQuestion), which run as long as
-// we do.  A door that has too much open is not read from until some of it is
-// answered.
+// its credentials (RelaySecretQuestion).  `queue`, `relay`, `filters` and
+// parent ask the programs of tables through us (TableQuestion), which run as
+// long as we do; `filters` also for files of tables.  A door that has too much
+// open is not read from until some of it is answered.
 #ifndef HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
 #define HOLDFAST_SERVER_LOOKUP_LOOKUP_ROOM_H_
 
@@ -25,6 +25,7 @@
 #include "server/lookup/forward_files.h"
 #include "server/lookup/include_reader.h"
 #include "server/lookup/table_processes.h"
+#include "server/lookup/table_questions.h"
 #include "server/lookup/user_directory.h"
 #include "server/queue/command_seal.h"
 #include "server/room/room.h"
@@ -121,6 +122,7 @@ class LookupRoom : public RoomHandler {
   std::map<PeerKey, Peer> peers_;
   std::map<std::string, AtProgram> at_programs_;  // by table
   TableProcesses tables_;
+  RefusalLog refusals_;
   UserDirectory users_;
   IncludeReader includes_;
   ForwardFiles forwards_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "config/filter_table.h"
 #include "config/print.h"
 
 namespace holdfast {
@@ -99,7 +100,8 @@ LoadedConfig LoadConfig(const ParseOptions& options, const FileReader& read,
 
 bool MaySee(Room room, const Config& config, const Table& table) {
   if (room == Room::kLookup) return true;
-  if (room == Room::kFilters) return FiltersCompareWith(config, table);
+  if (room == Room::kFilters)
+    return IsHeldByFilters(table) && FiltersCompareWith(config, table);
   if (room != Room::kQueue && room != Room::kRelay) return false;
   const auto is_this = [&table](const TableRef& used) {
     return used.get() == &table;
@@ -132,8 +134,10 @@ std::vector<Start::File> FilesFor(Room room, const std::string& config_path,
   const Config& config = *loaded.config;
   Start::File file;
   file.path = config_path;
+  // Of a builtin filter's table nobody asks for values.
   file.contents = ConfigToTextWithoutSecrets(
-      config, [&](const Table& table) { return MaySee(room, config, table); });
+      config, [&](const Table& table) { return MaySee(room, config, table); },
+      room != Room::kFilters);
   return {std::move(file)};
 }
 

@@ -42,11 +42,11 @@ void KeepOnlyUserbases(const Config& config);
 
 // The tables in files that this room may see (P7).  lookup sees all; queue
 // those that relay actions name; relay those it takes hosts and addresses from;
-// filters those that filters of smtpd.conf compare with; the others none: for
-// them these tables are there, without entries.
+// the others none: for them these tables are there, without entries.
 std::set<std::string> TablesFor(Room room, const Config& config);
 // Whether `room` may see the entries of this table of `config`, wherever they
-// stand (P7): as TablesFor(), for inline tables too.
+// stand (P7): as TablesFor(), for inline tables too.  filters may see those
+// inline tables that filters of smtpd.conf compare with, but no values in them.
 bool MaySee(Room room, const Config& config, const Table& table);
 
 // The configuration's files for `room`.  lookup and queue get them as they are,

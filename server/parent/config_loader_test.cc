@@ -151,22 +151,31 @@ TEST_F(ConfigLoaderTest, OnlyLookupAndQueueSeeInlineSecrets) {
   }
 }
 
+// Of tables in smtpd.conf the keys; of others nothing: they ask lookup.
 TEST_F(ConfigLoaderTest, FiltersSeeWhatTheyCompareWith) {
   files_["/rules"] +=
       "table bad file:/people\n"
+      "table passwords file:/secrets\n"
+      "table inline-passwords { \"alice\" = \"topsecret\" }\n"
       "table inner { \"secret@example.org\" }\n"
       "filter a phase mail-from match mail-from <bad> reject \"550 no\"\n"
       "filter b phase mail-from match mail-from <inner> reject \"550 no\"\n"
-      "filter c phase connect match src { \"192.0.2.66\" } junk\n";
+      "filter c phase connect match src { \"192.0.2.66\" } junk\n"
+      "filter d phase data match auth <passwords> junk\n"
+      "filter e phase data match auth <inline-passwords> junk\n"
+      "filter f phase data match auth { \"ann\" = \"topsecret\" } junk\n";
   const LoadedConfig loaded = Load();
   ASSERT_NE(loaded.config, nullptr);
   EXPECT_THAT(TablesFor(Room::kFilters, *loaded.config),
-              testing::ElementsAre("bad"));
+              testing::ElementsAre());
   for (Room room : {Room::kReceive, Room::kFilters}) {
     const std::string text = FilesFor(room, "/c", loaded).at(0).contents;
     const bool seen = room == Room::kFilters;
     EXPECT_EQ(text.find("secret@example.org") != std::string::npos, seen);
     EXPECT_EQ(text.find("192.0.2.66") != std::string::npos, seen);
+    EXPECT_EQ(text.find("alice") != std::string::npos, seen);
+    EXPECT_EQ(text.find("\"ann\" = \"hidden\"") != std::string::npos, seen);
+    EXPECT_EQ(text.find("topsecret"), std::string::npos);
   }
 }
 

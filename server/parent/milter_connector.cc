@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -92,50 +94,78 @@ void MilterConnector::OnQuestion(WorkerId worker, Door* door,
   const int on = 1;
   if (where->path.empty())
     setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.bytes),
-              address.size) == 0)
-    return Answer(door, question.question, "", std::move(fd));
-  // EAGAIN: a Unix socket whose milter has not accepted those before.
-  const bool full = errno == EAGAIN;
-  if (!full && errno != EINPROGRESS) return refuse(strerror(errno));
+  // EAGAIN: a Unix socket whose milter has not accepted those before.  Nobody
+  // passes those who wait for that.
+  bool full = full_.count(question.filter) != 0;
+  if (!full) {
+    if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.bytes),
+                address.size) == 0)
+      return Answer(door, question.question, "", std::move(fd));
+    full = errno == EAGAIN;
+    if (!full && errno != EINPROGRESS) return refuse(strerror(errno));
+  }
   const uint64_t number = next_++;
   Attempt& attempt = attempts_[number];
   attempt.worker = worker;
   attempt.door = door;
   attempt.question = question.question;
+  attempt.filter = question.filter;
   attempt.fd = std::move(fd);
   attempt.address = address.bytes;
   attempt.address_size = address.size;
   attempt.deadline = loop_->RunAfter(kMilterConnectTimeout,
                                      [this, number] { OnDeadline(number); });
-  if (full) return RetryLater(number);
+  if (full) return WaitForRoom(number);
   attempt.watch = loop_->WatchDescriptor(
       attempt.fd.get(), [] {}, [this, number] { OnConnected(number); });
   attempt.watch->Want(false, true);
 }
 
-void MilterConnector::RetryLater(uint64_t number) {
-  attempts_.at(number).retry =
-      loop_->RunAfter(kMilterConnectRetry, [this, number] { Retry(number); });
+void MilterConnector::WaitForRoom(uint64_t number) {
+  const std::string& filter = attempts_.at(number).filter;
+  Backlog& backlog = full_[filter];
+  backlog.attempts.insert(number);
+  if (backlog.retry == nullptr) RetryLater(filter, &backlog);
 }
 
-void MilterConnector::Retry(uint64_t number) {
-  Attempt& waiting = attempts_.at(number);
-  const int result = connect(
-      waiting.fd.get(), reinterpret_cast<const sockaddr*>(&waiting.address),
-      waiting.address_size);
-  if (result != 0 && errno == EAGAIN) return RetryLater(number);
-  const int error = result == 0 ? 0 : errno;
-  Attempt attempt = std::move(waiting);
-  attempts_.erase(number);
-  Answer(attempt.door, attempt.question, error == 0 ? "" : strerror(error),
-         std::move(attempt.fd));
+void MilterConnector::RetryLater(const std::string& filter, Backlog* backlog) {
+  backlog->retry =
+      loop_->RunAfter(backlog->delay, [this, filter] { Retry(filter); });
 }
 
-void MilterConnector::OnConnected(uint64_t number) {
+// `filter` is its own: the timer that names it may go meanwhile.
+void MilterConnector::Retry(std::string filter) {
+  Backlog& backlog = full_.at(filter);
+  backlog.delay = std::min(2 * backlog.delay, kMaxMilterConnectRetry);
+  for (const uint64_t number : std::set<uint64_t>(backlog.attempts)) {
+    const Attempt& waiting = attempts_.at(number);
+    const int result = connect(
+        waiting.fd.get(), reinterpret_cast<const sockaddr*>(&waiting.address),
+        waiting.address_size);
+    const int error = result == 0 ? 0 : errno;
+    if (error == EAGAIN) return RetryLater(filter, &backlog);
+    backlog.delay = kMilterConnectRetry;
+    const bool last = backlog.attempts.size() == 1;
+    Attempt attempt = Take(number);
+    Answer(attempt.door, attempt.question, error == 0 ? "" : strerror(error),
+           std::move(attempt.fd));
+    if (last) return;
+  }
+}
+
+MilterConnector::Attempt MilterConnector::Take(uint64_t number) {
   Attempt attempt = std::move(attempts_.at(number));
   attempts_.erase(number);
   attempt.watch.reset();
+  const auto backlog = full_.find(attempt.filter);
+  if (backlog == full_.end()) return attempt;
+  backlog->second.attempts.erase(number);
+  if (backlog->second.attempts.empty()) full_.erase(backlog);
+  return attempt;
+}
+
+void MilterConnector::OnConnected(uint64_t number) {
+  Attempt attempt = Take(number);
   int error = 0;
   socklen_t size = sizeof error;
   if (getsockopt(attempt.fd.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0)
@@ -145,21 +175,16 @@ void MilterConnector::OnConnected(uint64_t number) {
 }
 
 void MilterConnector::OnDeadline(uint64_t number) {
-  Attempt attempt = std::move(attempts_.at(number));
-  attempts_.erase(number);
-  attempt.watch.reset();
+  const Attempt attempt = Take(number);
   Answer(attempt.door, attempt.question, strerror(ETIMEDOUT), OwnedFd());
 }
 
 void MilterConnector::OnRoomDied(WorkerId worker) {
-  for (auto it = attempts_.begin(); it != attempts_.end();) {
-    if (it->second.worker != worker) {
-      ++it;
-      continue;
-    }
-    it->second.watch.reset();
-    it = attempts_.erase(it);
+  std::vector<uint64_t> over;
+  for (const auto& [number, attempt] : attempts_) {
+    if (attempt.worker == worker) over.push_back(number);
   }
+  for (const uint64_t number : over) Take(number);
 }
 
 }  // namespace holdfast

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -20,8 +21,12 @@
 namespace holdfast {
 
 inline constexpr absl::Duration kMilterConnectTimeout = absl::Seconds(10);
-// How often a Unix socket with a full backlog is tried again meanwhile.
+// When a Unix socket with a full backlog is tried again meanwhile: one attempt
+// after the other until one finds it full still.  Twice the time after a round
+// in which the first did, up to the longest.
 inline constexpr absl::Duration kMilterConnectRetry = absl::Milliseconds(50);
+inline constexpr absl::Duration kMaxMilterConnectRetry =
+    absl::Milliseconds(800);
 // On their way at once, there or back; more are answered with an error.
 inline constexpr size_t kMaxMilterConnects = 1024;
 
@@ -42,16 +47,25 @@ class MilterConnector {
     WorkerId worker{};
     Door* door = nullptr;
     uint64_t question = 0;
+    std::string filter;
     OwnedFd fd;
     sockaddr_storage address = {};
     socklen_t address_size = 0;
-    std::unique_ptr<EventLoop::Watch> watch;
-    EventLoop::Timer retry;  // instead of `watch`
+    std::unique_ptr<EventLoop::Watch> watch;  // null: it waits in a Backlog
     EventLoop::Timer deadline;
   };
+  // Those of a milter whose socket was full, in their order; never empty.
+  struct Backlog {
+    std::set<uint64_t> attempts;
+    absl::Duration delay = kMilterConnectRetry;
+    EventLoop::Timer retry;
+  };
 
-  void RetryLater(uint64_t number);
-  void Retry(uint64_t number);
+  void WaitForRoom(uint64_t number);
+  void RetryLater(const std::string& filter, Backlog* backlog);
+  void Retry(std::string filter);
+  // It is not under way any more.
+  Attempt Take(uint64_t number);
   void OnConnected(uint64_t number);
   void OnDeadline(uint64_t number);
 
@@ -59,6 +73,7 @@ class MilterConnector {
   const std::shared_ptr<const Config> config_;
   uint64_t next_ = 1;
   std::map<uint64_t, Attempt> attempts_;
+  std::map<std::string, Backlog> full_;  // by filter
 };
 
 }  // namespace holdfast

@@ -10,6 +10,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "server/loop/fake_event_loop.h"
 
@@ -82,6 +84,10 @@ class MilterConnectorTest : public testing::Test {
     message.question = question;
     connector_.OnQuestion(worker, parents_.get(), message);
     loop_.RunReady();
+  }
+  // Until one waits.
+  void Fill() {
+    while (answers_.size() == asked_ && asked_ < 8) Ask("unix", ++asked_);
   }
   void ExpectConnectedTo(const OwnedFd& server) {
     ASSERT_EQ(answers_.size(), 1u);
@@ -167,14 +173,59 @@ TEST_F(MilterConnectorTest, AnswersThatAreNotTakenAreBounded) {
   EXPECT_EQ(answers_.back().error, "too many connections at once");
 }
 
+TEST_F(MilterConnectorTest, ASocketThatStaysFullIsTriedMoreAndMoreRarely) {
+  const OwnedFd server = ListenUnix(0);
+  Fill();
+  const size_t before = answers_.size();
+  absl::Duration wait = kMilterConnectRetry;
+  for (int round = 0; round < 6; ++round) {
+    loop_.Advance(wait);
+    EXPECT_EQ(answers_.size(), before);
+    wait = std::min(2 * wait, kMaxMilterConnectRetry);
+  }
+  EXPECT_EQ(wait, kMaxMilterConnectRetry);
+  const OwnedFd accepted(accept(server.get(), nullptr, nullptr));
+  loop_.Advance(wait - absl::Milliseconds(1));
+  EXPECT_EQ(answers_.size(), before);
+  loop_.Advance(absl::Milliseconds(1));
+  ASSERT_EQ(answers_.size(), before + 1);
+  EXPECT_TRUE(answers_.back().ok);
+}
+
+TEST_F(MilterConnectorTest, WhoWaitsForAFullSocketIsServedInTurn) {
+  const OwnedFd server = ListenUnix(0);
+  Fill();
+  const uint64_t first = asked_;
+  Ask("unix", ++asked_);
+  const size_t before = answers_.size();
+  OwnedFd accepted(accept(server.get(), nullptr, nullptr));
+  // There is room now, but not for one who comes later.
+  Ask("unix", ++asked_, kOther);
+  EXPECT_EQ(answers_.size(), before);
+  loop_.Advance(kMilterConnectRetry);
+  ASSERT_EQ(answers_.size(), before + 1);
+  EXPECT_EQ(answers_.back().question, first);
+  // It went well: the next round is soon.
+  accepted.Reset(accept(server.get(), nullptr, nullptr));
+  loop_.Advance(kMilterConnectRetry);
+  ASSERT_EQ(answers_.size(), before + 2);
+  EXPECT_EQ(answers_.back().question, first + 1);
+  connector_.OnRoomDied(kOther);
+  accepted.Reset(accept(server.get(), nullptr, nullptr));
+  loop_.Advance(kMilterConnectTimeout);
+  EXPECT_EQ(answers_.size(), before + 2);
+  Ask("unix", ++asked_);
+  EXPECT_EQ(answers_.size(), before + 3);
+}
+
 TEST_F(MilterConnectorTest, AFullUnixSocketIsTriedAgain) {
   const OwnedFd server = ListenUnix(0);
-  while (answers_.size() == asked_ && asked_ < 8) Ask("unix", ++asked_);
+  Fill();
   ASSERT_EQ(answers_.size() + 1, asked_);  // the last one waits
   loop_.Advance(kMilterConnectRetry);
   EXPECT_EQ(answers_.size() + 1, asked_);
   const OwnedFd accepted(accept(server.get(), nullptr, nullptr));
-  loop_.Advance(kMilterConnectRetry);
+  loop_.Advance(2 * kMilterConnectRetry);
   ASSERT_EQ(answers_.size(), asked_);
   EXPECT_TRUE(answers_.back().ok);
   // Not for ever.

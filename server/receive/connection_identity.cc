@@ -141,7 +141,8 @@ void SmtpConnection::AskHostname(const std::string& key,
         if (self == nullptr) return;
         if (answer.result == ListenerTableAnswer::Result::kFound) {
           self->session_.SetName(answer.value);
-        } else if (!otherwise.empty()) {
+        } else if (answer.result == ListenerTableAnswer::Result::kNotFound &&
+                   !otherwise.empty()) {
           return self->AskHostname(otherwise, "");
         }
         self->OnFact();
@@ -155,6 +156,8 @@ void SmtpConnection::AskXclient() {
       [weak = weak_from_this()](const ListenerTableAnswer& answer) {
         const auto self = weak.lock();
         if (self == nullptr) return;
+        self->unknown_proxy_ =
+            answer.result == ListenerTableAnswer::Result::kError;
         self->session_.OfferXclient(answer.result ==
                                     ListenerTableAnswer::Result::kFound);
         self->OnFact();
@@ -179,7 +182,11 @@ void SmtpConnection::OnIdentified() {
 
 void SmtpConnection::Greet() {
   phase_ = Phase::kTalking;
-  session_.Greet();
+  if (unknown_proxy_) {
+    session_.Close(ProxyUnknown());
+  } else {
+    session_.Greet();
+  }
   Pump();
 }
 

@@ -29,6 +29,8 @@ Reply MessageTooSlow() {
 
 Reply TimedOut() { return {421, "4.4.2", "Timeout, closing connection"}; }
 
+Reply ProxyUnknown() { return {421, "4.3.0", "Temporary failure"}; }
+
 void CountHits(const SessionLimitHits& hits, SessionCounts* counts) {
   counts->errors += hits.errors;
   counts->bad_recipients += hits.bad_recipients;

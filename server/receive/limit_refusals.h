@@ -19,6 +19,8 @@ Reply TooManySessions();
 Reply MessageTooSlow();
 // `smtp limit command-timeout`, `data-timeout`.
 Reply TimedOut();
+// The table of `xclient` cannot say whether it is a proxy.
+Reply ProxyUnknown();
 
 void CountRefusal(ClientLimit limit, SessionCounts* counts);
 // Limits that the session keeps itself.

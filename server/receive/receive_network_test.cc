@@ -1,5 +1,6 @@
 // Clients from the network: names, addresses behind proxies, limits, tables of
 // listeners, and what MAIL's parameters become.
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::SizeIs;
 using ::testing::StartsWith;
 
 class ReceiveNetworkTest : public testing::Test {
@@ -107,6 +109,8 @@ class ReceiveNetworkTest : public testing::Test {
                                     ? ListenerTableAnswer::Result::kNotFound
                                     : ListenerTableAnswer::Result::kFound;
                 if (found != tables_.end()) answer.value = found->second;
+                if (tables_fail_)
+                  answer.result = ListenerTableAnswer::Result::kError;
                 lookup_->Send(answer);
               });
         },
@@ -129,6 +133,25 @@ class ReceiveNetworkTest : public testing::Test {
         },
         [](absl::Status) {});
     room_->OnDoor({.peer = Room::kRelay}, std::move(ours));
+  }
+
+  // A client with an address of ours.
+  OwnedFd ConnectByTcp() {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    auto* const at = reinterpret_cast<sockaddr*>(&address);
+    const OwnedFd server(socket(AF_INET, SOCK_STREAM, 0));
+    EXPECT_EQ(bind(server.get(), at, size), 0);
+    EXPECT_EQ(listen(server.get(), 1), 0);
+    EXPECT_EQ(getsockname(server.get(), at, &size), 0);
+    OwnedFd client(socket(AF_INET, SOCK_STREAM, 0));
+    EXPECT_EQ(connect(client.get(), at, size), 0);
+    room_->AddClientAt(room_->listeners().front().get(), "127.0.0.1",
+                       accept4(server.get(), nullptr, nullptr, SOCK_NONBLOCK));
+    loop_.RunReady();
+    return client;
   }
 
   // A client at 127.0.0.1.
@@ -206,6 +229,7 @@ class ReceiveNetworkTest : public testing::Test {
   OwnedFd listening_;
   std::unique_ptr<Door> queue_, lookup_, relay_;
   std::map<std::string, std::string> tables_;  // "table key[ sender]"
+  bool tables_fail_ = false;
   std::vector<std::string> asked_;
   std::vector<std::string> reversed_;
   std::vector<ExpandRequest> expands_;
@@ -271,6 +295,46 @@ TEST_F(ReceiveNetworkTest, HostnamesGoByTheAddress) {
   tables_.clear();
   Client another(this);
   EXPECT_THAT(another.Read(), StartsWith("220 mx.test "));
+}
+
+// The address of the listener, then that the client connected to; not the
+// second if the first cannot be answered.
+TEST_F(ReceiveNetworkTest, HostnamesThatFailAreAskedForOnce) {
+  listener_.hostnames = some_table_;
+  Begin();
+  const OwnedFd first = ConnectByTcp();
+  EXPECT_THAT(asked_, ElementsAre("1 0.0.0.0", "1 127.0.0.1"));
+  asked_.clear();
+  tables_fail_ = true;
+  const OwnedFd second = ConnectByTcp();
+  EXPECT_THAT(asked_, ElementsAre("1 0.0.0.0"));
+  char banner[64];
+  const ssize_t size = recv(second.get(), banner, sizeof banner, MSG_DONTWAIT);
+  ASSERT_GT(size, 0);
+  EXPECT_THAT(std::string(banner, static_cast<size_t>(size)),
+              StartsWith("220 mx.test "));
+}
+
+// Whose mail it is cannot be said if it is a proxy and may not say so.
+TEST_F(ReceiveNetworkTest, NobodyIsServedWhenXclientFails) {
+  listener_.xclient = some_table_;
+  listener_.hostnames = some_table_;
+  tables_["3 127.0.0.1"] = "";
+  tables_fail_ = true;
+  Begin();
+  Client client(this);
+  EXPECT_EQ(client.Read(), "421 4.3.0 Temporary failure\r\n");
+  EXPECT_TRUE(client.ended());
+  tables_fail_ = false;
+  Client again(this);
+  EXPECT_THAT(again.Read(), StartsWith("220 "));
+  EXPECT_THAT(again.Say("EHLO proxy\r\n"), HasSubstr("XCLIENT"));
+  // Lookup is not there.
+  lookup_.reset();
+  loop_.RunReady();
+  Client other(this);
+  EXPECT_EQ(other.Read(), "421 4.3.0 Temporary failure\r\n");
+  EXPECT_TRUE(other.ended());
 }
 
 TEST_F(ReceiveNetworkTest, TheAddressIsThatBehindTheProxy) {

@@ -280,6 +280,9 @@ class SmtpConnection : public std::enable_shared_from_this<SmtpConnection>,
   bool heard_all_ = false;    // the client has closed its sending side
   bool in_tls_count_ = false;
   bool timed_out_ = false;  // and told so
+  // Nobody can say whether it may use XCLIENT: mail of others that comes
+  // through it would be judged by its address.
+  bool unknown_proxy_ = false;
   uint8_t open_facts_ = 0;  // kNaming: what is still asked
   std::string address_;     // of the client
   std::string name_;        // of the client
