@@ -107,6 +107,7 @@ class Exporter {
       pin_ = *std::move(pin);
     }
     status = Collect();
+    if (status.ok()) options_.collected();
     if (status.ok()) status = file_.Rewind();
     if (status.ok()) status = Give(EncodeControlFrame(begin_));
     if (status.ok()) status = GiveMessages();
@@ -282,7 +283,7 @@ class Exporter {
 
   // After a page or a piece.
   void Rest() {
-    const uint64_t commits = store_->Commits().microseconds.count();
+    const uint64_t commits = store_->CommitCount();
     if (std::exchange(commits_, commits) != commits) {
       options_.rest(std::clamp(kExportRests * (options_.clock() - rested_),
                                absl::ZeroDuration(), kMaxExportRest));

@@ -34,6 +34,8 @@ struct ExportOptions {
   absl::AnyInvocable<void(absl::Duration)> rest = [](absl::Duration time) {
     absl::SleepFor(time);
   };
+  // All envelopes were read, and their view is closed: what follows has time.
+  absl::AnyInvocable<void()> collected = [] {};
 };
 
 // Gives `sink` the frames of protocol/queue_transfer.h, whole ones, in pieces

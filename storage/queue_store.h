@@ -284,6 +284,10 @@ class QueueStore {
   }
   // What commits have been like.
   virtual CommitFigures Commits() const { return {}; }
+  // How many there were, without waiting for anybody.
+  virtual uint64_t CommitCount() const {
+    return Commits().microseconds.count();
+  }
   // The destinations with most envelopes in their lanes, largest first, from
   // memory; of those that nothing has happened to since the store was opened,
   // only after the first call has had all of them counted in the background.

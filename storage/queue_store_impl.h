@@ -50,6 +50,7 @@ class LmdbQueueStore : public QueueStore {
       absl::AnyInvocable<void(absl::StatusOr<const QueueView*>)> read) override;
   absl::StatusOr<std::unique_ptr<BodyPin>> PinBodies() override;
   CommitFigures Commits() const override { return status_.meter.Commits(); }
+  uint64_t CommitCount() const override { return status_.meter.CommitCount(); }
   std::vector<DestinationBacklog> LargestBacklogs(size_t limit) override;
   void Drain() override;
   const std::string& uuid() const override { return uuid_; }

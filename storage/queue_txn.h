@@ -94,6 +94,9 @@ struct QueueTxnContext {
   HistoryPlan history;
 };
 
+// Whether the body comes in the operation itself.
+bool CarriesBody(const AcceptMessage& op);
+
 class QueueTxn {
  public:
   QueueTxn(LmdbTxn* txn, const QueueTxnContext& context,

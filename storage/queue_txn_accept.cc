@@ -45,12 +45,11 @@ absl::Status CheckForm(const AcceptMessage& op) {
   return absl::OkStatus();
 }
 
-// Whether the body comes in the operation itself.
+}  // namespace
+
 bool CarriesBody(const AcceptMessage& op) {
   return !op.stored.empty() || op.body.stored_bytes == 0;
 }
-
-}  // namespace
 
 absl::Status QueueTxn::TakeRoom(uint64_t pages, bool report) {
   int64_t* const room = report ? &report_room_pages_ : &room_pages_;

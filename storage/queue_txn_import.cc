@@ -70,7 +70,7 @@ absl::Status QueueTxn::CheckImport(const AcceptMessage& op,
     if (*take) fresh->push_back(i);
   }
   // Without its body here it came in chunks, whose row keeps the id since.
-  if (!fresh->empty() && origin.keep_id && !op.stored.empty() &&
+  if (!fresh->empty() && origin.keep_id && CarriesBody(op) &&
       MayBeLeased(op.message))
     return absl::AlreadyExistsError(
         absl::StrCat("message ", ToString(op.message), " may be in use"));

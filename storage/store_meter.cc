@@ -42,6 +42,7 @@ std::vector<DestinationBacklog> BacklogBoard::Largest(size_t limit) const {
 
 void StoreMeter::AddCommit(uint64_t operations, absl::Duration took) {
   const int64_t micros = std::max<int64_t>(0, absl::ToInt64Microseconds(took));
+  ++count_;
   absl::MutexLock lock(&mutex_);
   commits_.operations.Add(operations);
   commits_.microseconds.Add(static_cast<uint64_t>(micros));

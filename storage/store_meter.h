@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_STORAGE_STORE_METER_H_
 #define HOLDFAST_STORAGE_STORE_METER_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <set>
@@ -58,12 +59,15 @@ class StoreMeter {
  public:
   void AddCommit(uint64_t operations, absl::Duration took);
   CommitFigures Commits() const;
+  // How many there were; takes no lock.
+  uint64_t CommitCount() const { return count_; }
 
   void SetBacklogs(const std::vector<DestinationBacklog>& backlogs);
   void OfferBacklog(DestinationBacklog backlog);
   std::vector<DestinationBacklog> Largest(size_t limit) const;
 
  private:
+  std::atomic<uint64_t> count_ = 0;
   mutable absl::Mutex mutex_;
   CommitFigures commits_ ABSL_GUARDED_BY(mutex_);
   BacklogBoard board_ ABSL_GUARDED_BY(mutex_);

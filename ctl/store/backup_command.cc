@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -26,9 +28,18 @@ absl::Status SystemError(absl::string_view what) {
   return absl::InternalError(absl::StrCat(what, ": ", strerror(errno)));
 }
 
-// Makes the folder, the store's owner's.
+// Makes the folder, the store's owner's; an empty one of his, as a backup that
+// failed leaves it, will do.
 absl::Status MakeFolder(const std::string& folder, const struct stat& owner) {
-  if (mkdir(folder.c_str(), 0700) != 0) return SystemError(folder);
+  std::error_code none;
+  if (mkdir(folder.c_str(), 0700) != 0) {
+    const absl::Status error = SystemError(folder);
+    struct stat st = {};
+    const bool theirs = lstat(folder.c_str(), &st) == 0 &&
+                        S_ISDIR(st.st_mode) && st.st_uid == owner.st_uid;
+    return theirs && std::filesystem::is_empty(folder, none) ? absl::OkStatus()
+                                                             : error;
+  }
   if (geteuid() == 0 && chown(folder.c_str(), owner.st_uid, owner.st_gid) != 0)
     return SystemError(folder);
   return absl::OkStatus();
@@ -94,6 +105,11 @@ absl::Status Verify(QueueStore* copy, const Copied& copied) {
   return absl::OkStatus();
 }
 
+void RemoveUnfinished(const std::string& folder) {
+  std::error_code ignored;
+  std::filesystem::remove_all(folder + kUnfinished, ignored);
+}
+
 absl::StatusOr<Copied> Backup(const std::string& folder,
                               const std::string& name, QueueLink* from) {
   StoreOptions options;
@@ -135,9 +151,11 @@ int RunBackup(const std::vector<std::string>& words, const std::string& store,
   if (!status.ok()) return Fail(status);
   const absl::StatusOr<Copied> copied =
       Backup(words[0], store.substr(store.rfind('/') + 1), queue->link.get());
-  if (!copied.ok())
+  if (!copied.ok()) {
+    RemoveUnfinished(words[0]);
     return Fail(absl::StrCat(std::string(copied.status().message()),
                              "; there is no backup in ", words[0]));
+  }
   Json object;
   object["messages"] = copied->messages;
   object["envelopes"] = copied->envelopes;

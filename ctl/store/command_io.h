@@ -84,6 +84,7 @@ class Summary {
  public:
   // `fd`: where the object goes.
   Summary(bool json, int fd) : json_(json), fd_(fd) {}
+  bool json() const { return json_; }
   void Tell(absl::string_view text, const Json& object) const {
     if (json_)
       WriteAll(fd_, JsonLine(object));

@@ -70,11 +70,11 @@ struct Written {
 };
 
 absl::StatusOr<Written> WriteArchive(QueueLink* link, const ExportWish& wish,
-                                     int fd) {
+                                     int fd, const Summary& summary) {
   ArchiveWriter archive;
   absl::Status status = archive.Open(fd);
   if (!status.ok()) return status;
-  Progress progress("export");
+  Progress progress("export", summary.json());
   ArchiveTaker taker(&archive);
   CountedTaker counted(&taker, &progress);
   ExportReader reader(&counted);
@@ -124,7 +124,7 @@ int MoveOut(QueueLink* link, const ExportWish& wish, int fd,
   MoveTarget target;
   absl::Status status = target.Open(fd);
   if (!status.ok()) return Fail(status);
-  const absl::StatusOr<Written> written = WriteArchive(link, wish, fd);
+  const absl::StatusOr<Written> written = WriteArchive(link, wish, fd, summary);
   status = written.status();
   if (status.ok() && written->damaged > 0) status = DamagedError(*written);
   if (status.ok()) status = target.Verify(written->digest);
@@ -172,7 +172,7 @@ int RunExport(const std::vector<std::string>& words, const std::string& socket,
   if (wish.move)
     return MoveOut(queue->link.get(), wish, STDOUT_FILENO, summary);
   const absl::StatusOr<Written> written =
-      WriteArchive(queue->link.get(), wish, STDOUT_FILENO);
+      WriteArchive(queue->link.get(), wish, STDOUT_FILENO, summary);
   return written.ok() ? SayWritten(*written, /*moved=*/false, summary)
                       : Fail(written.status());
 }

@@ -17,9 +17,10 @@ namespace holdfast {
 
 class Progress {
  public:
-  // `what`: "export", "import".  No total: only what is done is told.
-  explicit Progress(absl::string_view what)
-      : what_(what), terminal_(isatty(STDERR_FILENO) == 1) {}
+  // `what`: "export", "import".  No total: only what is done is told.  `quiet`:
+  // lines would not be understood; a bar goes away again.
+  explicit Progress(absl::string_view what, bool quiet = false)
+      : what_(what), terminal_(isatty(STDERR_FILENO) == 1), quiet_(quiet) {}
   ~Progress() { Clear(); }
 
   void SetTotal(uint64_t total) { total_ = total; }
@@ -48,7 +49,7 @@ class Progress {
                    : absl::StrCat("queue ", what_, ": ", done_, " messages");
     shown_ = true;
     if (!terminal_) {
-      WriteAll(STDERR_FILENO, count + "\n");
+      if (!quiet_) WriteAll(STDERR_FILENO, count + "\n");
       return;
     }
     if (total_ == 0) {
@@ -63,6 +64,7 @@ class Progress {
 
   const std::string what_;
   const bool terminal_;
+  const bool quiet_;
   uint64_t done_ = 0, total_ = 0;
   absl::Time last_ = absl::Now();
   bool shown_ = false;

@@ -29,8 +29,8 @@ namespace {
 
 using Act = ActOnEnvelope::Act;
 
-// A client with --move that neither takes what is there nor says how it ended
-// is given up after this long.
+// A client with --move that does not take what is there is given up after this
+// long.  Once it has all, it may look at it as long as it wants.
 constexpr absl::Duration kMaxMoveStandstill = absl::Minutes(10);
 // How often, and how many times, it is looked whether another one has ended.
 constexpr absl::Duration kWait = absl::Milliseconds(100);
@@ -130,6 +130,7 @@ class ExportCommand : public ControlCommand,
     absl::uniform_int_distribution<uint32_t> any;
     auto random = services_->random();
     number_ = absl::StrCat(absl::Hex(any(random), absl::kZeroPad8));
+    NoteMarks();
     AppendToActLog(services_, MoveBeginLine(services_->loop()->Now(), number_,
                                             peer_, filter_text_));
     SweepQueue(
@@ -195,7 +196,7 @@ class ExportCommand : public ControlCommand,
   void Watch() {
     if (!move_) return;
     patience_ = services_->loop()->RunAfter(kMaxMoveStandstill, [this] {
-      if (state_ != State::kStreaming && state_ != State::kAsking) return;
+      if (state_ != State::kStreaming) return;
       stream_.reset();
       LetGo();
       End(absl::DeadlineExceededError("the client is stuck"));

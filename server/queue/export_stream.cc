@@ -1,6 +1,7 @@
 #include "server/queue/export_stream.h"
 
 #include <condition_variable>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -20,7 +21,15 @@ constexpr auto kMaxStandstill = std::chrono::seconds(60);
 struct ExportState {
   std::mutex mutex;
   std::condition_variable taken;
-  std::string pending;
+  std::deque<std::string> pending;
+  size_t pending_bytes = 0;
+  // With the mutex held.
+  void Add(std::string piece) {
+    if (piece.empty()) return;
+    pending_bytes += piece.size();
+    pending.push_back(std::move(piece));
+  }
+
   bool abandoned = false;  // nobody listens any more
   bool ended = false;
   absl::Status status;
@@ -52,16 +61,16 @@ void Abandon(ExportState& state) {
 }
 
 // Waits until there is room for it.
-absl::Status Push(ExportState& state, const std::string& piece, bool* first) {
+absl::Status Push(ExportState& state, std::string piece, bool* first) {
   std::unique_lock<std::mutex> lock(state.mutex);
   const bool room = state.taken.wait_for(lock, kMaxStandstill, [&] {
     return state.abandoned || piece.empty() ||
-           state.pending.size() < kMaxPending;
+           state.pending_bytes < kMaxPending;
   });
   if (state.abandoned) return absl::CancelledError("nobody listens");
   if (!room) return absl::DeadlineExceededError("export: the client is stuck");
   *first = state.pending.empty() && !piece.empty();
-  state.pending += piece;
+  state.Add(std::move(piece));
   return absl::OkStatus();
 }
 
@@ -74,15 +83,20 @@ void Run(ExportState& state, QueueStore* store, ExportOptions options,
       ExportQueue(store, std::move(options), [&](std::string piece) {
         bool first = false;
         const absl::Status pushed = Push(
-            state, piece.empty() ? "" : std::exchange(last, piece), &first);
+            state, piece.empty() ? "" : std::exchange(last, std::move(piece)),
+            &first);
         if (first) wake();
         return pushed;
       });
-  const std::lock_guard<std::mutex> lock(state.mutex);
-  if (status.ok()) state.pending += last;
-  state.status = status;
-  state.ended = true;
-  if (!state.abandoned) wake();
+  bool heard = false;
+  {
+    const std::lock_guard<std::mutex> lock(state.mutex);
+    if (status.ok()) state.Add(std::move(last));
+    state.status = status;
+    state.ended = true;
+    heard = !state.abandoned;
+  }
+  if (heard) wake();
 }
 
 }  // namespace
@@ -103,7 +117,7 @@ absl::StatusOr<std::unique_ptr<ExportStream>> ExportStream::Begin(
   thread.thread =
       std::thread([state = thread.state, store, options = std::move(options),
                    wake = std::move(wake)]() mutable {
-        RunAtIdlePriority();
+        options.collected = RunAtIdlePriority;
         Run(*state, store, std::move(options), std::move(wake));
       });
   return std::unique_ptr<ExportStream>(new ExportStream(thread.state));
@@ -118,8 +132,17 @@ bool ExportStream::IsRunning() {
 ExportStream::Piece ExportStream::Take(size_t limit) {
   const std::lock_guard<std::mutex> lock(state_->mutex);
   Piece piece;
-  piece.bytes = state_->pending.substr(0, limit);
-  state_->pending.erase(0, piece.bytes.size());
+  if (!state_->pending.empty()) {
+    std::string& front = state_->pending.front();
+    if (front.size() <= limit) {
+      piece.bytes = std::move(front);
+      state_->pending.pop_front();
+    } else {
+      piece.bytes = front.substr(0, limit);
+      front.erase(0, limit);
+    }
+    state_->pending_bytes -= piece.bytes.size();
+  }
   piece.ended = state_->ended && state_->pending.empty();
   piece.status = state_->status;
   state_->taken.notify_all();

@@ -20,7 +20,14 @@ using Act = ActOnEnvelope::Act;
 constexpr absl::Duration kFirstRetry = absl::Seconds(1);
 constexpr absl::Duration kLastRetry = absl::Minutes(1);
 
+// Of the room, whose loop they live on.
 bool move_is_running = false;
+uint64_t marked_moves = 0;
+// The next try to give mail back; there is one move at a time.
+EventLoop::Timer& NextTry() {
+  static EventLoop::Timer* const timer = new EventLoop::Timer;
+  return *timer;
+}
 
 struct Page {
   absl::Status status;
@@ -116,7 +123,7 @@ class Sweep : public std::enable_shared_from_this<Sweep> {
   SweepCounts counts_;
 };
 
-// Keeps itself until it is done.
+// Is kept by its commits, and by its timer, until it is done.
 class Return : public std::enable_shared_from_this<Return> {
  public:
   Return(QueueServices* services, absl::AnyInvocable<void(SweepCounts)> done)
@@ -142,16 +149,24 @@ class Return : public std::enable_shared_from_this<Return> {
         "warn: queue export: mail stays marked (%s), to be given back in %s: "
         "%s",
         kMovingFilter, absl::FormatDuration(delay_), counts.status.message());
-    timer_ = services_->loop()->RunAfter(delay_, [self = shared_from_this()] {
-      if (!MoveIsRunning()) self->Try();
-    });
+    TryLater();
+  }
+
+  void TryLater() {
+    NextTry() =
+        services_->loop()->RunAfter(delay_, [self = shared_from_this()] {
+          if (marked_moves != self->marked_) return;  // these are another's
+          // Another move has yet to find that it may not mark.
+          if (MoveIsRunning()) return self->TryLater();
+          self->Try();
+        });
     delay_ = std::min(2 * delay_, kLastRetry);
   }
 
   QueueServices* const services_;
   absl::AnyInvocable<void(SweepCounts)> done_;  // until the first end
+  const uint64_t marked_ = marked_moves;
   absl::Duration delay_ = kFirstRetry;
-  EventLoop::Timer timer_;
 };
 
 void FindNext(QueueServices* services, std::shared_ptr<QueueWalk> walk,
@@ -187,6 +202,9 @@ void FindMoved(QueueServices* services,
   FindNext(services, std::make_shared<QueueWalk>(MovingFilter(services)),
            std::move(done));
 }
+
+void NoteMarks() { ++marked_moves; }
+void EndMoves() { NextTry().reset(); }
 
 bool MoveIsRunning() { return move_is_running; }
 void SetMoveRunning(bool running) { move_is_running = running; }

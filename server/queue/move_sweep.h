@@ -32,8 +32,9 @@ void SweepQueue(QueueServices* services, EnvelopeFilter filter,
                 absl::AnyInvocable<void(SweepCounts)> done);
 
 // Gives back all that is marked (kMoveBack): tried again, after 1 s, 2 s, ...
-// 60 s, until it is done or another move has begun.  SetMoveRunning(false)
-// comes with the first end, good or bad, which `done` is told.
+// 60 s, until it is done or another move has marks of its own (NoteMarks()).
+// SetMoveRunning(false) comes with the first end, good or bad, which `done` is
+// told.
 void GiveBackMoved(
     QueueServices* services,
     absl::AnyInvocable<void(SweepCounts)> done = [](const SweepCounts&) {});
@@ -41,6 +42,12 @@ void GiveBackMoved(
 // Whether anything is marked: page by page, as far as the first.
 void FindMoved(QueueServices* services,
                absl::AnyInvocable<void(absl::StatusOr<bool>)> done);
+
+// A move begins to mark.
+void NoteMarks();
+// The room ends: nothing is tried again.  What is marked then is found at the
+// next start (FindMoved()).
+void EndMoves();
 
 // Whether an export is at work on what is marked.  While none is, operators may
 // remove or release it.

@@ -25,7 +25,10 @@ class MoveSweepTest : public ::testing::Test {
     }
     SetMoveRunning(true);
   }
-  ~MoveSweepTest() override { SetMoveRunning(false); }
+  ~MoveSweepTest() override {
+    SetMoveRunning(false);
+    EndMoves();
+  }
 
   SweepCounts Mark() {
     std::optional<SweepCounts> end;
@@ -40,6 +43,14 @@ class MoveSweepTest : public ::testing::Test {
     for (const auto& [id, e] : queue_.store()->envelopes)
       marked += (e.flags & kFlagMoving) != 0;
     return marked;
+  }
+  // All is marked, and stays so for now.
+  void FailToGiveBack() {
+    Mark();
+    queue_.store()->act_status = absl::ResourceExhaustedError("no room");
+    GiveBackMoved(&queue_);
+    queue_.loop()->RunReady();
+    queue_.store()->act_status = absl::OkStatus();
   }
   bool Find() {
     std::optional<bool> found;
@@ -90,13 +101,26 @@ TEST_F(MoveSweepTest, GivesBackUntilItIsDone) {
   EXPECT_EQ(ends, 1);
 }
 
-TEST_F(MoveSweepTest, WhatTheNextMoveHasIsNotGivenBack) {
-  Mark();
-  queue_.store()->act_status = absl::ResourceExhaustedError("no room");
-  GiveBackMoved(&queue_);
-  queue_.loop()->RunReady();
-  queue_.store()->act_status = absl::OkStatus();
+TEST_F(MoveSweepTest, AMoveThatMayNotMarkDoesNotEndTheTries) {
+  FailToGiveBack();
   SetMoveRunning(true);
+  queue_.loop()->Advance(absl::Minutes(2));
+  EXPECT_EQ(Marked(), 1500u);
+  SetMoveRunning(false);
+  queue_.loop()->Advance(absl::Minutes(2));
+  EXPECT_EQ(Marked(), 0u);
+}
+
+TEST_F(MoveSweepTest, WhatTheNextMoveHasIsNotGivenBack) {
+  FailToGiveBack();
+  NoteMarks();
+  queue_.loop()->Advance(absl::Minutes(2));
+  EXPECT_EQ(Marked(), 1500u);
+}
+
+TEST_F(MoveSweepTest, NothingIsTriedOnceTheRoomHasEnded) {
+  FailToGiveBack();
+  EndMoves();
   queue_.loop()->Advance(absl::Minutes(2));
   EXPECT_EQ(Marked(), 1500u);
 }

@@ -4,13 +4,6 @@
 #include <utility>
 
 namespace holdfast {
-namespace {
-
-uint64_t CommitsOf(const QueueStore& store) {
-  return store.Commits().microseconds.count();
-}
-
-}  // namespace
 
 struct QueueQuery::Shared {
   Shared(EnvelopeFilter filter, std::vector<std::string> actions)
@@ -46,7 +39,7 @@ void QueueQuery::Next(size_t max_rows, Done done) {
 
 void QueueQuery::Read() {
   shared_->asked = loop_->Elapsed();
-  commits_ = CommitsOf(*store_);
+  commits_ = store_->CommitCount();
   auto read = [this, loop = loop_, shared = shared_, now = loop_->Now(),
                max_rows = max_rows_](absl::StatusOr<const QueueView*> view) {
     absl::StatusOr<Page> page = Page();
@@ -58,7 +51,7 @@ void QueueQuery::Read() {
     loop->Post([this, shared, page = std::move(page)]() mutable {
       // Without `done`, this is gone.
       if (!shared->done) return;
-      busy_ = CommitsOf(*store_) != commits_;
+      busy_ = store_->CommitCount() != commits_;
       pause_ = std::min(
           (busy_ ? kBusyPauses : 1) * (loop_->Elapsed() - shared->asked),
           kMaxPause);

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "server/log/log.h"
+#include "server/queue/move_sweep.h"
 
 namespace holdfast {
 namespace {
@@ -114,6 +115,14 @@ void QueueRoom::OnOpen(std::unique_ptr<QueueStore> store) {
     engine_->AddWorker(to, std::move(door));
   }
   if (workers_.has_value()) engine_->OnWorkers(*workers_);
+  // Such mail is in no lane: nobody would miss it.
+  FindMoved(this, [](const absl::StatusOr<bool>& found) {
+    if (found.ok() && *found)
+      LogWarn(
+          "warn: queue: an export --move was interrupted: `queue release` or "
+          "`queue remove` what has `%s`",
+          kMovingFilter);
+  });
 }
 
 void QueueRoom::PauseFromCommandLine() {
@@ -174,14 +183,15 @@ void QueueRoom::OnStop(absl::Duration grace) {
 
 // They finish what they have; what they say is still recorded.
 void QueueRoom::WaitForWorkers(absl::Duration deadline) {
-  if (engine_->IsQuiet() || context_.loop->Elapsed() >= deadline) {
-    return Finish();
-  }
+  // Mail of a move that was cut off by the stop is given back first.
+  const bool quiet = engine_->IsQuiet() && !MoveIsRunning();
+  if (quiet || context_.loop->Elapsed() >= deadline) return Finish();
   stop_timer_ = context_.loop->RunAfter(
       kStopPoll, [this, deadline] { WaitForWorkers(deadline); });
 }
 
 void QueueRoom::Finish() {
+  EndMoves();
   engine_->committer().Flush();
   store_->Drain();
   // Behind the results of the last commits, which are posted by now.

@@ -39,7 +39,6 @@ constexpr int kForbidden[] = {
     SCMP_SYS(rt_sigqueueinfo),
     SCMP_SYS(rt_tgsigqueueinfo),
     SCMP_SYS(setpriority),
-    SCMP_SYS(ioprio_set),
     SCMP_SYS(sched_setattr),
     SCMP_SYS(sched_setparam),
     // Files by their paths: owner, mode, length, times and links are not
@@ -100,6 +99,12 @@ constexpr scmp_datum_t kMostFamilies = 64;
 // Arguments that the kernel takes as 32 bits must be compared as such.
 constexpr scmp_datum_t kLow = 0xffffffff;
 
+// ioprio_set(2): IOPRIO_WHO_PROCESS, and the last of the usual priorities,
+// which is what a thread sets that works at idle priority
+// (storage/idle_priority.cc).
+constexpr scmp_datum_t kOneThread = 1;
+constexpr scmp_datum_t kLastToRead = 2 << 13 | 7;
+
 // seccomp(2): a kernel that has filters looks for this one, and finds none.
 bool HasFilters() {
   return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, nullptr) == 0 ||
@@ -154,6 +159,9 @@ void RefuseOthers(Filter* filter) {
   filter->Refuse(SCMP_SYS(sched_setscheduler), {SCMP_A0(SCMP_CMP_NE, 0)});
   filter->Refuse(SCMP_SYS(sched_setscheduler),
                  {SCMP_A1(SCMP_CMP_NE, SCHED_IDLE)});
+  filter->Refuse(SCMP_SYS(ioprio_set), {SCMP_A0(SCMP_CMP_NE, kOneThread)});
+  filter->Refuse(SCMP_SYS(ioprio_set), {SCMP_A1(SCMP_CMP_NE, 0)});
+  filter->Refuse(SCMP_SYS(ioprio_set), {SCMP_A2(SCMP_CMP_NE, kLastToRead)});
   // Signals that the kernel is asked to send when a descriptor is ready.
   for (scmp_datum_t command : {F_SETOWN, F_SETSIG, F_SETOWN_EX})
     filter->RefuseValue(SCMP_SYS(fcntl), 1, command);

@@ -149,6 +149,15 @@ TEST_F(SandboxTest, AThreadMayOnlyStepBehindTheOthers) {
     EXPECT_EQ(error(0, SCHED_FIFO), EPERM);
     EXPECT_EQ(error(0, SCHED_OTHER), EPERM);
     EXPECT_EQ(error(getppid(), SCHED_IDLE), EPERM);
+    auto disk = [&](int who, int whose, int priority) {
+      return InSandbox(rules, [=] {
+        return syscall(SYS_ioprio_set, who, whose, priority) == 0 ? 0 : errno;
+      });
+    };
+    EXPECT_EQ(disk(1, 0, 2 << 13 | 7), 0);
+    EXPECT_EQ(disk(1, 0, 2 << 13 | 0), EPERM);
+    EXPECT_EQ(disk(2, 0, 2 << 13 | 7), EPERM) << "a process group";
+    EXPECT_EQ(disk(1, getppid(), 2 << 13 | 7), EPERM);
   }
 }
 
