@@ -359,6 +359,40 @@ def test_builtin_filters():
            site.asked())
 
 
+def test_filters_that_know_users():
+    """`match auth`: by names or by credentials, whichever there are; a file
+    of passwords that `filters` does not have."""
+    hashes = {"credentials": {"jim": sha256_crypt(PASSWORD)}}
+    for table, without, more, code in (
+            ("pt", ["string"], {}, 250),
+            ("pt", ["credentials"], {"string": {"joe": ""}}, 250),
+            ("pt", [], {}, 250), ("pt", [], hashes, 550),
+            ("pt", ["string", "credentials"], {}, 451),
+            ("pw", [], hashes, 250), ("other", [], {}, 550)):
+        site = Site(start=False, without=without, more=more)
+        for name, user in (("pw", "joe"), ("other", "jim")):
+            with open(site.path(name), "w") as f:
+                f.write("%s %s\n" % (user, sha256_crypt(PASSWORD)))
+        with open(site.server.conf) as f:
+            text = f.read()
+        with open(site.server.conf, "w") as f:
+            f.write(text.replace(
+                "listen on", "table pw file:%s\ntable other file:%s\n"
+                'filter "f" phase mail-from match !auth <%s> '
+                'reject "550 no user"\nlisten on' %
+                (site.path("pw"), site.path("other"), table), 1)
+                .replace("senders <pt>", 'senders <pt> filter "f"'))
+        site.server.start()
+        client = site.client(site.submission, tls=True)
+        expect_equal(site.log_in("Joe", PASSWORD, client), 235, "logged in")
+        what = "%s without %s" % (table, without)
+        expect_equal(client.mail("joe@a.test")[0], code, what)
+        check = [line for line in site.asked() if "credentials" in line]
+        expect(all(line.startswith("check ") for line in check), what, check)
+        client.close()
+        site.server.stop()
+
+
 def test_update():
     site = Site()
     expect_equal(site.rcpt("new@a.test"), 550, "not there")
