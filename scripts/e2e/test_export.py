@@ -324,6 +324,7 @@ def test_what_was_done_is_told_as_json():
     a, b = server(free_port()), server(free_port())
     for one in (a, b):
         one.start()
+        one.ctl("pause", "mta")
     Flow(a.port, "small").fill(20)
     path = os.path.join(a.folder, "archive")
     _, text = run(a, "queue", "export", "--json", out=path)

@@ -112,8 +112,13 @@ class Hostile:
         self.endless_line()
 
     def twice(self):
-        self.reply()
-        self.reply("reject|550 5.7.1 The other way")
+        phase, session, token = self.asked
+        text = "text" if phase == "data-line" else "proceed"
+        line = "filter-%s|%s|%s|%%s" % (
+            "dataline" if phase == "data-line" else "result", session, token)
+        # In one write: the session must not be over before the second.
+        self.say("\n".join([line % text,
+                            line % "reject|550 5.7.1 The other way"]))
         return False
 
     def foreign(self):
